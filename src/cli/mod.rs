@@ -1,0 +1,74 @@
+//! The command line: one file per subcommand. Data goes to stdout, everything else to stderr.
+
+mod bitrate;
+mod check;
+mod devices;
+mod keyframe;
+mod plan;
+mod profiles;
+mod run;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Capture a live picture, encode it, and send it to browsers and WHIP servers.
+#[derive(Debug, Parser)]
+#[command(name = "capcast", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Args),
+    Check(check::Args),
+    Plan(plan::Args),
+    Profiles(profiles::Args),
+    Devices(devices::Args),
+    Status(status::Args),
+    Keyframe(keyframe::Args),
+    Bitrate(bitrate::Args),
+}
+
+/// What a subcommand ends with, as an exit code. Wrong usage (2) is clap's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// 0
+    Done,
+    /// 1: what was asked for failed or is invalid, and stderr says why.
+    Failed,
+    /// 3: no daemon answers on the socket.
+    Unreachable,
+}
+
+/// Parses the arguments, runs the subcommand, gives the exit code: 0 done, 1 failed, 2 wrong usage, 3 no daemon.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Plan(args) => plan::run(args),
+        Command::Profiles(args) => profiles::run(args),
+        Command::Devices(args) => devices::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Keyframe(args) => keyframe::run(args),
+        Command::Bitrate(args) => bitrate::run(args),
+    };
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::from(1),
+        Ok(Outcome::Unreachable) => ExitCode::from(3),
+        Err(error) => {
+            report(&error);
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Writes an error with its causes to stderr.
+#[expect(clippy::print_stderr, reason = "stderr is where a command line reports")]
+fn report(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+}

@@ -1,0 +1,10 @@
+//! The daemon's inner API: commands, queries and state as plain data, and a handle to send them by.
+//!
+//! `http` and `cli` speak this; `daemon` answers. Nothing here does anything.
+
+mod state;
+
+pub use state::{
+    AudioState, CaptureState, EncodeState, Lifecycle, OutputState, QueueState, StageState, State,
+    StreamState, Summary,
+};

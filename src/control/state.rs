@@ -1,0 +1,215 @@
+//! The whole state of a running daemon, as one value.
+
+use std::time::Duration;
+
+use crate::media::{Bitrate, Codec, FrameSize, Framerate};
+
+/// Everything `capcast status`, `/api/status`, the panel and the metrics show.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// Capcast's version.
+    pub version: &'static str,
+    /// Since the daemon started.
+    pub uptime: Duration,
+    /// The whole in one word.
+    pub summary: Summary,
+    /// The whole in one sentence for people: "on air: 2 viewers, 1280x720 at 30, 3.9 Mbit/s".
+    pub words: String,
+    /// The active profile.
+    pub profile: String,
+    /// The picture's way in.
+    pub capture: CaptureState,
+    /// The sound's way in; none when audio is switched off.
+    pub audio: Option<AudioState>,
+    /// One per rendition, the profile's own first, and audio last.
+    pub encode: Vec<EncodeState>,
+    /// In the configured order.
+    pub outputs: Vec<OutputState>,
+    /// What can be watched at the bundled SFU.
+    pub streams: Vec<StreamState>,
+    /// Every queue, ring and link of the box.
+    pub queues: Vec<QueueState>,
+}
+
+/// The whole in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Summary {
+    /// Not on air yet.
+    Starting,
+    /// Frames leave the encoder.
+    OnAir,
+    /// On air, but something is wrong with a part of it.
+    Degraded,
+    /// Taken off air by command.
+    Stopped,
+    /// Off air because something failed; retried where that helps.
+    Failed,
+}
+
+/// One graph's life (`lifecycle`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lifecycle {
+    /// Off by command.
+    Stopped,
+    /// The device is not there.
+    WaitingForDevice,
+    /// Built, no buffer yet.
+    Starting,
+    /// Buffers flow.
+    Running,
+    /// Buffers flow, but not as they should.
+    Degraded,
+    /// Failed; a rebuild is due.
+    Backoff,
+    /// Failed for good until something changes.
+    Failed,
+    /// Going down.
+    Stopping,
+}
+
+/// What a stage counts. Rates and latencies are over the last seconds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StageState {
+    /// Frames that came in.
+    pub frames_in: u64,
+    /// Frames that went out.
+    pub frames_out: u64,
+    /// Frames lost here, each counted where it was lost: (where, how many).
+    pub dropped: Vec<(&'static str, u64)>,
+    /// Frames out per second.
+    pub fps: f64,
+    /// Bits out per second; 0 for raw media.
+    pub bitrate: u64,
+    /// Time spent in this stage, median.
+    pub latency_p50: Option<Duration>,
+    /// Time spent in this stage, 95th percentile.
+    pub latency_p95: Option<Duration>,
+}
+
+/// The picture's way in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CaptureState {
+    /// Its graph's life.
+    pub lifecycle: Lifecycle,
+    /// The reason for that life, in words; empty when running well.
+    pub reason: String,
+    /// What is captured: `test`, `/dev/video0 (USB3 HDMI)`, …
+    pub source: String,
+    /// The negotiated raw or compressed format: `NV12`, `MJPG`, …
+    pub format: Option<String>,
+    /// Negotiated size.
+    pub size: Option<FrameSize>,
+    /// Negotiated rate.
+    pub framerate: Option<Framerate>,
+    /// How often it was rebuilt.
+    pub restarts: u64,
+    /// Its counters.
+    pub stage: StageState,
+}
+
+/// The sound's way in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AudioState {
+    /// Its graph's life.
+    pub lifecycle: Lifecycle,
+    /// The reason, in words.
+    pub reason: String,
+    /// What is captured: `test`, `hw:CARD=Capture`, …
+    pub source: String,
+    /// Peak of the last second in dBFS per channel, where measured.
+    pub peak_dbfs: Vec<f64>,
+    /// How often it was rebuilt.
+    pub restarts: u64,
+    /// Its counters.
+    pub stage: StageState,
+}
+
+/// One encode graph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncodeState {
+    /// Its graph's life.
+    pub lifecycle: Lifecycle,
+    /// The reason, in words.
+    pub reason: String,
+    /// The fragment: `x264`, `opus`, …
+    pub encoder: String,
+    /// What comes out.
+    pub codec: Codec,
+    /// Encoded size; none for audio.
+    pub size: Option<FrameSize>,
+    /// Encoded rate; none for audio.
+    pub framerate: Option<Framerate>,
+    /// The target in force.
+    pub target_bitrate: Bitrate,
+    /// Keyframes that left.
+    pub keyframes: u64,
+    /// Keyframes that were forced, after merging and throttling.
+    pub keyframes_forced: u64,
+    /// How often it was rebuilt.
+    pub restarts: u64,
+    /// Its counters.
+    pub stage: StageState,
+}
+
+/// One destination.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutputState {
+    /// Its configured name.
+    pub name: String,
+    /// `whip`, `srt`, `record`, `trickle`.
+    pub kind: &'static str,
+    /// Its life in one word.
+    pub state: String,
+    /// The reason, in words.
+    pub reason: String,
+    /// Its counters.
+    pub stage: StageState,
+}
+
+/// One stream at the SFU.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamState {
+    /// Its name.
+    pub name: String,
+    /// Media arrives.
+    pub live: bool,
+    /// `box` or `whip`.
+    pub publisher: Option<&'static str>,
+    /// Present codecs.
+    pub video: Option<Codec>,
+    /// Present codecs.
+    pub audio: Option<Codec>,
+    /// Connected viewers.
+    pub viewers: u32,
+    /// Packets that arrived.
+    pub packets_in: u64,
+    /// Packets sent, all viewers together.
+    pub packets_out: u64,
+    /// Bytes sent, all viewers together.
+    pub bytes_out: u64,
+    /// Keyframe requests that came from viewers.
+    pub keyframe_requests: u64,
+    /// Frames that the hand-over dropped because the SFU did not keep up.
+    pub dropped: u64,
+}
+
+/// One queue, ring or link.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueueState {
+    /// Unique: `video-capture/queue`, `video-encode/from-hub`, …
+    pub name: String,
+    /// `capture`, `encode`, `output`, `sfu`.
+    pub stage: &'static str,
+    /// Buffers in it now.
+    pub level_buffers: u64,
+    /// Time in it now.
+    pub level: Duration,
+    /// The limit.
+    pub max_buffers: u64,
+    /// The limit.
+    pub max: Duration,
+    /// Dropped here since the start.
+    pub dropped: u64,
+    /// How long its producer was made to wait since the start.
+    pub blocked: Duration,
+}

@@ -1,0 +1,7 @@
+//! The `capcast` binary: parse, dispatch, exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    capcast::cli::main()
+}

@@ -1,0 +1,188 @@
+//! The plan's own types.
+
+use std::time::Duration;
+
+use crate::media::{Bitrate, Codec, FrameSize, Framerate};
+
+/// Everything that would run for one profile on one box.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The profile's name.
+    pub profile: String,
+    /// From the device to the raw hub.
+    pub video_capture: GraphPlan,
+    /// From the sound card to the raw hub; none when `capture.audio = "none"`.
+    pub audio_capture: Option<GraphPlan>,
+    /// From the raw hub to the outlet, one per rendition, the profile's own first.
+    pub video_encode: Vec<GraphPlan>,
+    /// From the raw hub to the outlet.
+    pub audio_encode: Option<GraphPlan>,
+    /// Why each fragment and mode was chosen or refused, in the order decided.
+    pub choices: Vec<Choice>,
+}
+
+/// One graph: nodes and links, what may change while it plays, and what comes out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GraphPlan {
+    /// Which kind of graph.
+    pub kind: GraphKind,
+    /// The fragment that gave its heart: `x264`, `v4l2`, `test`, …
+    pub fragment: String,
+    /// In the order of data flow, ids unique.
+    pub nodes: Vec<Node>,
+    /// Which node feeds which. A node with several outgoing links is a `tee`.
+    pub links: Vec<Link>,
+    /// What may change while playing.
+    pub control: Control,
+    /// What comes out at the end.
+    pub downstream: Downstream,
+}
+
+/// The kinds of graph of which Capcast consists; each is a `GstPipeline` of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GraphKind {
+    /// Device, test picture or file to raw hub.
+    VideoCapture,
+    /// Sound card or tone to raw hub.
+    AudioCapture,
+    /// Raw hub to outlet, one rendition.
+    VideoEncode,
+    /// Raw hub to outlet.
+    AudioEncode,
+}
+
+/// What the last node delivers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Downstream {
+    /// Raw pictures; size and rate where the plan fixes them.
+    RawVideo {
+        /// Fixed size, if the plan knows it.
+        size: Option<FrameSize>,
+        /// Fixed rate, if the plan knows it.
+        framerate: Option<Framerate>,
+    },
+    /// Raw interleaved S16LE or F32LE samples, 48 kHz, stereo.
+    RawAudio,
+    /// Encoded pictures.
+    Video {
+        /// The codec.
+        codec: Codec,
+        /// Fixed size, or the source's.
+        size: Option<FrameSize>,
+        /// The encoder's rate.
+        framerate: Framerate,
+        /// The target the graph starts with.
+        bitrate: Bitrate,
+    },
+    /// Encoded sound.
+    Audio {
+        /// The codec.
+        codec: Codec,
+        /// The target.
+        bitrate: Bitrate,
+    },
+}
+
+/// One element, with everything that is set on it before it starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// Unique in its graph; the element's name.
+    pub id: String,
+    /// The element factory, such as `x264enc`, `capsfilter`, `appsrc`.
+    pub factory: String,
+    /// Why it is there, where Capcast itself must know.
+    pub role: Role,
+    /// In the order they are set.
+    pub properties: Vec<(String, Value)>,
+}
+
+/// What Capcast itself does with a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Nothing: it just runs.
+    Plain,
+    /// The element that talks to hardware or makes the picture.
+    Source,
+    /// `appsrc`: raw media enters from the raw hub.
+    FromHub,
+    /// `appsink`: raw media leaves to the raw hub.
+    ToHub,
+    /// The encoder: takes bitrate and keyframe requests; its pads are where frames in and out are counted.
+    Encoder,
+    /// The decoder of a compressed capture format.
+    Decoder,
+    /// `appsink`: encoded access units leave to the outlet.
+    AccessUnits,
+    /// `appsink`: RTP leaves to the SFU.
+    Rtp,
+}
+
+/// Data flows from one node to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Upstream node's id.
+    pub from: String,
+    /// Downstream node's id.
+    pub to: String,
+}
+
+/// A property's value before it is fitted to the property's real type. The engine's setter does that, and refuses what
+/// does not fit: integers take any integer type in range, text takes strings, enum nicks, flags (`a+b`), caps, fractions
+/// and structures.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A truth value.
+    Bool(bool),
+    /// Any integer type.
+    Integer(i64),
+    /// `f32` or `f64`.
+    Float(f64),
+    /// Anything that GStreamer reads from text.
+    Text(String),
+}
+
+/// What may change while a graph plays.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Control {
+    /// How the encoder's bitrate is changed, if it can be.
+    pub bitrate: Option<BitrateControl>,
+    /// How a keyframe is forced, if it can be.
+    pub keyframe: Option<KeyframeControl>,
+}
+
+/// How an encoder's bitrate is changed while it plays.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BitrateControl {
+    /// The encoder's node id.
+    pub node: String,
+    /// The property to set.
+    pub property: String,
+    /// The property's value is bit/s divided by this.
+    pub divisor: u64,
+    /// The least and the most the encoder takes.
+    pub range: (Bitrate, Bitrate),
+    /// Each change costs a keyframe, so changes are spaced by this.
+    pub min_interval: Duration,
+}
+
+/// How a keyframe is forced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyframeControl {
+    /// An upstream `GstForceKeyUnit` event.
+    Event,
+    /// The element ignores the event: unlink, READY, PLAYING, link again under a blocking probe (`av1enc` < 1.24.5).
+    Restart,
+}
+
+/// One decision and why it fell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// What was decided on: `encoder`, `capture mode`, `source`, …
+    pub subject: String,
+    /// The fragment, mode or value looked at.
+    pub candidate: String,
+    /// Was it taken?
+    pub taken: bool,
+    /// In words.
+    pub reason: String,
+}

@@ -1,0 +1,1 @@
+//! A second WebRTC implementation watches.

@@ -1,0 +1,1 @@
+//! Bad files, each with its expected report.

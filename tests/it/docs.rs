@@ -1,0 +1,1 @@
+//! Every TOML block in every document is valid.

@@ -1,0 +1,1 @@
+//! Rendered launch lines run in gst-launch-1.0.

@@ -1,0 +1,1 @@
+//! Golden plans of every shipped profile.

@@ -1,0 +1,1 @@
+//! The SFU over real sockets.

@@ -1,0 +1,1 @@
+//! The layer table, held against the sources.
