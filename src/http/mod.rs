@@ -1,1 +1,3 @@
-//! (module doc)
+//! The HTTP server: routes, documents, pages.
+
+pub mod assets;
