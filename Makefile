@@ -1,0 +1,66 @@
+# Everything a person or a machine does with this source tree. `make` alone lists it.
+# Each target installs the Debian packages it misses (setup/packages.txt says which and why).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+target := $(or $(CARGO_TARGET_DIR),target)
+# What the page is made of; the binary embeds web/dist.
+web_sources := $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' -not -name '.npm.lock' 2>/dev/null)
+
+.PHONY: help run build test check web-test rust-test vm-test soak bench web audit clean
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+run: build ## build, and run the demo: test picture and tone, no card needed (ARGS="…" for other arguments)
+	exec $(target)/release/capcast run $(or $(ARGS),--demo)
+
+build: packages-run web ## build the release binary
+	cargo build --release --locked
+
+test: packages-run packages-test check web-test rust-test ## everything but the VM
+
+check: web
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib --document-private-items --quiet
+
+web-test: web
+	setup/npm tests/browser
+	npm --prefix web run check
+	npm --prefix web test
+
+rust-test: web
+	setup/python >/dev/null
+	cargo test --locked --no-fail-fast
+
+vm-test: packages-run packages-vm web ## real V4L2 and ALSA devices: a kernel with a virtual card, in user mode
+	cargo build --locked
+	CAPCAST=$(target)/debug/capcast tests/vm/run
+
+web: web/dist/index.html ## the player page
+web/dist/index.html: $(web_sources)
+	setup/install run
+	setup/npm web
+	npm --prefix web run build
+	touch $@
+
+soak: packages-run packages-test web ## the long forms of the tests (hours)
+	CAPCAST_SOAK=1 cargo test --locked --release --test it -- soak --nocapture
+
+bench: packages-run packages-test build ## measure: start, overhead, SFU load, glass to glass (leave the machine alone meanwhile)
+	benches/run
+
+audit: ## licences, sources and known vulnerabilities of all dependencies
+	"$$(setup/cargo-deny)" check
+
+packages-%:
+	@setup/install $*
+
+clean: ## remove what was built here
+	cargo clean
+	rm -rf web/dist web/node_modules tests/browser/node_modules
