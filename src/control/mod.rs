@@ -2,8 +2,10 @@
 //!
 //! `http` and `cli` speak this; `daemon` answers. Nothing here does anything.
 
+mod handle;
 mod state;
 
+pub use handle::{Command, CommandError, Done, Handle, Inbox, Order, channel};
 pub use state::{
     AudioState, CaptureState, EncodeState, Lifecycle, OutputState, QueueState, StageState, State,
     StreamState, Summary,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+pub use crate::lifecycle::Phase as Lifecycle;
 use crate::media::{Bitrate, Codec, FrameSize, Framerate};
 
 /// Everything `capcast status`, `/api/status`, the panel and the metrics show.
@@ -31,6 +32,34 @@ pub struct State {
     pub queues: Vec<QueueState>,
 }
 
+impl State {
+    /// What is known before anything is built.
+    pub fn starting(version: &'static str, profile: String) -> Self {
+        State {
+            version,
+            uptime: Duration::ZERO,
+            summary: Summary::Starting,
+            words: "starting".to_owned(),
+            profile,
+            capture: CaptureState {
+                lifecycle: Lifecycle::Stopped,
+                reason: String::new(),
+                source: String::new(),
+                format: None,
+                size: None,
+                framerate: None,
+                restarts: 0,
+                stage: StageState::default(),
+            },
+            audio: None,
+            encode: Vec::new(),
+            outputs: Vec::new(),
+            streams: Vec::new(),
+            queues: Vec::new(),
+        }
+    }
+}
+
 /// The whole in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Summary {
@@ -46,25 +75,22 @@ pub enum Summary {
     Failed,
 }
 
-/// One graph's life (`lifecycle`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Lifecycle {
-    /// Off by command.
-    Stopped,
-    /// The device is not there.
-    WaitingForDevice,
-    /// Built, no buffer yet.
-    Starting,
-    /// Buffers flow.
-    Running,
-    /// Buffers flow, but not as they should.
-    Degraded,
-    /// Failed; a rebuild is due.
-    Backoff,
-    /// Failed for good until something changes.
-    Failed,
-    /// Going down.
-    Stopping,
+impl Summary {
+    /// The word used in JSON and metrics: `starting`, `on_air`, `degraded`, `stopped`, `failed`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Summary::Starting => "starting",
+            Summary::OnAir => "on_air",
+            Summary::Degraded => "degraded",
+            Summary::Stopped => "stopped",
+            Summary::Failed => "failed",
+        }
+    }
+
+    /// Do frames leave the encoder?
+    pub const fn is_on_air(self) -> bool {
+        matches!(self, Summary::OnAir | Summary::Degraded)
+    }
 }
 
 /// What a stage counts. Rates and latencies are over the last seconds.
@@ -84,6 +110,13 @@ pub struct StageState {
     pub latency_p50: Option<Duration>,
     /// Time spent in this stage, 95th percentile.
     pub latency_p95: Option<Duration>,
+}
+
+impl StageState {
+    /// Frames lost here, all places together.
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().map(|(_, count)| count).sum()
+    }
 }
 
 /// The picture's way in.

@@ -1,1 +1,29 @@
-//! (module doc)
+//! One graph's life as a state machine: events in; actions and a deadline out.
+//!
+//! Pure: it reads no clock and holds no graph. Whoever supervises a graph feeds it what happened and the time, does what
+//! it says, and calls it again at the deadline. Capture, encode and each output have one of their own, so that a
+//! failure rebuilds that graph alone.
+//!
+//! ```text
+//!              start           built, buffers                 trouble told
+//!   Stopped ─────────> Starting ─────────────> Running <─────────────────────> Degraded
+//!      ^                │   ^                     │          trouble over          │
+//!      │ gone           │   │                     │ error · end · stall            │
+//!      │                │   │ due and gone        v                                │
+//!   Stopping <── stop ──┤   └───────────────── Backoff <───────────────────────────┤
+//!      ^                │                         ^                                │
+//!      │                ├── error · no buffer ────┘                                │
+//!      │                ├── device gone ──> WaitingForDevice (back: Starting) <────┤
+//!      └────────────────┴── fault `config` ──> Failed (until start) <──────────────┘
+//! ```
+//!
+//! A new graph is built only once the old one is gone, since devices open once.
+
+mod backoff;
+mod machine;
+
+pub use backoff::Backoff;
+pub use machine::{Action, Event, Machine, Phase, Timing};
+
+#[cfg(test)]
+mod tests;
