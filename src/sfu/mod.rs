@@ -1,1 +1,19 @@
-//! (module doc)
+//! The bundled SFU: packets of a publisher out to every viewer's browser.
+//!
+//! Everything but [`shell`] is a sans-IO core: it reads no clock and opens no socket; datagrams, frames and `now` come
+//! in as arguments, datagrams go out through a `Wire`.
+//!
+//! ```text
+//!  LocalFeed ─> hand-over ─> Timeline ─> per viewer: Gate ─> Munger ─> Peer (owns the Rtc) ─> Batcher ─> Wire
+//!  socket ────> Demux ─────────────────────────────────────────────────> Peer
+//! ```
+//!
+//! This is the only module that names `str0m`, and `Peer` is the only type that owns an `Rtc`.
+
+mod session;
+pub mod shell;
+mod stats;
+
+pub use session::{Answer, Patch, PatchError, Patched, Precondition, SessionId, WhepError};
+pub use shell::{Handle, LocalFeed, Options, StartError, start};
+pub use stats::{Disconnect, LaneStats, Stats, StreamStats};

@@ -1,0 +1,135 @@
+//! What the SFU counts, as one value.
+
+use std::time::Duration;
+
+use crate::media::{Codec, MediaKind, StreamName};
+
+/// Everything the SFU counts since its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Streams in the order they became known.
+    pub streams: Vec<StreamStats>,
+    /// Datagrams received.
+    pub datagrams_in: u64,
+    /// Datagrams sent.
+    pub datagrams_out: u64,
+    /// Bytes of datagrams sent.
+    pub bytes_out: u64,
+    /// Received datagrams that were neither STUN nor from a viewer's address, or too large.
+    pub garbage: u64,
+    /// STUN requests that named no session.
+    pub stun_unknown: u64,
+    /// Datagrams that the socket refused.
+    pub send_errors: u64,
+    /// Viewers that got an answer.
+    pub joins: u64,
+    /// Viewers that finished ICE and DTLS.
+    pub connects: u64,
+    /// Viewers that left, by reason; reasons that never happened are absent.
+    pub disconnects: Vec<(Disconnect, u64)>,
+    /// Viewers now connected.
+    pub viewers: u32,
+    /// Viewers that have an answer but have not connected yet.
+    pub pending: u32,
+    /// The hand-over rings of the local feeds.
+    pub lanes: Vec<LaneStats>,
+}
+
+/// One stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamStats {
+    /// Its name.
+    pub name: StreamName,
+    /// Media arrives.
+    pub live: bool,
+    /// The picture's codec, once known.
+    pub video: Option<Codec>,
+    /// The sound's codec, once known.
+    pub audio: Option<Codec>,
+    /// Viewers now connected.
+    pub viewers: u32,
+    /// RTP packets that arrived.
+    pub packets_in: u64,
+    /// Payload bytes that arrived.
+    pub bytes_in: u64,
+    /// RTP packets sent, all viewers together, without resends.
+    pub packets_out: u64,
+    /// Payload bytes sent, all viewers together, without resends.
+    pub bytes_out: u64,
+    /// Frames that arrived.
+    pub frames_in: u64,
+    /// Keyframe requests that came from viewers, joins included.
+    pub keyframe_requests: u64,
+    /// Keyframe requests that were passed to the publisher after merging and throttling.
+    pub keyframe_requests_forwarded: u64,
+    /// Frames that the hand-over dropped because the SFU did not keep up.
+    pub dropped: u64,
+}
+
+/// The ring between a streaming thread and the SFU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneStats {
+    /// The stream it feeds.
+    pub stream: StreamName,
+    /// Picture or sound.
+    pub kind: MediaKind,
+    /// Frames in it now.
+    pub level: u64,
+    /// Time in it now.
+    pub level_time: Duration,
+    /// The limit in frames.
+    pub max: u64,
+    /// The limit in time.
+    pub max_time: Duration,
+    /// Frames dropped here.
+    pub dropped: u64,
+}
+
+/// Why a viewer left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Disconnect {
+    /// DELETE on the session.
+    Deleted,
+    /// The viewer closed the connection (DTLS `close_notify`).
+    Closed,
+    /// The viewer no longer answers (RFC 7675).
+    TimedOut,
+    /// ICE and DTLS did not finish in time.
+    NeverConnected,
+    /// The stream changed to a codec that this viewer did not offer.
+    Codec,
+    /// The viewer broke the protocol.
+    Protocol,
+    /// A bug ended this one peer.
+    Panic,
+    /// The SFU went down.
+    Shutdown,
+}
+
+impl Disconnect {
+    /// Every reason.
+    pub const ALL: [Disconnect; 8] = [
+        Disconnect::Deleted,
+        Disconnect::Closed,
+        Disconnect::TimedOut,
+        Disconnect::NeverConnected,
+        Disconnect::Codec,
+        Disconnect::Protocol,
+        Disconnect::Panic,
+        Disconnect::Shutdown,
+    ];
+
+    /// The word used in JSON, logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Disconnect::Deleted => "deleted",
+            Disconnect::Closed => "closed",
+            Disconnect::TimedOut => "timed-out",
+            Disconnect::NeverConnected => "never-connected",
+            Disconnect::Codec => "codec",
+            Disconnect::Protocol => "protocol",
+            Disconnect::Panic => "panic",
+            Disconnect::Shutdown => "shutdown",
+        }
+    }
+}
