@@ -1,6 +1,6 @@
 //! What `capcast.toml` says: what this box does. Typed; parsed elsewhere in this module.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,6 +19,18 @@ pub struct BoxConfig {
     pub sfu: SfuConfig,
     /// The HTTP server.
     pub http: HttpConfig,
+}
+
+impl Default for BoxConfig {
+    fn default() -> Self {
+        BoxConfig {
+            profile: ProfileChoice::Auto,
+            capture: CaptureConfig::default(),
+            outputs: Vec::new(),
+            sfu: SfuConfig::default(),
+            http: HttpConfig::default(),
+        }
+    }
 }
 
 /// `profile = …`
@@ -43,6 +55,18 @@ pub struct CaptureConfig {
     pub audio_delay: Delay,
     /// What to do while there is no picture.
     pub no_signal: NoSignal,
+}
+
+impl Default for CaptureConfig {
+    fn default() -> Self {
+        CaptureConfig {
+            video: VideoInput::Auto,
+            mode: CaptureMode::Auto,
+            audio: AudioInput::Auto,
+            audio_delay: Delay::default(),
+            no_signal: NoSignal::Slate,
+        }
+    }
 }
 
 /// `capture.video`
@@ -160,6 +184,24 @@ pub struct SfuConfig {
     pub webhook: Option<WebhookConfig>,
 }
 
+impl Default for SfuConfig {
+    fn default() -> Self {
+        SfuConfig {
+            enabled: true,
+            stream: StreamName::default(),
+            media: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8900)),
+            public_addresses: Vec::new(),
+            max_viewers: 500,
+            ice_servers: Vec::new(),
+            replace_publisher: true,
+            publishers: Vec::new(),
+            views: Vec::new(),
+            jwt: None,
+            webhook: None,
+        }
+    }
+}
+
 /// `[[sfu.publisher]]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublisherConfig {
@@ -205,4 +247,10 @@ pub struct HttpConfig {
     pub control_token: Option<SecretSource>,
     /// `tls_certificate` and `tls_key`, both or neither.
     pub tls: Option<(PathBuf, PathBuf)>,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        HttpConfig { listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8899)), control_token: None, tls: None }
+    }
 }

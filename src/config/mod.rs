@@ -2,14 +2,22 @@
 //!
 //! Pure: takes texts with names, gives values or diagnostics. Reading files is the caller's (`daemon`, `cli`).
 
+pub mod parse;
+
 mod appliance;
+mod diagnostic;
 mod profile;
+mod render;
+mod source;
 
 pub use appliance::{
     AudioInput, BoxConfig, CaptureConfig, CaptureMode, HttpConfig, JwtConfig, NoSignal, OutputConfig,
     OutputKind, ProfileChoice, PublisherConfig, SecretSource, SfuConfig, VideoInput, ViewConfig,
     WebhookConfig,
 };
+pub use diagnostic::{Complaint, Diagnostic, Diagnostics, Severity};
 pub use profile::{
     AudioProfile, EncoderChoice, Profile, PropertyLiteral, Rendition, SizeChoice, Speed, VideoProfile,
 };
+pub use render::Look;
+pub use source::{Position, Source};

@@ -45,6 +45,13 @@ impl StreamName {
     }
 }
 
+/// `live`, the name of the box's own picture unless configured otherwise.
+impl Default for StreamName {
+    fn default() -> Self {
+        StreamName("live".into())
+    }
+}
+
 impl FromStr for StreamName {
     type Err = NameError;
 
