@@ -3,9 +3,26 @@
 //! Pure. `engine` builds exactly what a plan says and decides nothing; so a plan is the whole truth, and a test of a plan
 //! is a test of what runs.
 
+mod error;
+mod fragment;
+mod graph;
+mod inventory;
+mod queues;
+mod resolve;
 mod types;
 
+pub use error::PlanError;
+pub use fragment::{
+    Axis, BitratePart, Comparison, Condition, ElementPart, Fragment, FragmentKind, Fragments, Quantity,
+    SourceFormat, Term,
+};
+pub use inventory::{
+    DeviceAccess, Element, GstVersion, Inventory, Property, PropertyKind, Rates, SoundCard, VideoDevice,
+    VideoMode,
+};
+pub use queues::{QueueClass, Queues};
+pub use resolve::{auto_profile, resolve};
 pub use types::{
     BitrateControl, Choice, Control, Downstream, GraphKind, GraphPlan, KeyframeControl, Link, Node, Plan,
-    Role, Value,
+    Role, Upstream, Value,
 };

@@ -1,8 +1,9 @@
 //! The plan's own types.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::media::{Bitrate, Codec, FrameSize, Framerate};
+use crate::media::{Bitrate, Codec, Delay, FrameSize, Framerate};
 
 /// Everything that would run for one profile on one box.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,10 +29,19 @@ pub struct GraphPlan {
     pub kind: GraphKind,
     /// The fragment that gave its heart: `x264`, `v4l2`, `test`, …
     pub fragment: String,
+    /// For people: `/dev/video0 (USB3 HDMI), NV12 1920x1080@60`, `H.264 by x264, in software`.
+    pub title: String,
+    /// What goes in at the start.
+    pub upstream: Upstream,
     /// In the order of data flow, ids unique.
     pub nodes: Vec<Node>,
-    /// Which node feeds which. A node with several outgoing links is a `tee`.
+    /// Which node feeds which. A node with several outgoing links is a `tee`. Where the upstream element has no source
+    /// pad yet (`decodebin`), the link is made when a pad appears that carries the graph's medium.
     pub links: Vec<Link>,
+    /// The hardware allows one session of this only: a switch breaks before it makes, and rolls back if that fails.
+    pub exclusive: bool,
+    /// Added to every PTS on the way to the raw hub (`capture.audio_delay`); never negative, zero in encode graphs.
+    pub shift: Delay,
     /// What may change while playing.
     pub control: Control,
     /// What comes out at the end.
@@ -51,11 +61,42 @@ pub enum GraphKind {
     AudioEncode,
 }
 
+/// What the first node takes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Upstream {
+    /// Raw media by an `appsrc` (role [`Role::FromHub`]).
+    RawHub,
+    /// Made up: the test picture, the tone. Cannot fail, cannot wait.
+    Made,
+    /// A V4L2 capture device.
+    VideoDevice {
+        /// `/dev/video0`
+        node: PathBuf,
+        /// As the driver calls it.
+        card: String,
+        /// FourCC of the mode: `NV12`, `MJPG`, …
+        format: String,
+    },
+    /// An ALSA capture device.
+    SoundCard {
+        /// `hw:CARD=Capture`
+        hw: String,
+    },
+    /// A file that loops. Picture and sound are two graphs that read the same file; both place the file's zero and each
+    /// further turn (a turn lasts as long as the container says) at the same `MediaTime`.
+    File {
+        /// Absolute.
+        path: PathBuf,
+    },
+}
+
 /// What the last node delivers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Downstream {
     /// Raw pictures; size and rate where the plan fixes them.
     RawVideo {
+        /// Fixed GStreamer raw format, if the plan knows it.
+        format: Option<String>,
         /// Fixed size, if the plan knows it.
         size: Option<FrameSize>,
         /// Fixed rate, if the plan knows it.
@@ -69,7 +110,7 @@ pub enum Downstream {
         codec: Codec,
         /// Fixed size, or the source's.
         size: Option<FrameSize>,
-        /// The encoder's rate.
+        /// The encoder's rate; the most, where the source's is not known (files).
         framerate: Framerate,
         /// The target the graph starts with.
         bitrate: Bitrate,
@@ -88,7 +129,7 @@ pub enum Downstream {
 pub struct Node {
     /// Unique in its graph; the element's name.
     pub id: String,
-    /// The element factory, such as `x264enc`, `capsfilter`, `appsrc`.
+    /// The element factory, such as `x264enc`, `capsfilter`, `appsrc`, `tee`.
     pub factory: String,
     /// Why it is there, where Capcast itself must know.
     pub role: Role,
@@ -109,8 +150,15 @@ pub enum Role {
     ToHub,
     /// The encoder: takes bitrate and keyframe requests; its pads are where frames in and out are counted.
     Encoder,
-    /// The decoder of a compressed capture format.
+    /// The decoder of a compressed capture format or file.
     Decoder,
+    /// `identity` or `clocksync` behind a source that cannot wait (test picture, file): a frame whose running time is
+    /// more than one frame time behind now is dropped here and counted as skipped, as a driver would.
+    Pacer,
+    /// `identity` where the engine burns the wall clock and the frame number into the raw picture (test picture).
+    Stamp,
+    /// The RTP payloader; payload type, SSRC and first sequence number are fixed by the plan, RTP time is running time.
+    Payloader,
     /// `appsink`: encoded access units leave to the outlet.
     AccessUnits,
     /// `appsink`: RTP leaves to the SFU.
