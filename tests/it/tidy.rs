@@ -1,1 +1,0 @@
-//! The layer table, held against the sources.
