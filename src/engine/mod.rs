@@ -1,1 +1,3 @@
 //! (module doc)
+
+mod stamp;
