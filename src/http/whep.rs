@@ -67,19 +67,13 @@ fn cors(methods: &[Method]) -> CorsLayer {
         .max_age(std::time::Duration::from_secs(3600))
 }
 
-/// The bearer token names the stream.
+/// The bearer token names the stream; without one it is the box's own, which is what the player at `/` shows.
 async fn watch_by_token(
     State(site): State<Site>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
-    let Some(stream) = bearer(&headers) else {
-        return Err(ApiError::Unauthorised(format!(
-            "send the name of the stream as `Authorization: Bearer …`, or POST to `/api/whep/{}`",
-            site.default_stream
-        )));
-    };
-    let stream = stream.to_owned();
+    let stream = bearer(&headers).unwrap_or(site.default_stream.as_str()).to_owned();
     answer(&site, &stream, &headers, body).await
 }
 
