@@ -13,12 +13,11 @@ mod source;
 pub use appliance::{
     AudioInput, BoxConfig, CaptureConfig, CaptureMode, HttpConfig, JwtConfig, NoSignal, OutputConfig,
     OutputKind, ProfileChoice, PublisherConfig, SecretSource, SfuConfig, VideoInput, ViewConfig,
-    WebhookConfig, parse_box, parse_box_with,
+    WebhookConfig,
 };
 pub use diagnostic::{Complaint, Diagnostic, Diagnostics, Severity};
 pub use profile::{
-    AudioProfile, EncoderChoice, KnownEncoders, Profile, PropertyLiteral, Rendition, SizeChoice, Speed,
-    VideoProfile, parse_profile, parse_profile_among,
+    AudioProfile, EncoderChoice, Profile, PropertyLiteral, Rendition, SizeChoice, Speed, VideoProfile,
 };
 pub use render::Look;
 pub use source::{Position, Source};

@@ -1,5 +1,1 @@
-//! WHIP and WHEP words: what travels beside the SDP, for server and client.
-
-mod fragment;
-
-pub use fragment::{Fragment, FragmentError};
+//! (module doc)

@@ -1,0 +1,306 @@
+//! Joins a built graph to its hub and its outlet, and puts the probes that count.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+
+use crate::media::{Codec, MediaKind, MediaTime};
+use crate::plan::{Downstream, GraphKind, GraphPlan, Role, Upstream};
+
+use super::Shared;
+use super::build::{BuildError, Parts, assemble, kind_name};
+use super::bus::{Note, Watch, post};
+use super::clock::Timebase;
+use super::events::EventSink;
+use super::graph::Graph;
+use super::hub::RawHub;
+use super::keyframe::Keyframer;
+use super::link::Link;
+use super::looping::Looping;
+use super::outlet::{Feed, Outlet};
+use super::probes::{Tally, watch_encoder, watch_pacer, watch_source};
+use super::rtp::Assembler;
+use super::stamp;
+
+pub(super) fn capture(
+    shared: &Shared,
+    plan: &GraphPlan,
+    hub: &RawHub,
+    events: EventSink,
+) -> Result<Graph, BuildError> {
+    let kind = medium(plan.kind);
+    check(plan, &[GraphKind::VideoCapture, GraphKind::AudioCapture], "to be a capture graph", hub.kind())?;
+    let parts = assemble(plan, &shared.timebase)?;
+    let sink = app_sink(plan, &parts, Role::ToHub)?
+        .ok_or_else(|| lacks(plan, "an `appsink` with the role `ToHub`"))?;
+    let tally = Arc::new(Tally::default());
+    let looping = match &plan.upstream {
+        Upstream::File { path } => Some(Looping::new(shared.reels.open(path), shared.timebase.clone())),
+        _ => None,
+    };
+    let device = matches!(plan.upstream, Upstream::VideoDevice { .. } | Upstream::SoundCard { .. });
+    if let Some(source) = parts.role(Role::Source) {
+        watch_source(source, kind, device, &tally);
+    }
+    if let Some(pacer) = parts.role(Role::Pacer) {
+        watch_pacer(pacer, kind, looping.as_ref(), &shared.timebase, &tally);
+    }
+    if let Some(element) = parts.role(Role::Stamp) {
+        stamp::burn_in(element);
+    }
+    let shift = Duration::from_micros(plan.shift.as_micros().max(0).unsigned_abs());
+    fill(&sink, hub.clone(), &shared.timebase, shift, &tally);
+    let mut graph = finish(shared, plan, parts, tally, events);
+    graph.watch = Some(watch(plan, &graph, looping, || ()));
+    Ok(graph)
+}
+
+pub(super) fn encode(
+    shared: &Shared,
+    plan: &GraphPlan,
+    hub: &RawHub,
+    outlet: &Outlet,
+    events: EventSink,
+) -> Result<Graph, BuildError> {
+    let kind = medium(plan.kind);
+    check(plan, &[GraphKind::VideoEncode, GraphKind::AudioEncode], "to be an encode graph", hub.kind())?;
+    if outlet.kind() != kind {
+        return Err(BuildError::Medium { kind: kind_name(plan.kind) });
+    }
+    let codec = match plan.downstream {
+        Downstream::Video { codec, .. } | Downstream::Audio { codec, .. } => codec,
+        Downstream::RawVideo { .. } | Downstream::RawAudio => return Err(lacks(plan, "a codec")),
+    };
+    let parts = assemble(plan, &shared.timebase)?;
+    let appsrc = parts
+        .role(Role::FromHub)
+        .and_then(|element| element.downcast_ref::<gst_app::AppSrc>())
+        .ok_or_else(|| lacks(plan, "an `appsrc` with the role `FromHub`"))?
+        .clone();
+    appsrc.set_format(gst::Format::Time);
+    let encoder =
+        parts.role(Role::Encoder).ok_or_else(|| lacks(plan, "a node with the role `Encoder`"))?.clone();
+    let (rtp, units) = (app_sink(plan, &parts, Role::Rtp)?, app_sink(plan, &parts, Role::AccessUnits)?);
+    let last = rtp
+        .as_ref()
+        .or(units.as_ref())
+        .ok_or_else(|| lacks(plan, "an `appsink` with the role `Rtp` or `AccessUnits`"))?;
+    let tally = Arc::new(Tally::default());
+    watch_encoder(&encoder, kind, &shared.timebase, &tally);
+    let keyframer = plan.control.keyframe.map(|method| Arc::new(Keyframer::new(&encoder, method)));
+    let feed = Arc::new(Feed {
+        number: shared.feeds.fetch_add(1, Ordering::Relaxed),
+        keyframer: keyframer.clone(),
+        element: last.upcast_ref::<gst::Element>().downgrade(),
+    });
+    if let Some(sink) = &units {
+        take_units(sink, codec, &feed, outlet, &tally, rtp.is_none());
+    }
+    if let Some(sink) = &rtp {
+        take_frames(sink, codec, &feed, outlet, &tally);
+    }
+    let link = Link::new(appsrc, shared.timebase.clone());
+    let mut graph = finish(shared, plan, parts, tally, events);
+    graph.link = Some((Arc::clone(&link), hub.clone()));
+    graph.feed = Some((feed, outlet.clone()));
+    graph.keyframer = keyframer;
+    // Not before it has started: what is pushed into an `appsrc` that does not run yet comes back as FLUSHING.
+    let (stopping, hub) = (Arc::clone(&graph.stopping), hub.clone());
+    graph.watch = Some(watch(plan, &graph, None, move || {
+        hub.attach(&link);
+        if stopping.load(Ordering::Acquire) {
+            hub.detach(&link);
+        }
+    }));
+    Ok(graph)
+}
+
+fn medium(kind: GraphKind) -> MediaKind {
+    match kind {
+        GraphKind::VideoCapture | GraphKind::VideoEncode => MediaKind::Video,
+        GraphKind::AudioCapture | GraphKind::AudioEncode => MediaKind::Audio,
+    }
+}
+
+fn lacks(plan: &GraphPlan, what: &'static str) -> BuildError {
+    BuildError::Role { kind: kind_name(plan.kind), what }
+}
+
+fn check(
+    plan: &GraphPlan,
+    kinds: &[GraphKind],
+    what: &'static str,
+    hub: MediaKind,
+) -> Result<(), BuildError> {
+    if !kinds.contains(&plan.kind) {
+        return Err(lacks(plan, what));
+    }
+    if hub != medium(plan.kind) {
+        return Err(BuildError::Medium { kind: kind_name(plan.kind) });
+    }
+    Ok(())
+}
+
+fn finish(shared: &Shared, plan: &GraphPlan, parts: Parts, tally: Arc<Tally>, events: EventSink) -> Graph {
+    Graph {
+        kind: plan.kind,
+        fragment: plan.fragment.clone(),
+        name: format!("{} ({})", kind_name(plan.kind), plan.fragment),
+        parts,
+        timebase: shared.timebase.clone(),
+        tally,
+        events,
+        stopping: Arc::new(AtomicBool::new(false)),
+        watch: None,
+        teardown: shared.teardown.clone(),
+        link: None,
+        feed: None,
+        keyframer: None,
+        bitrate: plan.control.bitrate.clone(),
+        bitrate_changed: AtomicU64::new(0),
+        departed: false,
+    }
+}
+
+fn watch(
+    plan: &GraphPlan,
+    graph: &Graph,
+    looping: Option<Arc<Looping>>,
+    started: impl FnOnce() + Send + 'static,
+) -> Watch {
+    let sources = plan.nodes.iter().filter(|node| node.role == Role::Source);
+    Watch {
+        pipeline: graph.parts.pipeline.clone(),
+        name: kind_name(plan.kind).to_owned(),
+        devices: sources.map(|node| node.id.clone()).collect(),
+        events: Arc::clone(&graph.events),
+        stopping: Arc::clone(&graph.stopping),
+        looping,
+        started: Box::new(started),
+    }
+}
+
+/// The `appsink` with a role, made to keep nothing: no last sample (it would hold a driver's buffer), no QoS events.
+fn app_sink(plan: &GraphPlan, parts: &Parts, role: Role) -> Result<Option<gst_app::AppSink>, BuildError> {
+    let Some(element) = parts.role(role) else { return Ok(None) };
+    let sink = element
+        .downcast_ref::<gst_app::AppSink>()
+        .ok_or_else(|| lacks(plan, "its roles `ToHub`, `Rtp` and `AccessUnits` on `appsink`s"))?;
+    sink.set_enable_last_sample(false);
+    sink.set_qos(false);
+    Ok(Some(sink.clone()))
+}
+
+fn fill(sink: &gst_app::AppSink, hub: RawHub, timebase: &Timebase, shift: Duration, tally: &Arc<Tally>) {
+    let (timebase, tally) = (timebase.clone(), Arc::clone(tally));
+    let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
+        let sample = sink.pull_sample().map_err(|_| gst::FlowError::Flushing)?;
+        let Some(pts) = running_time(&sample) else {
+            tally.malformed.fetch_add(1, Ordering::Relaxed);
+            return Ok(gst::FlowSuccess::Ok);
+        };
+        let pts = pts + shift;
+        let now = timebase.now();
+        tally.delays.record(now.saturating_since(pts));
+        if hub.push(&with_pts(sample, pts), pts) {
+            tally.out.record(now, 0);
+            if tally.out.frames() == 1 {
+                post(sink, Note::Flowing);
+            }
+        } else {
+            tally.malformed.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(gst::FlowSuccess::Ok)
+    });
+    sink.set_callbacks(callbacks.build());
+}
+
+/// When a sample was captured: its PTS by its segment.
+fn running_time(sample: &gst::Sample) -> Option<MediaTime> {
+    let pts = sample.buffer()?.pts()?;
+    let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
+    segment.to_running_time(pts).map(|time| MediaTime::from_nanos(time.nseconds()))
+}
+
+/// The sample with this PTS. Live sources stamp running time already and pass untouched; of others the buffer's outside
+/// is copied, never its memory.
+fn with_pts(sample: gst::Sample, pts: MediaTime) -> gst::Sample {
+    let pts = gst::ClockTime::from_nseconds(pts.as_nanos());
+    let Some(buffer) = sample.buffer().filter(|buffer| buffer.pts() != Some(pts)) else { return sample };
+    let mut moved = buffer.copy();
+    if let Some(moved) = moved.get_mut() {
+        moved.set_pts(pts);
+        moved.set_dts(gst::ClockTime::NONE);
+    }
+    gst::Sample::builder().buffer(&moved).caps_if_some(sample.caps_owned().as_ref()).build()
+}
+
+fn take_frames(sink: &gst_app::AppSink, codec: Codec, feed: &Arc<Feed>, outlet: &Outlet, tally: &Arc<Tally>) {
+    let (feed, outlet, tally) = (Arc::clone(feed), outlet.clone(), Arc::clone(tally));
+    let video = codec.kind() == MediaKind::Video;
+    let mut assembler = Assembler::new(video);
+    let flowing = AtomicBool::new(false);
+    sink.set_buffer_list(true);
+    let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
+        let sample = sink.pull_sample().map_err(|_| gst::FlowError::Flushing)?;
+        let segment = sample.segment().and_then(|segment| segment.downcast_ref::<gst::ClockTime>());
+        let mut one = |buffer: &gst::BufferRef| {
+            let pts = segment
+                .zip(buffer.pts())
+                .and_then(|(segment, pts)| segment.to_running_time(pts))
+                .map(|time| MediaTime::from_nanos(time.nseconds()));
+            let read = assembler.take(buffer, pts, |pts, packets| {
+                let keyframe = !video || tally.is_keyframe(pts);
+                outlet.frame(&feed, codec, (pts, keyframe), packets);
+            });
+            if !read {
+                tally.malformed.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        match sample.buffer_list() {
+            Some(list) => list.iter().for_each(&mut one),
+            None => sample.buffer().into_iter().for_each(&mut one),
+        }
+        if !flowing.swap(true, Ordering::Relaxed) {
+            post(sink, Note::Flowing);
+        }
+        Ok(gst::FlowSuccess::Ok)
+    });
+    sink.set_callbacks(callbacks.build());
+}
+
+fn take_units(
+    sink: &gst_app::AppSink,
+    codec: Codec,
+    feed: &Arc<Feed>,
+    outlet: &Outlet,
+    tally: &Arc<Tally>,
+    says_flowing: bool,
+) {
+    let (feed, outlet, tally) = (Arc::clone(feed), outlet.clone(), Arc::clone(tally));
+    let video = codec.kind() == MediaKind::Video;
+    let flowing = AtomicBool::new(!says_flowing);
+    let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
+        let sample = sink.pull_sample().map_err(|_| gst::FlowError::Flushing)?;
+        match running_time(&sample) {
+            Some(pts) => {
+                let keyframe = !video || tally.is_keyframe(pts);
+                outlet.unit(&feed, codec, (pts, keyframe), || {
+                    Some(Arc::from(sample.buffer()?.map_readable().ok()?.as_slice()))
+                });
+            }
+            None => {
+                tally.malformed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        if !flowing.swap(true, Ordering::Relaxed) {
+            post(sink, Note::Flowing);
+        }
+        Ok(gst::FlowSuccess::Ok)
+    });
+    sink.set_callbacks(callbacks.build());
+}

@@ -1,0 +1,226 @@
+//! Counters that streaming threads write without locks or allocation, and what is read from them.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::media::MediaTime;
+
+/// What one stage counted so far. Rates and latencies are over the last seconds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StageCounters {
+    /// Frames (audio: buffers) that came in.
+    pub frames_in: u64,
+    /// Frames that went out.
+    pub frames_out: u64,
+    /// Bytes that went out; 0 for raw media.
+    pub bytes_out: u64,
+    /// Frames lost here: (where, how many). Only places that exist in this graph are listed.
+    pub dropped: Vec<(&'static str, u64)>,
+    /// Frames that `videorate` left out to meet the profile's rate: not lost, not wanted.
+    pub rate_skipped: u64,
+    /// Frames out per second.
+    pub fps: f64,
+    /// Bits out per second; 0 for raw media.
+    pub bitrate: u64,
+    /// Keyframes that went out.
+    pub keyframes: u64,
+    /// Keyframes that were forced.
+    pub keyframes_forced: u64,
+    /// Time spent in this stage, median. Capture: from PTS to the hub; encode: through the encoder; outlet: from PTS.
+    pub latency_p50: Option<Duration>,
+    /// Time spent in this stage, 95th percentile.
+    pub latency_p95: Option<Duration>,
+    /// When the last frame went out.
+    pub last_out: Option<MediaTime>,
+}
+
+/// The last durations of something, as a ring. 256 of them are 4 s at 60 fps.
+pub(super) struct Delays {
+    micros: [AtomicU32; Delays::SLOTS],
+    next: AtomicU64,
+}
+
+impl Delays {
+    const SLOTS: usize = 256;
+
+    pub(super) fn record(&self, delay: Duration) {
+        let slot = self.next.fetch_add(1, Relaxed) as usize % Self::SLOTS;
+        self.micros[slot].store(u32::try_from(delay.as_micros()).unwrap_or(u32::MAX), Relaxed);
+    }
+
+    /// Median and 95th percentile.
+    pub(super) fn percentiles(&self) -> Option<(Duration, Duration)> {
+        let filled = (self.next.load(Relaxed) as usize).min(Self::SLOTS);
+        let mut micros: Vec<u32> = self.micros[..filled].iter().map(|slot| slot.load(Relaxed)).collect();
+        micros.sort_unstable();
+        let at = |percent: usize| micros.get((filled.saturating_sub(1)) * percent / 100);
+        Some((Duration::from_micros((*at(50)?).into()), Duration::from_micros((*at(95)?).into())))
+    }
+}
+
+impl Default for Delays {
+    fn default() -> Self {
+        Delays { micros: std::array::from_fn(|_| AtomicU32::new(0)), next: AtomicU64::new(0) }
+    }
+}
+
+/// Frames and bytes passing one place: totals, and the last ones as a ring for rates.
+pub(super) struct Flow {
+    frames: AtomicU64,
+    bytes: AtomicU64,
+    ring: [(AtomicU64, AtomicU64); Flow::SLOTS],
+}
+
+impl Flow {
+    const SLOTS: usize = 256;
+    /// Rates are over this time.
+    const SPAN: Duration = Duration::from_secs(2);
+
+    /// One writer at a time.
+    pub(super) fn record(&self, now: MediaTime, bytes: usize) {
+        let slot = self.frames.load(Relaxed) as usize % Self::SLOTS;
+        self.ring[slot].0.store(now.as_nanos(), Relaxed);
+        self.ring[slot].1.store(bytes as u64, Relaxed);
+        self.bytes.fetch_add(bytes as u64, Relaxed);
+        self.frames.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn frames(&self) -> u64 {
+        self.frames.load(Relaxed)
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    /// When the last one passed.
+    pub(super) fn last(&self) -> Option<MediaTime> {
+        let frames = self.frames.load(Relaxed) as usize;
+        (frames > 0).then(|| MediaTime::from_nanos(self.ring[(frames - 1) % Self::SLOTS].0.load(Relaxed)))
+    }
+
+    /// Frames and bits per second.
+    pub(super) fn rates(&self, now: MediaTime) -> (f64, u64) {
+        let filled = (self.frames.load(Relaxed) as usize).min(Self::SLOTS);
+        let since = now - Self::SPAN;
+        let (mut frames, mut bytes, mut oldest) = (0u64, 0u64, now);
+        for (at, size) in &self.ring[..filled] {
+            let at = MediaTime::from_nanos(at.load(Relaxed));
+            if at >= since && at <= now {
+                frames += 1;
+                bytes += size.load(Relaxed);
+                oldest = oldest.min(at);
+            }
+        }
+        // A ring that began (or wrapped) within the span covers less than it: from its oldest frame on.
+        let covered = if filled < Self::SLOTS && self.frames.load(Relaxed) as usize > frames as usize {
+            Self::SPAN
+        } else {
+            now.saturating_since(oldest)
+        };
+        if frames < 2 || covered.is_zero() {
+            return (0.0, 0);
+        }
+        let seconds = covered.as_secs_f64();
+        (frames as f64 / seconds, (bytes as f64 * 8.0 / seconds) as u64)
+    }
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Flow {
+            frames: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            ring: std::array::from_fn(|_| (AtomicU64::new(0), AtomicU64::new(0))),
+        }
+    }
+}
+
+/// What is inside an encoder: when each frame went in, by its running time. One thread writes, one reads.
+pub(super) struct Inside {
+    slots: [(AtomicU64, AtomicU64); Inside::SLOTS],
+    next: AtomicU64,
+}
+
+impl Inside {
+    const SLOTS: usize = 64;
+
+    pub(super) fn enter(&self, running_time: u64, now: MediaTime) {
+        let slot = &self.slots[self.next.load(Relaxed) as usize % Self::SLOTS];
+        slot.0.store(running_time, Relaxed);
+        slot.1.store(now.as_nanos(), Relaxed);
+        self.next.fetch_add(1, std::sync::atomic::Ordering::Release);
+    }
+
+    /// Number (from 0) and time of entry of the newest frame at or before `running_time`. For video that is the frame itself; an audio encoder
+    /// cuts frames anew, and its output begins within that buffer.
+    pub(super) fn entered(&self, running_time: u64) -> Option<(u64, MediaTime)> {
+        let next = self.next.load(std::sync::atomic::Ordering::Acquire);
+        (next.saturating_sub(Self::SLOTS as u64)..next)
+            .rev()
+            .map(|number| (number, &self.slots[number as usize % Self::SLOTS]))
+            .find(|(_, slot)| slot.0.load(Relaxed) <= running_time)
+            .map(|(number, slot)| (number, MediaTime::from_nanos(slot.1.load(Relaxed))))
+    }
+}
+
+impl Default for Inside {
+    fn default() -> Self {
+        Inside {
+            slots: std::array::from_fn(|_| (AtomicU64::new(0), AtomicU64::new(0))),
+            next: AtomicU64::new(0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> MediaTime {
+        MediaTime::from_nanos(ms * 1_000_000)
+    }
+
+    #[test]
+    fn percentiles_are_of_the_last_values_only() {
+        let delays = Delays::default();
+        assert_eq!(delays.percentiles(), None);
+        for _ in 0..1000 {
+            delays.record(Duration::from_secs(9));
+        }
+        for value in 0..256 {
+            delays.record(Duration::from_micros(value));
+        }
+        assert_eq!(delays.percentiles(), Some((Duration::from_micros(127), Duration::from_micros(242))));
+    }
+
+    #[test]
+    fn rates_are_right_at_the_start_in_the_middle_and_after_a_stall() {
+        let flow = Flow::default();
+        for n in 0..=30 {
+            flow.record(ms(5_000 + n * 100), 1_000);
+        }
+        let (fps, bits) = flow.rates(ms(8_050));
+        assert!((9.0..11.0).contains(&fps), "{fps}");
+        assert!((72_000..88_000).contains(&bits), "{bits}");
+        assert_eq!(flow.rates(ms(60_000)), (0.0, 0));
+        assert_eq!(flow.last(), Some(ms(8_000)));
+        for n in 0..10_000 {
+            flow.record(ms(10_000 + n * 5), 1);
+        }
+        let (fps, _) = flow.rates(ms(60_000));
+        assert!((190.0..210.0).contains(&fps), "{fps}");
+    }
+
+    #[test]
+    fn a_frame_is_found_by_its_running_time_and_audio_by_the_buffer_it_begins_in() {
+        let inside = Inside::default();
+        assert_eq!(inside.entered(5), None);
+        for n in 0..200 {
+            inside.enter(n * 10, ms(n));
+        }
+        assert_eq!(inside.entered(1990), Some((199, ms(199))));
+        assert_eq!(inside.entered(1985), Some((198, ms(198))));
+        assert_eq!(inside.entered(10), None, "long overwritten");
+    }
+}

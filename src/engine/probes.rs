@@ -1,0 +1,217 @@
+//! What is counted on a graph's pads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+use crate::media::{MediaKind, MediaTime};
+
+use super::clock::Timebase;
+use super::counters::{Delays, Flow, Inside};
+use super::looping::Looping;
+
+/// One graph's counters.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) frames_in: AtomicU64,
+    pub(super) out: Flow,
+    /// Frames that the device lost, by gaps in its own count.
+    pub(super) gaps: AtomicU64,
+    /// Frames that a source which cannot wait made too late.
+    pub(super) late: AtomicU64,
+    /// Frames that went into the encoder and never came out.
+    pub(super) swallowed: AtomicU64,
+    /// Frames of an odd kind: without PTS, RTP that cannot be read.
+    pub(super) malformed: AtomicU64,
+    pub(super) keyframes: AtomicU64,
+    pub(super) delays: Delays,
+    inside: Inside,
+    marks: Marks,
+}
+
+impl Tally {
+    /// Whether the encoder called the frame with this running time a keyframe.
+    pub(super) fn is_keyframe(&self, running_time: MediaTime) -> bool {
+        self.marks.slots.iter().any(|slot| slot.load(Relaxed) == running_time.as_nanos())
+    }
+}
+
+/// Running times of the last keyframes. Parsers and payloaders keep a frame's time but not always its flags.
+struct Marks {
+    slots: [AtomicU64; 16],
+    next: AtomicU64,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Marks { slots: std::array::from_fn(|_| AtomicU64::new(u64::MAX)), next: AtomicU64::new(0) }
+    }
+}
+
+/// Turns PTS into running time on one pad. x264's segment begins at 1000 h; so the segment counts, never the bare PTS.
+#[derive(Default)]
+struct Segment {
+    /// Added to a PTS.
+    shift: AtomicI64,
+}
+
+impl Segment {
+    fn note(&self, event: &gst::EventRef) {
+        if let gst::EventView::Segment(segment) = event.view()
+            && let Some(segment) = segment.segment().downcast_ref::<gst::ClockTime>()
+        {
+            self.set(segment);
+        }
+    }
+
+    fn set(&self, segment: &gst::FormattedSegment<gst::ClockTime>) {
+        let nanos = |time: Option<gst::ClockTime>| time.map_or(0, |time| time.nseconds().cast_signed());
+        self.shift.store(
+            nanos(segment.base()).wrapping_sub(nanos(segment.start())).wrapping_sub(nanos(segment.offset())),
+            Relaxed,
+        );
+    }
+
+    fn running_time(&self, buffer: &gst::BufferRef) -> Option<u64> {
+        let pts = buffer.pts()?.nseconds().cast_signed();
+        u64::try_from(pts.wrapping_add(self.shift.load(Relaxed))).ok()
+    }
+}
+
+fn follow(pad: &gst::Pad) -> Arc<Segment> {
+    let segment = Arc::new(Segment::default());
+    let noted = Arc::clone(&segment);
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        if let Some(event) = info.event() {
+            noted.note(event);
+        }
+        gst::PadProbeReturn::Ok
+    });
+    segment
+}
+
+/// Counts what a source makes, and what a device says it lost: `v4l2src` numbers its buffers by the driver's sequence,
+/// `alsasrc` marks what comes after an overrun as discontinuous.
+pub(super) fn watch_source(source: &gst::Element, kind: MediaKind, device: bool, tally: &Arc<Tally>) {
+    let Some(pad) = source.static_pad("src") else { return };
+    let tally = Arc::clone(tally);
+    pad.add_probe(gst::PadProbeType::BUFFER, {
+        let last = AtomicU64::new(u64::MAX);
+        move |_, info| {
+            let Some(buffer) = info.buffer() else { return gst::PadProbeReturn::Ok };
+            let first = tally.frames_in.fetch_add(1, Relaxed) == 0;
+            if device && kind == MediaKind::Video {
+                let offset = buffer.offset();
+                let before = last.swap(offset, Relaxed);
+                if offset != u64::MAX && before != u64::MAX && offset > before {
+                    tally.gaps.fetch_add(offset - before - 1, Relaxed);
+                }
+            } else if device && !first && buffer.flags().contains(gst::BufferFlags::DISCONT) {
+                tally.gaps.fetch_add(1, Relaxed);
+            }
+            gst::PadProbeReturn::Ok
+        }
+    });
+}
+
+/// How late a frame of a source that cannot wait may be: one and a half frame times, but never less than the hitch of a
+/// busy machine; more for sound, where a skip is heard.
+fn tolerance(kind: MediaKind, duration: Option<gst::ClockTime>) -> Duration {
+    match kind {
+        MediaKind::Video => {
+            let frame = Duration::from_nanos(duration.map_or(33_333_333, gst::ClockTime::nseconds));
+            (frame + frame / 2).max(Duration::from_millis(50))
+        }
+        MediaKind::Audio => Duration::from_millis(200),
+    }
+}
+
+/// Skips and counts, in front of the pacer, what a test picture or a file delivers too late, as a driver would have;
+/// places a file's segments on the common time line.
+pub(super) fn watch_pacer(
+    pacer: &gst::Element,
+    kind: MediaKind,
+    looping: Option<&Arc<Looping>>,
+    timebase: &Timebase,
+    tally: &Arc<Tally>,
+) {
+    let Some(pad) = pacer.static_pad("sink") else { return };
+    let segment = Arc::new(Segment::default());
+    let (noted, looping) = (Arc::clone(&segment), looping.cloned());
+    let turns = looping.clone();
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
+        let Some(event) = info.event_mut() else { return gst::PadProbeReturn::Ok };
+        let Some(looping) = &looping else {
+            noted.note(event);
+            return gst::PadProbeReturn::Ok;
+        };
+        if let gst::EventView::Segment(old) = event.view()
+            && let Ok(mut placed) = old.segment().clone().downcast::<gst::ClockTime>()
+        {
+            looping.place(pad, &mut placed);
+            noted.set(&placed);
+            let seqnum = event.seqnum();
+            *event = gst::event::Segment::builder(&placed).seqnum(seqnum).build();
+        }
+        gst::PadProbeReturn::Ok
+    });
+    let (timebase, tally) = (timebase.clone(), Arc::clone(tally));
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let Some(buffer) = info.buffer() else { return gst::PadProbeReturn::Ok };
+        let Some(running_time) = segment.running_time(buffer) else { return gst::PadProbeReturn::Ok };
+        if let Some(turns) = &turns {
+            turns.passed(running_time, buffer.duration().map_or(0, gst::ClockTime::nseconds));
+        }
+        let late = timebase.now().saturating_since(MediaTime::from_nanos(running_time));
+        if late > tolerance(kind, buffer.duration()) {
+            tally.late.fetch_add(1, Relaxed);
+            return gst::PadProbeReturn::Drop;
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Counts frames into and out of an encoder, how long each was inside, and which are keyframes.
+pub(super) fn watch_encoder(
+    encoder: &gst::Element,
+    kind: MediaKind,
+    timebase: &Timebase,
+    tally: &Arc<Tally>,
+) {
+    let (Some(sink), Some(src)) = (encoder.static_pad("sink"), encoder.static_pad("src")) else { return };
+    let (segment, clock, counts) = (follow(&sink), timebase.clone(), Arc::clone(tally));
+    sink.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        if let Some(running_time) = info.buffer().and_then(|buffer| segment.running_time(buffer)) {
+            counts.inside.enter(running_time, clock.now());
+        }
+        counts.frames_in.fetch_add(1, Relaxed);
+        gst::PadProbeReturn::Ok
+    });
+    let (segment, clock, counts) = (follow(&src), timebase.clone(), Arc::clone(tally));
+    let next = AtomicU64::new(0);
+    src.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let Some(buffer) = info.buffer() else { return gst::PadProbeReturn::Ok };
+        let now = clock.now();
+        if let Some(running_time) = segment.running_time(buffer) {
+            if let Some((number, entered)) = counts.inside.entered(running_time) {
+                counts.delays.record(now.saturating_since(entered));
+                if kind == MediaKind::Video {
+                    let expected = next.swap(number + 1, Relaxed);
+                    counts.swallowed.fetch_add(number.saturating_sub(expected), Relaxed);
+                }
+            }
+            if kind == MediaKind::Audio || !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) {
+                counts.keyframes.fetch_add(1, Relaxed);
+                let slot = counts.marks.next.fetch_add(1, Relaxed) as usize % counts.marks.slots.len();
+                counts.marks.slots[slot].store(running_time, Relaxed);
+            }
+        } else {
+            counts.malformed.fetch_add(1, Relaxed);
+        }
+        counts.out.record(now, buffer.size());
+        gst::PadProbeReturn::Ok
+    });
+}

@@ -1,0 +1,138 @@
+//! Taking graphs down without waiting for drivers that hang.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+use crate::media::MediaTime;
+
+use super::bus;
+use super::clock::Timebase;
+use super::events::{EventSink, GraphEvent};
+
+/// How long a graph may take to go to NULL. A driver can hang in STREAMOFF for ever.
+pub const TEARDOWN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A graph on its way out.
+pub struct Departure {
+    done: Receiver<bool>,
+}
+
+impl Departure {
+    /// Waits until the graph is gone or abandoned, at most `within`. True when it is really gone.
+    pub fn wait(&self, within: Duration) -> bool {
+        self.done.recv_timeout(within) == Ok(true)
+    }
+}
+
+/// Keeps the deadlines of graphs that go down. One thread keeps them, and each graph goes down on a thread of its own,
+/// so that one that hangs delays no other. No thread is ever joined.
+#[derive(Clone)]
+pub(super) struct Teardown {
+    jobs: Sender<Job>,
+    abandoned: Arc<AtomicU64>,
+    timebase: Timebase,
+}
+
+enum Job {
+    Begin { number: u64, leaving: Leaving },
+    Done { number: u64 },
+}
+
+struct Leaving {
+    name: String,
+    bus: Option<gst::Bus>,
+    deadline: MediaTime,
+    events: EventSink,
+    done: Sender<bool>,
+}
+
+impl Leaving {
+    fn close(&self, abandoned: bool) {
+        if let Some(bus) = &self.bus {
+            bus::end(bus);
+        }
+        (self.events)(GraphEvent::Gone { abandoned });
+        // Nobody need be waiting.
+        let _ = self.done.send(!abandoned);
+    }
+}
+
+impl Teardown {
+    pub(super) fn start(timebase: Timebase) -> std::io::Result<Teardown> {
+        let (jobs, inbox) = mpsc::channel();
+        let abandoned = Arc::new(AtomicU64::new(0));
+        let keeper = Keeper { inbox, abandoned: Arc::clone(&abandoned), timebase: timebase.clone() };
+        thread::Builder::new().name("teardown".to_owned()).spawn(move || keeper.run())?;
+        Ok(Teardown { jobs, abandoned, timebase })
+    }
+
+    /// Graphs that would not go and were left behind.
+    pub(super) fn abandoned(&self) -> u64 {
+        self.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// Sends a graph to NULL.
+    pub(super) fn send(&self, pipeline: gst::Pipeline, name: String, events: EventSink) -> Departure {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let (done, outcome) = mpsc::channel();
+        let deadline = self.timebase.now() + TEARDOWN_PATIENCE;
+        let leaving = Leaving { name, bus: pipeline.bus(), deadline, events, done };
+        let _ = self.jobs.send(Job::Begin { number, leaving });
+        let jobs = self.jobs.clone();
+        let taken_down = thread::Builder::new().name("graph-down".to_owned()).spawn(move || {
+            // Going down cannot fail, only hang.
+            let _ = pipeline.set_state(gst::State::Null);
+            drop(pipeline);
+            let _ = jobs.send(Job::Done { number });
+        });
+        if let Err(error) = taken_down {
+            tracing::warn!(%error, "no thread to take a graph down: it is left behind");
+        }
+        Departure { done: outcome }
+    }
+}
+
+struct Keeper {
+    inbox: Receiver<Job>,
+    abandoned: Arc<AtomicU64>,
+    timebase: Timebase,
+}
+
+impl Keeper {
+    fn run(self) {
+        let mut leaving: Vec<(u64, Leaving)> = Vec::new();
+        loop {
+            let now = self.timebase.now();
+            let next = leaving.iter().map(|(_, graph)| graph.deadline.saturating_since(now)).min();
+            let job = match next {
+                Some(left) => self.inbox.recv_timeout(left),
+                None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match job {
+                Ok(Job::Begin { number, leaving: graph }) => leaving.push((number, graph)),
+                Ok(Job::Done { number }) => {
+                    // One that comes after its deadline is no longer listed.
+                    if let Some(index) = leaving.iter().position(|(other, _)| *other == number) {
+                        leaving.swap_remove(index).1.close(false);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let now = self.timebase.now();
+                    for (_, graph) in leaving.extract_if(.., |(_, graph)| graph.deadline <= now) {
+                        self.abandoned.fetch_add(1, Ordering::Relaxed);
+                        tracing::warn!(graph = %graph.name, "would not stop and is left behind; its device may stay busy");
+                        graph.close(true);
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+}

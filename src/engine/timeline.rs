@@ -1,0 +1,149 @@
+//! One stream's RTP time and sequence numbers, across every encoder that ever feeds it.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::media::{MediaTime, Packet, RtpTime};
+
+/// How far a new encoder's RTP time may be moved to come after the old one's. Beyond that a gap is better: picture and
+/// sound would no longer belong together.
+pub(super) const MOST_SHIFT: Duration = Duration::from_millis(50);
+
+/// Atomic so that it can be shared, not raced for: whoever holds the outlet's baton is alone here.
+pub(super) struct Timeline {
+    clock_rate: u64,
+    /// Last RTP time, not wrapped; 0 before the first.
+    rtp: AtomicU64,
+    /// Added to the present feed's RTP time.
+    offset: AtomicU64,
+    /// Next sequence number minus the present feed's own; wrapping.
+    sequence_offset: AtomicI64,
+    next_sequence: AtomicU64,
+    pts: AtomicU64,
+}
+
+impl Timeline {
+    pub(super) fn new(clock_rate: u32) -> Timeline {
+        Timeline {
+            clock_rate: clock_rate.into(),
+            rtp: AtomicU64::new(0),
+            offset: AtomicU64::new(0),
+            sequence_offset: AtomicI64::new(0),
+            next_sequence: AtomicU64::new(0),
+            pts: AtomicU64::new(0),
+        }
+    }
+
+    /// How much earlier a frame was captured than the last one that went out.
+    pub(super) fn behind(&self, pts: MediaTime) -> Duration {
+        MediaTime::from_nanos(self.pts.load(Relaxed)).saturating_since(pts)
+    }
+
+    /// Notes a frame without RTP.
+    pub(super) fn pass(&self, pts: MediaTime) {
+        self.pts.fetch_max(pts.as_nanos(), Relaxed);
+    }
+
+    /// Begins with another feed: `first` is its first packet's own sequence number. Returns how far its RTP time is moved.
+    pub(super) fn change(&self, pts: MediaTime, first: u64) -> Duration {
+        let next = self.next_sequence.load(Relaxed);
+        self.sequence_offset.store(next.wrapping_sub(first).cast_signed(), Relaxed);
+        let (last, own) = (self.rtp.load(Relaxed), self.units(pts));
+        let offset = if last > 0 && own <= last { last + self.clock_rate / 1000 - own } else { 0 };
+        self.offset.store(offset, Relaxed);
+        Duration::from_nanos(offset * 1_000_000_000 / self.clock_rate)
+    }
+
+    /// Gives one frame's packets their RTP time (strictly after the last frame's) and sequence numbers (the feed's own
+    /// gaps are kept).
+    pub(super) fn stamp(&self, pts: MediaTime, packets: &mut [Packet]) {
+        let rtp = (self.units(pts) + self.offset.load(Relaxed)).max(self.rtp.load(Relaxed) + 1);
+        self.rtp.store(rtp, Relaxed);
+        self.pass(pts);
+        let offset = self.sequence_offset.load(Relaxed);
+        for packet in packets.iter_mut() {
+            packet.rtp_time = RtpTime(rtp as u32);
+            packet.sequence = packet.sequence.wrapping_add_signed(offset);
+            self.next_sequence.fetch_max(packet.sequence + 1, Relaxed);
+        }
+    }
+
+    fn units(&self, pts: MediaTime) -> u64 {
+        let units = u128::from(pts.as_nanos()) * u128::from(self.clock_rate) + 500_000_000;
+        (units / 1_000_000_000) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn packets(from: u64, count: u64) -> Vec<Packet> {
+        (from..from + count)
+            .map(|sequence| Packet {
+                sequence,
+                rtp_time: RtpTime(0),
+                marker: sequence + 1 == from + count,
+                payload: [0u8].as_slice().into(),
+            })
+            .collect()
+    }
+
+    fn ms(ms: u64) -> MediaTime {
+        MediaTime::from_nanos(ms * 1_000_000)
+    }
+
+    #[test]
+    fn rtp_time_is_ninety_kilohertz_of_the_capture_time() {
+        let line = Timeline::new(90_000);
+        assert_eq!(line.change(ms(1_000), 70_000), Duration::ZERO);
+        let mut frame = packets(70_000, 3);
+        line.stamp(ms(1_000), &mut frame);
+        assert!(frame.iter().all(|packet| packet.rtp_time == RtpTime(90_000)));
+        assert_eq!(frame.iter().map(|packet| packet.sequence).collect::<Vec<_>>(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn an_encoder_that_is_a_little_behind_is_moved_and_stays_moved() {
+        let line = Timeline::new(90_000);
+        line.change(ms(1_000), 0);
+        line.stamp(ms(1_000), &mut packets(0, 2));
+        assert_eq!(line.behind(ms(980)), Duration::from_millis(20));
+        assert_eq!(line.change(ms(980), 500), Duration::from_millis(21));
+        let mut frame = packets(500, 1);
+        line.stamp(ms(980), &mut frame);
+        assert_eq!((frame[0].rtp_time, frame[0].sequence), (RtpTime(90_090), 2));
+        let mut frame = packets(501, 1);
+        line.stamp(ms(1_013), &mut frame);
+        assert_eq!((frame[0].rtp_time, frame[0].sequence), (RtpTime(90_090 + 33 * 90), 3));
+    }
+
+    proptest! {
+        #[test]
+        fn time_and_sequence_only_ever_go_up(
+            steps in proptest::collection::vec((0u64..200, 1u64..5, proptest::bool::weighted(0.2), 0u64..60), 1..80)
+        ) {
+            let line = Timeline::new(90_000);
+            let (mut pts, mut own, mut last): (u64, u64, Option<(i64, u64)>) = (1_000, 65_536, None);
+            line.change(ms(pts), own);
+            for (advance, count, change, back) in steps {
+                pts += advance;
+                if change {
+                    pts -= back;
+                    own = 65_536 + back;
+                    line.change(ms(pts), own);
+                }
+                let mut frame = packets(own, count);
+                own += count;
+                line.stamp(ms(pts), &mut frame);
+                let time = i64::from(frame[0].rtp_time.0);
+                if let Some((before, sequence)) = last {
+                    prop_assert!(time > before, "{time} after {before}");
+                    prop_assert_eq!(frame[0].sequence, sequence + 1);
+                }
+                last = Some((time, frame[frame.len() - 1].sequence));
+            }
+        }
+    }
+}
