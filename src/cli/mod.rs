@@ -9,8 +9,10 @@ mod profiles;
 mod run;
 mod status;
 
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 /// Capture a live picture, encode it, and send it to browsers and WHIP servers.
@@ -64,6 +66,14 @@ pub fn main() -> ExitCode {
             report(&error);
             ExitCode::from(1)
         }
+    }
+}
+
+/// Writes a command's answer to stdout. A reader that has seen enough (`capcast devices | head`) is no failure.
+pub(crate) fn answer(text: &str) -> anyhow::Result<Outcome> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
+        _ => Ok(Outcome::Done),
     }
 }
 

@@ -13,11 +13,12 @@ mod source;
 pub use appliance::{
     AudioInput, BoxConfig, CaptureConfig, CaptureMode, HttpConfig, JwtConfig, NoSignal, OutputConfig,
     OutputKind, ProfileChoice, PublisherConfig, SecretSource, SfuConfig, VideoInput, ViewConfig,
-    WebhookConfig,
+    WebhookConfig, parse_box, parse_box_with,
 };
 pub use diagnostic::{Complaint, Diagnostic, Diagnostics, Severity};
 pub use profile::{
-    AudioProfile, EncoderChoice, Profile, PropertyLiteral, Rendition, SizeChoice, Speed, VideoProfile,
+    AudioProfile, EncoderChoice, KnownEncoders, Profile, PropertyLiteral, Rendition, SizeChoice, Speed,
+    VideoProfile, parse_profile, parse_profile_among,
 };
 pub use render::Look;
 pub use source::{Position, Source};

@@ -1,1 +1,89 @@
-//! (module doc)
+//! What is plugged in: V4L2 capture devices and ALSA cards that capture.
+//!
+//! Reads device nodes and `/sys`, changes nothing. A device that cannot be opened is listed with the reason, so that
+//! "busy" and "not allowed" never look like "not there".
+
+mod ioctl;
+mod modes;
+mod report;
+mod signal;
+mod sound;
+mod sysfs;
+mod video;
+
+pub use report::{json, text};
+pub use signal::Signal;
+
+use std::path::PathBuf;
+
+use crate::plan::{Inventory, SoundCard, VideoDevice};
+
+/// Everything found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Devices {
+    /// Capture devices, ordered by node number.
+    pub video: Vec<Camera>,
+    /// Sound cards that capture, in ALSA's order.
+    pub sound: Vec<SoundCard>,
+    /// Nodes and cards that are there but could not be asked, with the reason.
+    pub troubles: Vec<Trouble>,
+}
+
+impl Devices {
+    /// Puts the devices where `plan` looks for them.
+    pub fn fill(&self, inventory: &mut Inventory) {
+        inventory.video_devices = self.video.iter().map(|camera| camera.device.clone()).collect();
+        inventory.sound_cards = self.sound.clone();
+    }
+
+    /// The sound card in the same box as a capture device.
+    pub fn sound_of(&self, camera: &Camera) -> Option<&SoundCard> {
+        self.sound.iter().find(|card| !card.bus.is_empty() && card.bus == camera.device.bus)
+    }
+}
+
+/// One capture device with what a plan needs of it and what a person wants to know beside that.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Camera {
+    /// What a plan needs.
+    pub device: VideoDevice,
+    /// Names in `/dev/v4l/by-path/`, which stay with the port.
+    pub by_path: Vec<String>,
+    /// What arrives at its input.
+    pub signal: Signal,
+    /// Speed of its USB link in Mbit/s; none where it is not on USB.
+    pub link: Option<u32>,
+}
+
+impl Camera {
+    /// The name to put into `capture.video`: one that survives replugging where there is one.
+    pub fn stable_name(&self) -> String {
+        match (self.device.by_id.first(), self.by_path.first()) {
+            (Some(id), _) => format!("/dev/v4l/by-id/{id}"),
+            (None, Some(path)) => format!("/dev/v4l/by-path/{path}"),
+            (None, None) => self.device.node.display().to_string(),
+        }
+    }
+
+    /// Raw high-definition video does not fit through its link.
+    pub fn slow_link(&self) -> bool {
+        self.link.is_some_and(|megabits| megabits <= 480)
+    }
+}
+
+/// A device that is there but could not be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// The node or card.
+    pub path: PathBuf,
+    /// In words.
+    pub reason: String,
+}
+
+/// Looks at every device now. Blocks: for some milliseconds per device, longer where a driver is slow.
+pub fn list() -> Devices {
+    let mut devices = Devices::default();
+    video::list(&mut devices);
+    sound::list(&mut devices);
+    devices
+}

@@ -50,7 +50,7 @@ pub(super) fn capture(
         watch_pacer(pacer, kind, looping.as_ref(), &shared.timebase, &tally);
     }
     if let Some(element) = parts.role(Role::Stamp) {
-        stamp::burn_in(element);
+        stamp::install(element);
     }
     let shift = Duration::from_micros(plan.shift.as_micros().max(0).unsigned_abs());
     fill(&sink, hub.clone(), &shared.timebase, shift, &tally);

@@ -1,3 +1,90 @@
 //! The HTTP server: routes, documents, pages.
+//!
+//! One file per group of routes; `dto` holds what goes over the wire as JSON, `error` how anything is refused, `trust`
+//! who may control. Nothing here touches an `Rtc` or a graph: it asks the SFU's handle and the daemon's handle.
 
+mod act;
 pub mod assets;
+mod dto;
+mod error;
+mod health;
+mod listen;
+mod metrics;
+mod pages;
+mod serve;
+mod status;
+mod trust;
+mod whep;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, HeaderValue, header};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::media::StreamName;
+use crate::{control, sfu};
+
+pub use error::ApiError;
+pub use listen::{ListenError, Listener, SocketLock};
+pub use serve::{Limits, serve};
+pub use trust::{ControlToken, Via};
+
+/// The longest body that is read.
+pub const BODY_LIMIT: usize = 64 * 1024;
+
+/// What the routes answer from.
+#[derive(Clone)]
+pub struct Site {
+    /// The daemon.
+    pub control: control::Handle,
+    /// The bundled SFU; none when it is switched off.
+    pub sfu: Option<sfu::Handle>,
+    /// Whose player is at `/`.
+    pub default_stream: StreamName,
+    /// STUN and TURN servers that viewers are told of.
+    pub ice_servers: Vec<String>,
+    /// Allows control from anywhere.
+    pub control_token: Option<ControlToken>,
+    /// Documents that do not change while the daemon runs.
+    pub documents: Arc<Documents>,
+}
+
+/// What `/api/profiles` and `/api/devices` answer with, made anew for each request, off the async threads: both look at
+/// the box.
+pub struct Documents {
+    /// As `capcast profiles --json`.
+    pub profiles: Document,
+    /// As `capcast devices --json`.
+    pub devices: Document,
+}
+
+/// Makes one JSON document, or says why not.
+pub type Document = Box<dyn Fn() -> Result<serde_json::Value, String> + Send + Sync>;
+
+/// Every route, for one way in: the extension [`Via`] of a request says which way it came.
+pub fn router(site: Site) -> Router {
+    let secure = |name: HeaderName, value: &'static str| {
+        SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+    };
+    Router::new()
+        .merge(pages::routes())
+        .merge(whep::routes())
+        .merge(status::routes())
+        .merge(health::routes())
+        .merge(act::routes())
+        .fallback(|| async { ApiError::NotFound("there is nothing at this address".to_owned()) })
+        .method_not_allowed_fallback(|| async { ApiError::Method })
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+            axum::response::IntoResponse::into_response(ApiError::Failed(
+                "this request met a bug in Capcast".to_owned(),
+            ))
+        }))
+        .layer(secure(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(secure(header::REFERRER_POLICY, "no-referrer"))
+        .layer(secure(HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
+        .with_state(site)
+}

@@ -61,6 +61,8 @@ pub enum PlanError {
     NoDevice {
         /// As written.
         name: String,
+        /// The configuration key it was written under.
+        key: &'static str,
         /// What is there.
         known: Vec<String>,
     },
@@ -159,10 +161,10 @@ impl PlanError {
             PlanError::NoEncoder { .. } | PlanError::UnknownEncoder { .. } | PlanError::OtherCodec { .. } => {
                 Some("video.encoder")
             }
-            PlanError::NoDevice { .. }
-            | PlanError::DeviceDenied { .. }
-            | PlanError::NoFormat { .. }
-            | PlanError::NoSource(_) => Some("capture.video"),
+            PlanError::NoDevice { key, .. } => Some(key),
+            PlanError::DeviceDenied { .. } | PlanError::NoFormat { .. } | PlanError::NoSource(_) => {
+                Some("capture.video")
+            }
             PlanError::NoMode { .. } => Some("capture.mode"),
             PlanError::UnknownProperty { .. } | PlanError::WrongValue { .. } => Some("video.properties"),
             PlanError::NoFragment(_) | PlanError::NoElement { .. } | PlanError::Unfit { .. } => None,

@@ -1,9 +1,10 @@
 //! What `pipelines/**/*.toml` say: reusable pieces of a graph. Typed; parsed in `fragment_file`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::{GstVersion, Role, Value};
-use crate::media::{Codec, MediaKind};
+use crate::media::{Bitrate, Codec, MediaKind};
 
 /// All fragments of a box, by name within their folder.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -120,12 +121,12 @@ pub struct BitratePart {
     pub property: String,
     /// Bit/s per unit of the property.
     pub divisor: u64,
-    /// In bit/s.
-    pub min: u64,
-    /// In bit/s.
-    pub max: u64,
-    /// Milliseconds between changes, since each costs a keyframe.
-    pub min_interval_ms: u64,
+    /// The least it takes.
+    pub min: Bitrate,
+    /// The most it takes.
+    pub max: Bitrate,
+    /// Time between changes, where each costs a keyframe.
+    pub min_interval: Duration,
 }
 
 /// A property's value as a fragment writes it: a literal, or something that is known when the plan is made.
@@ -185,6 +186,24 @@ pub enum Term {
 }
 
 impl Term {
+    /// Every literal anywhere in the term.
+    pub fn literals(&self) -> Vec<&Value> {
+        match self {
+            Term::Literal(value) => vec![value],
+            Term::From { .. } => Vec::new(),
+            Term::By { steps, above, .. } => {
+                steps.iter().map(|(_, term)| term).chain([&**above]).flat_map(Term::literals).collect()
+            }
+            Term::BySpeed { fastest, realtime, quality } => {
+                [fastest, realtime, quality].into_iter().flat_map(|term| term.literals()).collect()
+            }
+            Term::When { then, otherwise, .. } => {
+                [then].into_iter().chain(otherwise).flat_map(|term| term.literals()).collect()
+            }
+            Term::Text { parts, .. } => parts.iter().flat_map(|(_, term)| term.literals()).collect(),
+        }
+    }
+
     /// Every condition anywhere in the term.
     pub fn conditions(&self) -> Box<dyn Iterator<Item = &Condition> + '_> {
         match self {
@@ -212,6 +231,8 @@ pub enum Quantity {
     Bitrate,
     /// The longest distance between keyframes, in frames.
     KeyframeInterval,
+    /// The encoded rate, as a fraction: `30/1`.
+    Framerate,
     /// Threads that suit the cores and the picture.
     Threads,
     /// Width in pixels.

@@ -3,12 +3,18 @@
 //! Pure. `engine` builds exactly what a plan says and decides nothing; so a plan is the whole truth, and a test of a plan
 //! is a test of what runs.
 
+mod capture;
+mod check;
+mod encode;
 mod error;
 mod fragment;
+mod fragment_file;
 mod graph;
 mod inventory;
+mod mode;
 mod queues;
 mod resolve;
+mod term;
 mod types;
 
 pub use error::PlanError;
@@ -16,13 +22,17 @@ pub use fragment::{
     Axis, BitratePart, Comparison, Condition, ElementPart, Fragment, FragmentKind, Fragments, Quantity,
     SourceFormat, Term,
 };
+pub use fragment_file::parse_fragment;
 pub use inventory::{
     DeviceAccess, Element, GstVersion, Inventory, Property, PropertyKind, Rates, SoundCard, VideoDevice,
     VideoMode,
 };
-pub use queues::{QueueClass, Queues};
+pub use queues::{QueueClass, Queues, parse_queues};
 pub use resolve::{auto_profile, resolve};
 pub use types::{
     BitrateControl, Choice, Control, Downstream, GraphKind, GraphPlan, KeyframeControl, Link, Node, Plan,
     Role, Upstream, Value,
 };
+
+#[cfg(test)]
+mod tests;

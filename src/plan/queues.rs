@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::config::parse::{Document, Table};
+use crate::config::{Complaint, Diagnostics, Source};
 use crate::media::FrameSize;
 
 /// The classes of queues.
@@ -39,4 +41,33 @@ pub struct QueueClass {
     pub time: Duration,
     /// Bytes.
     pub bytes: u64,
+}
+
+/// Reads `queues.toml`.
+pub fn parse_queues(source: Source) -> (Option<Queues>, Diagnostics) {
+    let document = Document::parse(source, &[]);
+    let queues = read(document.root());
+    document.finish(queues)
+}
+
+fn read(mut root: Table<'_>) -> Option<Queues> {
+    let mut class = |name| root.need_table(name, "buffers = 3").and_then(read_class);
+    let (low, mid, high) = (class("video-low"), class("video-mid"), class("video-high"));
+    let (audio, rtp) = (class("audio"), class("rtp"));
+    Some(Queues { video_low: low?, video_mid: mid?, video_high: high?, audio: audio?, rtp: rtp? })
+}
+
+fn read_class(mut table: Table<'_>) -> Option<QueueClass> {
+    let buffers = table.integer("buffers", 1..=10_000);
+    let time = table.text::<Duration>("time");
+    let bytes = table.integer("bytes", 1_000..=1_000_000_000);
+    if buffers.is_none() && time.is_none() && bytes.is_none() {
+        table.complain(
+            Complaint::new("this class of queues has no limit")
+                .hint("add `buffers = 3`, `time = \"100 ms\"` or `bytes = 4000000`"),
+        );
+        return None;
+    }
+    let number = |limit: Option<i64>| limit.map_or(0, i64::unsigned_abs);
+    Some(QueueClass { buffers: number(buffers), time: time.unwrap_or_default(), bytes: number(bytes) })
 }

@@ -1,7 +1,14 @@
 //! Profile, fragments and inventory to a plan.
 
-use super::{Fragments, Inventory, Plan, PlanError, Queues};
-use crate::config::{BoxConfig, Profile};
+use std::time::Duration;
+
+use super::capture::Capture;
+use super::encode::{Encode, Raw};
+use super::fragment::Fragment;
+use super::term::{Setting, THIRTY};
+use super::{Comparison, Condition, Downstream, Fragments, Inventory, Plan, PlanError, Queues};
+use crate::config::{AudioProfile, BoxConfig, EncoderChoice, Profile, SizeChoice, Speed, VideoProfile};
+use crate::media::{Bitrate, Codec, FrameSize};
 
 /// Decides everything: which source and mode, which encoder, every element and property. Pure and deterministic; the
 /// result says why. All reasons why there is no plan are returned, not only the first.
@@ -12,17 +19,75 @@ pub fn resolve(
     queues: &Queues,
     inventory: &Inventory,
 ) -> Result<Plan, Vec<PlanError>> {
-    let _ = (config, profile, fragments, queues, inventory);
-    Err(Vec::new())
+    let mut choices = Vec::new();
+    let mut errors = Vec::new();
+    let capture = Capture { config, profile, fragments, inventory };
+    let encode = Encode { profile, fragments, queues, inventory };
+
+    let video_capture = kept(capture.video(&mut choices), &mut errors);
+    let raw = video_capture.as_ref().map(|graph| raw(&graph.downstream)).unwrap_or_default();
+    let video_encode = kept(encode.video(&raw, &mut choices), &mut errors);
+    let picture = video_capture.as_ref().map(|graph| &graph.upstream);
+    let audio_capture = kept(capture.audio(picture, &mut choices), &mut errors).flatten();
+    let audio_encode = audio_capture.as_ref().and_then(|_| kept(encode.audio(&mut choices), &mut errors));
+
+    match (video_capture, video_encode) {
+        (Some(video_capture), Some(video_encode)) if errors.is_empty() => Ok(Plan {
+            profile: profile.name.clone(),
+            video_capture,
+            audio_capture,
+            video_encode,
+            audio_encode,
+            choices,
+        }),
+        _ => Err(errors),
+    }
+}
+
+fn kept<T>(result: Result<T, Vec<PlanError>>, errors: &mut Vec<PlanError>) -> Option<T> {
+    result.map_err(|more| errors.extend(more)).ok()
+}
+
+fn raw(downstream: &Downstream) -> Raw {
+    match downstream {
+        Downstream::RawVideo { format, size, framerate } => {
+            Raw { format: format.clone(), size: *size, framerate: *framerate }
+        }
+        _ => Raw::default(),
+    }
+}
+
+/// Whether a fragment's `requires` hold.
+pub(super) fn fits(fragment: &Fragment, setting: &Setting<'_>) -> Result<(), PlanError> {
+    let broken = fragment.requires.iter().find(|condition| !setting.holds(condition));
+    broken.map_or(Ok(()), |condition| {
+        let reason =
+            format!("it needs {}, and this is GStreamer {}", words(condition), setting.inventory.gstreamer);
+        Err(PlanError::Unfit { fragment: fragment.name.clone(), reason })
+    })
+}
+
+fn words(condition: &Condition) -> String {
+    match condition {
+        Condition::Gstreamer(comparison, version) => {
+            let comparison = match comparison {
+                Comparison::Below => "older than",
+                Comparison::AtMost => "at most",
+                Comparison::AtLeast => "at least",
+                Comparison::Above => "newer than",
+            };
+            format!("GStreamer {comparison} {version}")
+        }
+        Condition::Has(factory) => format!("the element `{factory}`"),
+        Condition::Interlaced => "an interlaced source".to_owned(),
+        Condition::Compressed => "a compressed source".to_owned(),
+        Condition::Not(condition) => format!("not {}", words(condition)),
+    }
 }
 
 /// What `profile = "auto"` means on this box: H.264 by the best encoder there is, 720p30, or 1080p30 with four cores or
 /// more.
 pub fn auto_profile(inventory: &Inventory) -> Profile {
-    use crate::config::{AudioProfile, EncoderChoice, SizeChoice, Speed, VideoProfile};
-    use crate::media::{Bitrate, Codec, FrameSize, Framerate};
-    use std::time::Duration;
-
     let (size, bitrate) = match inventory.cores {
         ..=3 => (FrameSize::new(1280, 720), Bitrate::from_bits(3_000_000)),
         4.. => (FrameSize::new(1920, 1080), Bitrate::from_bits(6_000_000)),
@@ -34,7 +99,7 @@ pub fn auto_profile(inventory: &Inventory) -> Profile {
             codec: Codec::H264,
             encoder: EncoderChoice::Auto,
             size: SizeChoice::Fixed(size),
-            framerate: Framerate::new(30, 1).expect("30/1 is a rate"),
+            framerate: THIRTY,
             bitrate,
             min_bitrate: Bitrate::from_bits(500_000),
             keyframe_interval: Duration::from_secs(2),

@@ -1,8 +1,10 @@
 //! The plan's own types.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::QueueClass;
 use crate::media::{Bitrate, Codec, Delay, FrameSize, Framerate};
 
 /// Everything that would run for one profile on one box.
@@ -20,6 +22,14 @@ pub struct Plan {
     pub audio_encode: Option<GraphPlan>,
     /// Why each fragment and mode was chosen or refused, in the order decided.
     pub choices: Vec<Choice>,
+}
+
+impl Plan {
+    /// Every graph.
+    pub fn graphs(&self) -> impl Iterator<Item = &GraphPlan> {
+        let capture = [&self.video_capture].into_iter().chain(&self.audio_capture);
+        capture.chain(&self.video_encode).chain(&self.audio_encode)
+    }
 }
 
 /// One graph: nodes and links, what may change while it plays, and what comes out.
@@ -40,6 +50,9 @@ pub struct GraphPlan {
     pub links: Vec<Link>,
     /// The hardware allows one session of this only: a switch breaks before it makes, and rolls back if that fails.
     pub exclusive: bool,
+    /// Limits of what is handed over at the end and not yet taken by the SFU or an output; none in capture graphs, for
+    /// there the consumer's `appsrc` alone has capacity.
+    pub handover: Option<QueueClass>,
     /// Added to every PTS on the way to the raw hub (`capture.audio_delay`); never negative, zero in encode graphs.
     pub shift: Delay,
     /// What may change while playing.
@@ -137,6 +150,13 @@ pub struct Node {
     pub properties: Vec<(String, Value)>,
 }
 
+impl Node {
+    /// A property's value.
+    pub fn property(&self, name: &str) -> Option<&Value> {
+        self.properties.iter().find(|(property, _)| property == name).map(|(_, value)| value)
+    }
+}
+
 /// What Capcast itself does with a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -187,6 +207,17 @@ pub enum Value {
     Float(f64),
     /// Anything that GStreamer reads from text.
     Text(String),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Bool(value) => write!(f, "{value}"),
+            Value::Integer(value) => write!(f, "{value}"),
+            Value::Float(value) => write!(f, "{value}"),
+            Value::Text(value) => f.write_str(value),
+        }
+    }
 }
 
 /// What may change while a graph plays.

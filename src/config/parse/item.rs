@@ -54,6 +54,11 @@ impl<'a> Item<'a> {
         self.document.report(self.node.place, self.span(), complaint, also);
     }
 
+    /// Something about the value that may not be what was meant, but works.
+    pub fn warn(&self, complaint: Complaint) {
+        self.document.warn(self.node.place, self.span(), complaint);
+    }
+
     /// A problem with the key rather than its value.
     pub fn complain_at_key(&self, complaint: Complaint) {
         self.document.complain(self.node.place, self.key_span.clone(), complaint);
@@ -162,6 +167,14 @@ impl<'a> Item<'a> {
     /// Whether it is a string.
     pub fn is_string(&self) -> bool {
         matches!(self.node.value, Value::Text(_))
+    }
+
+    /// The value, where it is an integer.
+    pub fn whole_number(&self) -> Option<i64> {
+        match self.node.value {
+            Value::Integer(integer) => integer,
+            _ => None,
+        }
     }
 
     /// Whether it is a table.

@@ -18,7 +18,6 @@ mod text;
 mod tree;
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::ops::Range;
 
 pub use item::Item;
@@ -27,7 +26,8 @@ pub use suggest::nearest;
 pub use table::{Table, Unique};
 pub use text::FromText;
 
-use super::{Complaint, Diagnostic, Diagnostics, Source};
+use super::{Complaint, Diagnostic, Diagnostics, Severity, Source};
+use syntax::Parsed;
 use tree::{Node, Place};
 
 /// The most problems reported of one file.
@@ -40,7 +40,7 @@ pub struct Document {
     sources: Vec<Source>,
     root: Node,
     /// Lines with syntax errors: what the recovered tree says of them is not judged again.
-    broken_lines: BTreeSet<usize>,
+    broken: Vec<Range<usize>>,
     /// Keys that people try, with the cure.
     advice: &'static [(&'static str, &'static str)],
     diagnostics: RefCell<Diagnostics>,
@@ -51,9 +51,7 @@ impl Document {
     /// text can still be read, so that its problems are reported in the same run.
     pub fn parse(source: Source, overrides: &[Override]) -> Document {
         let mut diagnostics = Diagnostics::default();
-        let mut root = syntax::parse(&source, &mut diagnostics);
-        let broken_lines =
-            diagnostics.iter().filter_map(|d| Some(line_of(&source, d.span.as_ref()?))).collect();
+        let Parsed { mut root, broken } = syntax::parse(&source, &mut diagnostics);
         let mut sources = vec![source];
         for over in overrides {
             let index = sources.len();
@@ -62,7 +60,7 @@ impl Document {
                 diagnostics.push(diagnostic);
             }
         }
-        Document { sources, root, broken_lines, advice: &[], diagnostics: RefCell::new(diagnostics) }
+        Document { sources, root, broken, advice: &[], diagnostics: RefCell::new(diagnostics) }
     }
 
     /// Hints for keys that do not exist but that people try: `("fps", "the key is `framerate`")`.
@@ -100,19 +98,20 @@ impl Document {
         also: Option<(Range<usize>, String)>,
     ) {
         let source = &self.sources[place.source];
-        if place.source == 0 && self.broken_lines.contains(&line_of(source, &span)) {
+        if place.source == 0 && self.broken.iter().any(|lines| lines.contains(&span.start)) {
             return;
         }
         let diagnostic = Diagnostic { also, ..Diagnostic::error(source, span, complaint) };
         self.diagnostics.borrow_mut().push(diagnostic);
     }
 
+    fn warn(&self, place: Place, span: Range<usize>, complaint: Complaint) {
+        let error = Diagnostic::error(&self.sources[place.source], span, complaint);
+        self.diagnostics.borrow_mut().push(Diagnostic { severity: Severity::Warning, ..error });
+    }
+
     /// Whether the text is broken, so that a missing key proves nothing.
     fn is_broken(&self) -> bool {
-        !self.broken_lines.is_empty()
+        !self.broken.is_empty()
     }
-}
-
-fn line_of(source: &Source, span: &Range<usize>) -> usize {
-    source.line_start(span.start)
 }

@@ -1,36 +1,240 @@
-//! TOML's own errors, all of them, with a cure where one is known.
+//! TOML's own errors, all of them, in words that lead to the cure.
 
 use std::ops::Range;
 
 use toml::de::DeTable;
 
+use super::suggest::nearest;
 use super::tree::{self, Entry, Node, Place, Value};
+use crate::config::diagnostic::quoted;
 use crate::config::{Complaint, Diagnostic, Diagnostics, Source};
 
-/// Parses as much as can be parsed.
-pub(super) fn parse(source: &Source, diagnostics: &mut Diagnostics) -> Node {
-    let (table, errors) = DeTable::parse_recoverable(source.text());
-    let entries = tree::entries(table.into_inner(), 0, 0);
-    let mut last_line = None;
-    for error in errors {
-        let span = error.span().unwrap_or(0..0);
-        // One slip often trips the parser twice in its line; the first report is the telling one.
-        let line = source.line_start(span.start);
-        if last_line.replace(line) == Some(line) {
-            continue;
-        }
-        let mut diagnostic = Diagnostic::error(source, span.clone(), words(source, error.message(), &span));
-        if error.message().starts_with("duplicate key") {
-            diagnostic.also = earlier(&entries, &source.text()[span.clone()], span.start)
-                .map(|first| (first, "first given here".to_owned()));
-        }
-        diagnostics.push(diagnostic);
-    }
-    Node { place: Place { source: 0 }, span: 0..0, value: Value::Table(entries) }
+/// What could be parsed, and the lines of which nothing more can be said.
+pub(super) struct Parsed {
+    pub(super) root: Node,
+    pub(super) broken: Vec<Range<usize>>,
 }
 
-fn words(_source: &Source, message: &str, _span: &Range<usize>) -> Complaint {
-    Complaint::new(message)
+/// Parses as much as can be parsed.
+pub(super) fn parse(source: &Source, diagnostics: &mut Diagnostics) -> Parsed {
+    let (table, errors) = DeTable::parse_recoverable(source.text());
+    let entries = tree::entries(table.into_inner(), 0, 0);
+    let mut slips: Vec<Slip> =
+        errors.iter().map(|error| Slip::new(source, &entries, error.message(), error.span())).collect();
+    // Widest first: what else is wrong inside an unclosed list follows from that.
+    slips.sort_by_key(|slip| std::cmp::Reverse(slip.unclosed));
+    let mut broken: Vec<Range<usize>> = Vec::new();
+    for slip in slips {
+        // One slip often trips the parser twice in its line; the first report is the telling one.
+        if broken.iter().any(|lines| lines.contains(&slip.span.start) || lines.start == slip.broken.start) {
+            continue;
+        }
+        let mut diagnostic = Diagnostic::error(source, slip.span, slip.complaint);
+        diagnostic.also = slip.also.map(|first| (first, "first here".to_owned()));
+        broken.push(slip.broken);
+        diagnostics.push(diagnostic);
+    }
+    let root = Node { place: Place { source: 0 }, span: 0..0, value: Value::Table(entries) };
+    Parsed { root, broken }
+}
+
+/// One of the parser's errors, put better.
+struct Slip {
+    span: Range<usize>,
+    complaint: Complaint,
+    also: Option<Range<usize>>,
+    /// Whole lines that are not judged any further.
+    broken: Range<usize>,
+    /// A list or table that runs on to the end.
+    unclosed: bool,
+}
+
+impl Slip {
+    fn new(source: &Source, entries: &[Entry], message: &str, span: Option<Range<usize>>) -> Slip {
+        let text = source.text();
+        let span = span.unwrap_or(0..0);
+        let span = super::super::source::floor(text, span.start)..super::super::source::floor(text, span.end);
+        let line = source.line_start(span.start)..source.line_end(span.start);
+        let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
+        let slip = |span: Range<usize>, complaint: Complaint| Slip {
+            broken: source.line_start(span.start)..source.line_end(span.start) + 1,
+            span,
+            complaint,
+            also: None,
+            unclosed: false,
+        };
+        match what {
+            "duplicate key" => Slip {
+                also: earlier(entries, &text[span.clone()], span.start),
+                ..slip(span.clone(), duplicate(&text[span], &text[line]))
+            },
+            "unclosed array" | "unclosed inline table" => {
+                let (name, bracket) = if what == "unclosed array" { ("list", "]") } else { ("table", "}") };
+                let open = value_at(entries, span.start).map_or(span.clone(), |value| value.span.clone());
+                let complaint = Complaint::new(format!("this {name} is never closed"))
+                    .hint(format!("end it with `{bracket}`"));
+                Slip { broken: open.clone(), unclosed: true, ..slip(open.start..open.start + 1, complaint) }
+            }
+            "unclosed table" | "unclosed array table" => {
+                let written = text[line.clone()].trim_end();
+                let name = written.trim_matches(['[', ']', ' ', '\t']);
+                let whole =
+                    if what == "unclosed table" { format!("[{name}]") } else { format!("[[{name}]]") };
+                let complaint =
+                    Complaint::new("a table's header is not closed").hint(format!("write `{whole}`"));
+                // The keys below it have lost their table.
+                let next = text[line.end..].find("\n[").map_or(text.len(), |at| line.end + at + 1);
+                let begin = line.start + (written.len() - written.trim_start().len());
+                Slip { broken: line.start..next, ..slip(begin..line.start + written.len(), complaint) }
+            }
+            "key with no value" => {
+                let (begin, complaint) = bare_key(&text[line.clone()]);
+                slip(line.start + begin..line.end, complaint)
+            }
+            "unexpected key or value" => {
+                let end = line.end.max(span.start);
+                let complaint =
+                    Complaint::new(format!("unexpected {}", quoted(text[span.start..end].trim_end())))
+                        .hint("one key and value, or one header, per line; comments begin with `#`");
+                slip(span.start..end, complaint)
+            }
+            "invalid unquoted key" if !span.is_empty() => {
+                let key = quoted(&text[span.clone()]);
+                let complaint = Complaint::new(format!("{key} cannot stand in a key"))
+                    .hint("keys are made of A-Z, a-z, 0-9, `_` and `-`");
+                slip(span, complaint)
+            }
+            "unquoted keys cannot be empty" => {
+                slip(span, Complaint::new("a name is missing here").hint("write `key = value`, or `[table]`"))
+            }
+            "invalid basic string" | "invalid literal string"
+                if matches!(expected, "`\"`" | "`'`" | "'`'") =>
+            {
+                let open = value_at(entries, span.start).map_or(span.clone(), |value| value.span.clone());
+                let quote = text[open.start..].chars().next().filter(|c| *c == '\'').unwrap_or('"');
+                let complaint = Complaint::new("this string is never closed")
+                    .hint(format!("end it with `{quote}`, on the same line"));
+                slip(open.start..line.end.max(open.start), complaint)
+            }
+            "missing escaped value" => {
+                let end =
+                    text[span.start..].char_indices().nth(1).map_or(line.end, |(at, _)| span.start + at);
+                let begin = span.start.saturating_sub(1);
+                let complaint = Complaint::new(format!("{} is no escape", quoted(&text[begin..end])))
+                    .hint("write `\\\\` for a backslash, or put the text in single quotes: 'C:\\path'");
+                slip(begin..end, complaint)
+            }
+            _ if what.contains("recursion") || what.contains("recurse") => {
+                slip(span, Complaint::new("nested too deeply").hint("no configuration needs that"))
+            }
+            _ => match value_at(entries, span.start).filter(|value| line.contains(&value.span.start)) {
+                Some(value) if is_scalar_error(what) => {
+                    let written = &text[value.span.start..value.span.end.min(line.end).max(value.span.start)];
+                    slip(value.span.clone(), bare_value(written, &text[line], what, expected))
+                }
+                _ => slip(span, plain(what, expected)),
+            },
+        }
+    }
+}
+
+fn plain(what: &str, expected: &str) -> Complaint {
+    match expected {
+        "" | "nothing" => Complaint::new(what),
+        expected => Complaint::new(what).hint(format!("expected {expected}")),
+    }
+}
+
+fn is_scalar_error(what: &str) -> bool {
+    ["string values", "invalid boolean", "unexpected leading", "`_` may", "invalid ", "unexpected sign"]
+        .iter()
+        .any(|start| what.starts_with(start))
+        && !what.ends_with("string")
+}
+
+/// A value that is none; most often a string without its quotes.
+fn bare_value(written: &str, line: &str, what: &str, expected: &str) -> Complaint {
+    let written = written.trim();
+    let lower = written.to_lowercase();
+    if written.is_empty() {
+        let key = line.split('=').next().unwrap_or_default().trim();
+        return Complaint::new(format!("{} has no value", quoted(key)))
+            .hint(format!("write `{key} = …`, or take the line out for the default"));
+    }
+    if let Some(word) = nearest(written, ["true", "false"]).filter(|word| *word == lower || lower.len() > 3) {
+        if !line.contains('"') && (*word == *lower || lower.chars().all(char::is_alphabetic)) {
+            return Complaint::new(format!("{} is not a value", quoted(written)))
+                .hint(format!("write `{word}`, in lower case"));
+        }
+    }
+    if let "yes" | "on" | "no" | "off" = &*lower {
+        let word = if matches!(&*lower, "yes" | "on") { "true" } else { "false" };
+        return Complaint::new(format!("{} is not a value", quoted(written)))
+            .hint(format!("write `{word}`, or `\"{written}\"` if a string is meant"));
+    }
+    let typographic = ['“', '”', '„', '‘', '’', '«', '»'];
+    if written.starts_with(typographic) {
+        let inner = written.trim_matches(typographic);
+        return Complaint::new("typographic quotes are no quotes").hint(format!("write `\"{inner}\"`"));
+    }
+    if written.bytes().all(|b| b.is_ascii_digit() || b"+-_.:eETZ".contains(&b)) && written != "+" {
+        return plain(what, expected);
+    }
+    let message = "a string must stand in quotes";
+    match written.contains(['"', '\\', '\'']) {
+        true => Complaint::new(message),
+        false => Complaint::new(message).hint(format!("write `\"{written}\"`")),
+    }
+}
+
+/// A line that is no `key = value`: where its text begins, and why it is none.
+fn bare_key(line: &str) -> (usize, Complaint) {
+    let written = line.trim_start();
+    let begin = line.len() - written.len();
+    let complaint = match written.split_once(':') {
+        _ if written.starts_with("//") || written.starts_with(';') || written.starts_with("--") => {
+            Complaint::new("this is no comment").hint("comments begin with `#`")
+        }
+        Some((key, value)) if !written.contains('=') => Complaint::new(
+            "key and value are joined by `=`, not `:`",
+        )
+        .hint(format!("write `{} = {}`", key.trim(), value.trim())),
+        _ => match written.split_once('=') {
+            Some((key, _)) if key.trim().contains(' ') => {
+                let joined = key.split_whitespace().collect::<Vec<_>>().join("_");
+                Complaint::new("a key cannot hold blanks").hint(format!("such as `{joined} = …`"))
+            }
+            _ => Complaint::new("a key without a value").hint("write `key = value`"),
+        },
+    };
+    (begin, complaint)
+}
+
+fn duplicate(key: &str, line: &str) -> Complaint {
+    let header = line.trim();
+    let complaint = Complaint::new(format!("{} is defined twice", quoted(key))).label("again here");
+    match header.strip_prefix('[') {
+        Some(_) if header.starts_with("[[") => {
+            complaint.hint(format!("write it as a list each time: `{header}`"))
+        }
+        Some(_) => complaint.hint(format!("put the lines below under the first `{header}`")),
+        None => complaint.hint("keep one of the two"),
+    }
+}
+
+/// The innermost value whose text reaches to or around `offset`.
+fn value_at(entries: &[Entry], offset: usize) -> Option<&Node> {
+    let around = |node: &Node| node.span.start <= offset && offset <= node.span.end;
+    entries.iter().map(|entry| &entry.node).find_map(|node| innermost(node, &around))
+}
+
+fn innermost<'a>(node: &'a Node, around: &impl Fn(&Node) -> bool) -> Option<&'a Node> {
+    let inner = match &node.value {
+        Value::Table(entries) => entries.iter().find_map(|entry| innermost(&entry.node, around)),
+        Value::List(items) => items.iter().find_map(|item| innermost(item, around)),
+        _ => None,
+    };
+    inner.or_else(|| around(node).then_some(node))
 }
 
 /// The last key called `key` before `offset`.

@@ -15,21 +15,22 @@ pub struct Table<'a> {
     /// As written in a header: `[video]`, `[[output]]`; empty for the top level.
     header: String,
     known: Vec<&'static str>,
+    forbidden: Vec<&'static str>,
     /// Any key may be here.
     open: bool,
 }
 
 impl<'a> Table<'a> {
     pub(super) fn new(document: &'a Document, node: &'a Node, header: String) -> Table<'a> {
-        Table { document, node, header, known: Vec::new(), open: false }
+        Table { document, node, header, known: Vec::new(), forbidden: Vec::new(), open: false }
     }
 
     /// The value of a key, if it is there.
     pub fn get(&mut self, key: &'static str) -> Option<Item<'a>> {
-        self.known.push(key);
-        let Value::Table(entries) = &self.node.value else { return None };
-        let entry = entries.iter().find(|entry| entry.key == key)?;
-        Some(Item::new(self.document, entry, self.path(&entry.key)))
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
+        self.find(key)
     }
 
     /// The value of a key that must be there; `example` is a whole line or header, such as `codec = "vp9"`.
@@ -107,11 +108,9 @@ impl<'a> Table<'a> {
 
     /// A key that must not be here, though people write it: reported with its own words.
     pub fn forbid(&mut self, key: &'static str, complaint: impl FnOnce() -> Complaint) {
-        let item = self.get(key);
-        self.known.pop();
-        if let Some(item) = item {
+        if let Some(item) = self.find(key) {
             item.complain_at_key(complaint());
-            self.known.push(key);
+            self.forbidden.push(key);
         }
     }
 
@@ -132,6 +131,12 @@ impl<'a> Table<'a> {
         }
         let place = if self.header.is_empty() { String::new() } else { format!(" in `{}`", self.header) };
         self.complain(Complaint::new(format!("missing `{key}`{place}")).hint(format!("add `{example}`")));
+    }
+
+    fn find(&self, key: &str) -> Option<Item<'a>> {
+        let Value::Table(entries) = &self.node.value else { return None };
+        let entry = entries.iter().find(|entry| entry.key == key)?;
+        Some(Item::new(self.document, entry, self.path(&entry.key)))
     }
 
     /// `video.bitrate`, or `bitrate` at the top level.
@@ -161,7 +166,8 @@ impl Drop for Table<'_> {
         if self.open {
             return;
         }
-        for entry in entries.iter().filter(|entry| !self.known.contains(&&*entry.key)) {
+        let asked = |key: &str| self.known.iter().chain(&self.forbidden).any(|asked| *asked == key);
+        for entry in entries.iter().filter(|entry| !asked(&entry.key)) {
             let complaint = self.unknown(&entry.key);
             self.document.complain(entry.node.place, entry.key_span.clone(), complaint);
         }
@@ -182,12 +188,12 @@ impl Unique {
     }
 
     /// Reports `item` if `name` was seen before.
-    pub fn check(&mut self, item: Item<'_>, name: &str) {
+    pub fn check(&mut self, item: &Item<'_>, name: &str) {
         let place = (item.node().place.source, item.span());
         if let Some((source, first)) = self.seen.get(name) {
             let complaint = Complaint::new(format!("{} `{name}` is defined twice", self.what))
                 .label("again here")
-                .hint(format!("give each {} its own name", self.what));
+                .hint("rename one of the two, or take it out");
             let also = (*source == place.0).then(|| (first.clone(), "first here".to_owned()));
             item.complain_also(complaint, also);
         } else {

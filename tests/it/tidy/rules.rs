@@ -13,7 +13,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("plan", 2, &["media", "config"]),
     ("telemetry", 3, &["media"]),
     ("device", 3, &["media", "plan"]),
-    ("control", 3, &["media"]),
+    ("control", 3, &["media", "lifecycle"]),
     ("engine", 3, &["media", "plan", "telemetry"]),
     ("sfu::shell", 3, &["media", "sfu", "telemetry"]),
     ("output", 3, &["media", "engine", "sfu", "sfu::shell", "whip", "telemetry"]),

@@ -1,8 +1,12 @@
-//! What a profile says: what the operator wants of the encoder. Typed; parsed elsewhere in this module.
+//! What a profile says: what the operator wants of the encoder. Typed; read by `read`.
+
+mod read;
 
 use std::time::Duration;
 
 use crate::media::{Bitrate, Codec, FrameSize, Framerate};
+
+pub use read::{KnownEncoders, parse_profile, parse_profile_among};
 
 /// `profiles/NAME.toml`
 #[derive(Clone, Debug, PartialEq)]

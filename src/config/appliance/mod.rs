@@ -1,10 +1,15 @@
-//! What `capcast.toml` says: what this box does. Typed; parsed elsewhere in this module.
+//! What `capcast.toml` says: what this box does. Typed; read by `read`.
+
+mod places;
+mod read;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::media::{Delay, FrameSize, Framerate, StreamName};
+
+pub use read::{parse_box, parse_box_with};
 
 /// The whole of `capcast.toml`. Every key is optional; [`Default`] is the empty file.
 #[derive(Clone, Debug, PartialEq)]

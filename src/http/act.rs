@@ -1,0 +1,88 @@
+//! `POST /api/control/…`: what changes the running daemon.
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::http::header;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use axum::routing::post;
+use axum::{Extension, Json, Router};
+
+use super::dto::{BitrateRequest, DoneDto};
+use super::trust::{Via, may_control};
+use super::{ApiError, Site};
+use crate::control::Command;
+
+pub(super) fn routes() -> Router<Site> {
+    Router::new()
+        .route("/api/control/keyframe", post(keyframe))
+        .route("/api/control/bitrate", post(bitrate))
+        .route_layer(from_fn(unstored))
+}
+
+async fn keyframe(
+    State(site): State<Site>,
+    Extension(via): Extension<Via>,
+    headers: HeaderMap,
+) -> Result<Json<DoneDto>, ApiError> {
+    may_control(via, &headers, site.control_token.as_ref())?;
+    carry_out(&site, Command::Keyframe).await
+}
+
+async fn bitrate(
+    State(site): State<Site>,
+    Extension(via): Extension<Via>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<DoneDto>, ApiError> {
+    may_control(via, &headers, site.control_token.as_ref())?;
+    let wanted: BitrateRequest = json(&headers, body)?;
+    let bitrate =
+        wanted.bitrate.parse().map_err(|error: crate::media::UnitError| ApiError::Unprocessable {
+            reason: error.complaint(),
+            hint: Some(format!("write {}", error.expected())),
+        })?;
+    carry_out(&site, Command::SetBitrate(bitrate)).await
+}
+
+async fn carry_out(site: &Site, command: Command) -> Result<Json<DoneDto>, ApiError> {
+    Ok(Json(DoneDto { done: site.control.command(command).await?.0 }))
+}
+
+/// Reads a JSON body.
+fn json<T: serde::de::DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<T, ApiError> {
+    if !is_type(headers, "application/json") {
+        return Err(ApiError::ContentType("application/json"));
+    }
+    let body = read(body)?;
+    serde_json::from_slice(&body)
+        .map_err(|error| ApiError::Malformed(format!("not the JSON expected: {error}")))
+}
+
+/// The body, or why it was not read.
+pub(super) fn read(body: Result<Bytes, BytesRejection>) -> Result<Bytes, ApiError> {
+    body.map_err(|rejection| match rejection.status() {
+        axum::http::StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge,
+        _ => ApiError::Malformed("the body did not arrive whole".to_owned()),
+    })
+}
+
+/// Is the body's content type this one, whatever its parameters and case?
+pub(super) fn is_type(headers: &HeaderMap, expected: &str) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case(expected))
+}
+
+async fn unstored(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,404 @@
+//! The daemon's state as Prometheus metrics. Base units: seconds, bytes, bits per second, ratios; no label has more values
+//! than the configuration has names, so there are none per viewer.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use crate::control::{Lifecycle, StageState, State, Summary};
+use crate::media::MediaKind;
+use crate::sfu;
+
+/// What [`render`] writes.
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Renders every metric.
+pub(super) fn render(state: Arc<State>, sfu: Option<Arc<sfu::Stats>>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Snapshot { state, sfu }));
+    let mut page = String::new();
+    text::encode(&mut page, &registry)?;
+    Ok(page)
+}
+
+#[derive(Debug)]
+struct Snapshot {
+    state: Arc<State>,
+    sfu: Option<Arc<sfu::Stats>>,
+}
+
+/// Labels and value of one line.
+type Row<V> = (Vec<(&'static str, String)>, V);
+
+struct Sheet<'a>(DescriptorEncoder<'a>);
+
+impl Sheet<'_> {
+    fn counters(&mut self, name: &str, help: &str, rows: Vec<Row<u64>>) -> fmt::Result {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in rows {
+            match labels.as_slice() {
+                [] => family.encode_counter::<NoLabelSet, _, u64>(&value, None)?,
+                labels => {
+                    family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn seconds_counters(&mut self, name: &str, help: &str, rows: Vec<Row<f64>>) -> fmt::Result {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in rows {
+            match labels.as_slice() {
+                [] => family.encode_counter::<NoLabelSet, _, u64>(&value, None)?,
+                labels => {
+                    family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn gauges(&mut self, name: &str, help: &str, rows: Vec<Row<f64>>) -> fmt::Result {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in rows {
+            match labels.as_slice() {
+                [] => family.encode_gauge(&value)?,
+                labels => family.encode_family(&labels)?.encode_gauge(&value)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut sheet = Sheet(encoder);
+        self.whole(&mut sheet)?;
+        self.stages(&mut sheet)?;
+        self.queues(&mut sheet)?;
+        self.streams(&mut sheet)?;
+        self.sfu(&mut sheet)
+    }
+}
+
+impl Snapshot {
+    fn whole(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let state = &self.state;
+        let build = vec![("version", state.version.to_owned())];
+        sheet.gauges("capcast_build_info", "Always 1; the label is the version", vec![(build, 1.0)])?;
+        sheet.gauges(
+            "capcast_uptime_seconds",
+            "Since the daemon started",
+            plain(state.uptime.as_secs_f64()),
+        )?;
+        let all = [Summary::Starting, Summary::OnAir, Summary::Degraded, Summary::Stopped, Summary::Failed];
+        let rows = all.map(|one| (vec![("state", one.as_str().to_owned())], flag(one == state.summary)));
+        sheet.gauges("capcast_state", "1 for the state that the daemon is in", rows.into())?;
+        sheet.gauges(
+            "capcast_on_air",
+            "1 when frames leave the encoder",
+            plain(flag(state.summary.is_on_air())),
+        )
+    }
+
+    /// Every stage by its name: `capture`, `encode`, `encode-1`, `audio-capture`, `audio-encode`, `output-NAME`.
+    fn stages(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let stages = self.named_stages();
+        let each = |value: fn(&Stage<'_>) -> u64| -> Vec<Row<u64>> {
+            stages.iter().map(|stage| (stage.labels(), value(stage))).collect()
+        };
+        sheet.counters("capcast_frames_in", "Frames that came into a stage", each(|s| s.stage.frames_in))?;
+        sheet.counters("capcast_frames_out", "Frames that left a stage", each(|s| s.stage.frames_out))?;
+        let dropped = stages
+            .iter()
+            .flat_map(|stage| {
+                stage.stage.dropped.iter().map(|(place, count)| {
+                    let mut labels = stage.labels();
+                    labels.push(("at", (*place).to_owned()));
+                    (labels, *count)
+                })
+            })
+            .collect();
+        sheet.counters("capcast_frames_dropped", "Frames lost, where they were lost", dropped)?;
+        sheet.counters(
+            "capcast_restarts",
+            "How often a graph was built again after a failure",
+            stages.iter().filter_map(|s| s.restarts.map(|count| (s.labels(), count))).collect(),
+        )?;
+        let gauges = |value: fn(&Stage<'_>) -> Option<f64>| -> Vec<Row<f64>> {
+            stages.iter().filter_map(|stage| value(stage).map(|value| (stage.labels(), value))).collect()
+        };
+        sheet.gauges(
+            "capcast_up",
+            "1 when buffers flow through a graph",
+            gauges(|s| s.lifecycle.map(|life| flag(life.is_flowing()))),
+        )?;
+        sheet.gauges("capcast_frames_per_second", "Frames out per second", gauges(|s| Some(s.stage.fps)))?;
+        sheet.gauges(
+            "capcast_bitrate_bits_per_second",
+            "Bits that left an encoder or output per second",
+            gauges(|s| s.encoded.then_some(s.stage.bitrate as f64)),
+        )?;
+        sheet.gauges(
+            "capcast_target_bitrate_bits_per_second",
+            "What an encoder is told to produce",
+            gauges(|s| s.target.map(|bits| bits as f64)),
+        )?;
+        let mut latencies = Vec::new();
+        for stage in &stages {
+            let spans = [("0.5", stage.stage.latency_p50), ("0.95", stage.stage.latency_p95)];
+            for (quantile, span) in spans.into_iter().filter_map(|(q, span)| Some((q, span?))) {
+                let mut labels = stage.labels();
+                labels.push(("quantile", quantile.to_owned()));
+                latencies.push((labels, span.as_secs_f64()));
+            }
+        }
+        sheet.gauges("capcast_latency_seconds", "Time a frame spends in a stage", latencies)?;
+        let keyframes = |forced: bool| {
+            let count =
+                move |e: &crate::control::EncodeState| if forced { e.keyframes_forced } else { e.keyframes };
+            let pictures =
+                self.state.encode.iter().filter(|e| e.codec.kind() == MediaKind::Video).enumerate();
+            pictures.map(|(n, e)| (vec![("stage", picture_stage(n))], count(e))).collect::<Vec<_>>()
+        };
+        sheet.counters("capcast_keyframes", "Keyframes that left an encoder", keyframes(false))?;
+        sheet.counters(
+            "capcast_keyframes_forced",
+            "Keyframes that were forced, after merging and throttling",
+            keyframes(true),
+        )
+    }
+
+    fn named_stages(&self) -> Vec<Stage<'_>> {
+        let state = &self.state;
+        let mut stages = vec![Stage {
+            name: "capture".to_owned(),
+            stage: &state.capture.stage,
+            lifecycle: Some(state.capture.lifecycle),
+            restarts: Some(state.capture.restarts),
+            encoded: false,
+            target: None,
+        }];
+        if let Some(audio) = &state.audio {
+            stages.push(Stage {
+                name: "audio-capture".to_owned(),
+                stage: &audio.stage,
+                lifecycle: Some(audio.lifecycle),
+                restarts: Some(audio.restarts),
+                encoded: false,
+                target: None,
+            });
+        }
+        let mut pictures = 0;
+        for encode in &state.encode {
+            let name = match encode.codec.kind() {
+                MediaKind::Video => {
+                    pictures += 1;
+                    picture_stage(pictures - 1)
+                }
+                MediaKind::Audio => "audio-encode".to_owned(),
+            };
+            stages.push(Stage {
+                name,
+                stage: &encode.stage,
+                lifecycle: Some(encode.lifecycle),
+                restarts: Some(encode.restarts),
+                encoded: true,
+                target: Some(encode.target_bitrate.bits()),
+            });
+        }
+        stages.extend(state.outputs.iter().map(|output| Stage {
+            name: format!("output-{}", output.name),
+            stage: &output.stage,
+            lifecycle: None,
+            restarts: None,
+            encoded: true,
+            target: None,
+        }));
+        stages
+    }
+
+    fn queues(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        type Queue = crate::control::QueueState;
+        let queues = &self.state.queues;
+        let labels = |queue: &Queue| vec![("queue", queue.name.clone()), ("stage", queue.stage.to_owned())];
+        let gauges = |value: fn(&Queue) -> f64| -> Vec<Row<f64>> {
+            queues.iter().map(|queue| (labels(queue), value(queue))).collect()
+        };
+        sheet.gauges(
+            "capcast_queue_buffers",
+            "Buffers in a queue now",
+            gauges(|q| q.level_buffers as f64),
+        )?;
+        sheet.gauges("capcast_queue_max_buffers", "The queue's limit", gauges(|q| q.max_buffers as f64))?;
+        sheet.gauges("capcast_queue_seconds", "Time in a queue now", gauges(|q| q.level.as_secs_f64()))?;
+        sheet.gauges("capcast_queue_max_seconds", "The queue's limit", gauges(|q| q.max.as_secs_f64()))?;
+        let dropped = queues.iter().map(|queue| (labels(queue), queue.dropped)).collect();
+        sheet.counters("capcast_queue_dropped", "Buffers dropped at a queue", dropped)?;
+        let blocked = queues.iter().map(|queue| (labels(queue), queue.blocked.as_secs_f64())).collect();
+        sheet.seconds_counters("capcast_queue_blocked_seconds", "Time its producer was made to wait", blocked)
+    }
+
+    fn streams(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        type Stream = crate::control::StreamState;
+        let streams = &self.state.streams;
+        let labels = |stream: &Stream| vec![("stream", stream.name.clone())];
+        let gauges = |value: fn(&Stream) -> f64| -> Vec<Row<f64>> {
+            streams.iter().map(|stream| (labels(stream), value(stream))).collect()
+        };
+        let counters = |value: fn(&Stream) -> u64| -> Vec<Row<u64>> {
+            streams.iter().map(|stream| (labels(stream), value(stream))).collect()
+        };
+        sheet.gauges("capcast_stream_live", "1 when media arrives", gauges(|s| flag(s.live)))?;
+        sheet.gauges("capcast_stream_viewers", "Connected viewers", gauges(|s| f64::from(s.viewers)))?;
+        sheet.counters(
+            "capcast_stream_packets_in",
+            "RTP packets that arrived",
+            counters(|s| s.packets_in),
+        )?;
+        sheet.counters(
+            "capcast_stream_packets_out",
+            "RTP packets sent to viewers",
+            counters(|s| s.packets_out),
+        )?;
+        sheet.counters(
+            "capcast_stream_bytes_out",
+            "Payload bytes sent to viewers",
+            counters(|s| s.bytes_out),
+        )?;
+        sheet.counters(
+            "capcast_stream_keyframe_requests",
+            "Keyframe requests that came from viewers",
+            counters(|s| s.keyframe_requests),
+        )?;
+        sheet.counters(
+            "capcast_stream_frames_dropped",
+            "Frames dropped because the SFU did not keep up",
+            counters(|s| s.dropped),
+        )
+    }
+
+    fn sfu(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let Some(sfu) = &self.sfu else { return Ok(()) };
+        let one = |count: u64| vec![(Vec::new(), count)];
+        sheet.gauges(
+            "capcast_sfu_viewers",
+            "Connected viewers of all streams",
+            plain(f64::from(sfu.viewers)),
+        )?;
+        sheet.gauges("capcast_sfu_pending", "Viewers that are connecting", plain(f64::from(sfu.pending)))?;
+        sheet.counters("capcast_sfu_joins", "Viewers that got an answer", one(sfu.joins))?;
+        sheet.counters("capcast_sfu_connects", "Viewers that finished ICE and DTLS", one(sfu.connects))?;
+        let left =
+            sfu.disconnects.iter().map(|(why, count)| (vec![("reason", why.as_str().to_owned())], *count));
+        sheet.counters("capcast_sfu_disconnects", "Viewers that left, by reason", left.collect())?;
+        sheet.counters("capcast_sfu_datagrams_in", "Datagrams received", one(sfu.datagrams_in))?;
+        sheet.counters("capcast_sfu_datagrams_out", "Datagrams sent", one(sfu.datagrams_out))?;
+        sheet.counters("capcast_sfu_bytes_out", "Bytes of datagrams sent", one(sfu.bytes_out))?;
+        sheet.counters("capcast_sfu_garbage", "Datagrams that meant nothing", one(sfu.garbage))?;
+        sheet.counters(
+            "capcast_sfu_stun_unknown",
+            "STUN requests that named no session",
+            one(sfu.stun_unknown),
+        )?;
+        sheet.counters("capcast_sfu_send_errors", "Datagrams that the socket refused", one(sfu.send_errors))
+    }
+}
+
+/// One stage with what is known of it beyond its counters.
+struct Stage<'a> {
+    name: String,
+    stage: &'a StageState,
+    lifecycle: Option<Lifecycle>,
+    restarts: Option<u64>,
+    encoded: bool,
+    target: Option<u64>,
+}
+
+impl Stage<'_> {
+    fn labels(&self) -> Vec<(&'static str, String)> {
+        vec![("stage", self.name.clone())]
+    }
+}
+
+fn picture_stage(index: usize) -> String {
+    if index == 0 { "encode".to_owned() } else { format!("encode-{index}") }
+}
+
+fn plain(value: f64) -> Vec<Row<f64>> {
+    vec![(Vec::new(), value)]
+}
+
+fn flag(is: bool) -> f64 {
+    if is { 1.0 } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::{QueueState, StreamState};
+
+    #[test]
+    fn every_line_is_a_metric_in_base_units() {
+        let mut state = State::starting("1.2.3", "p".to_owned());
+        state.summary = Summary::OnAir;
+        state.capture.stage.dropped = vec![("driver", 3)];
+        state.capture.stage.latency_p50 = Some(std::time::Duration::from_millis(2));
+        state.queues.push(QueueState {
+            name: "video-capture/queue".to_owned(),
+            stage: "capture",
+            level_buffers: 1,
+            level: std::time::Duration::from_millis(33),
+            max_buffers: 4,
+            max: std::time::Duration::from_millis(200),
+            dropped: 0,
+            blocked: std::time::Duration::from_millis(1500),
+        });
+        state.streams.push(StreamState {
+            name: "live".to_owned(),
+            live: true,
+            publisher: Some("box"),
+            video: None,
+            audio: None,
+            viewers: 2,
+            packets_in: 9,
+            packets_out: 18,
+            bytes_out: 1,
+            keyframe_requests: 1,
+            dropped: 0,
+        });
+        let page = render(Arc::new(state), Some(Arc::default())).unwrap();
+        for line in [
+            "capcast_build_info{version=\"1.2.3\"} 1.0",
+            "capcast_state{state=\"on_air\"} 1.0",
+            "capcast_state{state=\"failed\"} 0.0",
+            "capcast_frames_dropped_total{stage=\"capture\",at=\"driver\"} 3",
+            "capcast_latency_seconds{stage=\"capture\",quantile=\"0.5\"} 0.002",
+            "capcast_queue_max_seconds{queue=\"video-capture/queue\",stage=\"capture\"} 0.2",
+            "capcast_queue_blocked_seconds_total{queue=\"video-capture/queue\",stage=\"capture\"} 1.5",
+            "capcast_stream_viewers{stream=\"live\"} 2.0",
+            "capcast_stream_packets_out_total{stream=\"live\"} 18",
+            "capcast_sfu_garbage_total 0",
+            "# EOF",
+        ] {
+            assert!(page.lines().any(|found| found == line), "no `{line}` in:\n{page}");
+        }
+        for line in page.lines().filter(|line| !line.starts_with('#')) {
+            assert!(line.starts_with("capcast_"), "{line}");
+        }
+    }
+}

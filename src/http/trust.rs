@@ -1,0 +1,207 @@
+//! Who may control: the socket, whoever has the control token, and this host's own loopback, so far as a request shows
+//! that it really began there.
+//!
+//! Loopback alone proves little: a reverse proxy on this host, a page of another site in this host's browser, and a DNS
+//! name that resolves to 127.0.0.1 all come from it. So the `Host` must be a loopback one, nothing may say that the
+//! request was forwarded, and no other site may have sent it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::http::{HeaderMap, Uri, header};
+use subtle::ConstantTimeEq;
+
+use super::ApiError;
+
+/// How a request reached this server; every connection puts it into its requests' extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// By the Unix socket: who may open it may control.
+    Socket,
+    /// By TCP, from here.
+    Tcp(SocketAddr),
+}
+
+/// The token that allows control from anywhere. Its `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ControlToken(String);
+
+impl ControlToken {
+    /// From the content of the token's file; white space around it does not count. None when nothing is left.
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        (!text.is_empty()).then(|| ControlToken(text.to_owned()))
+    }
+
+    fn is(&self, given: &str) -> bool {
+        self.0.as_bytes().ct_eq(given.as_bytes()).into()
+    }
+}
+
+impl std::fmt::Debug for ControlToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ControlToken(…)")
+    }
+}
+
+/// Headers by which proxies say that a request is not the client's own.
+const FORWARDING: [&str; 7] = [
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "cf-connecting-ip",
+];
+
+/// May this request control the daemon? The error says how it could.
+pub(super) fn may_control(
+    via: Via,
+    headers: &HeaderMap,
+    token: Option<&ControlToken>,
+) -> Result<(), ApiError> {
+    let Via::Tcp(peer) = via else { return Ok(()) };
+    if let Some(given) = bearer(headers) {
+        return match token {
+            Some(token) if token.is(given) => Ok(()),
+            Some(_) => Err(ApiError::Unauthorised("that is not the control token".to_owned())),
+            None => Err(ApiError::Forbidden {
+                reason: "a token was sent, but this box has none configured".to_owned(),
+                hint: "set `http.control_token_file`, or use the `capcast` command on the box itself"
+                    .to_owned(),
+            }),
+        };
+    }
+    match (distrust(peer, headers), token) {
+        (None, _) => Ok(()),
+        (Some(_), Some(_)) => {
+            Err(ApiError::Unauthorised("send the control token as `Authorization: Bearer …`".to_owned()))
+        }
+        (Some(reason), None) => Err(ApiError::Forbidden {
+            reason: reason.to_owned(),
+            hint: "use the `capcast` command on the box itself, or set `http.control_token_file` and send that token \
+                   as `Authorization: Bearer …`"
+                .to_owned(),
+        }),
+    }
+}
+
+/// The token of `Authorization: Bearer …`, if there is one.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+/// Why a request without a token is not trusted; none when it is.
+fn distrust(peer: SocketAddr, headers: &HeaderMap) -> Option<&'static str> {
+    if !peer.ip().to_canonical().is_loopback() {
+        return Some("control from another host needs the control token");
+    }
+    if FORWARDING.iter().any(|name| headers.contains_key(*name)) {
+        return Some("the request was forwarded, so it is not known to begin on this host");
+    }
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (host, more) = (hosts.next().and_then(|value| value.to_str().ok()), hosts.next());
+    let Some(host) = host.filter(|host| more.is_none() && is_loopback(host)) else {
+        return Some("the `Host` of a request without a token must be localhost, 127.0.0.1 or [::1]");
+    };
+    let same_origin = headers.get_all(header::ORIGIN).iter().all(|origin| {
+        origin.to_str().is_ok_and(|origin| {
+            ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme) == Some(host))
+        })
+    });
+    let same_site =
+        headers.get_all("sec-fetch-site").iter().all(|site| site == "same-origin" || site == "none");
+    if !same_origin || !same_site {
+        return Some("the request comes from a page of another site");
+    }
+    None
+}
+
+/// Is `host`, with or without a port, a name of this host alone?
+fn is_loopback(host: &str) -> bool {
+    let Ok(uri) = Uri::builder().scheme("http").authority(host).path_and_query("/").build() else {
+        return false;
+    };
+    let Some(name) = uri.host() else { return false };
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(*name, value.parse().unwrap());
+        }
+        map
+    }
+
+    fn tcp(peer: &str) -> Via {
+        Via::Tcp(peer.parse().unwrap())
+    }
+
+    #[test]
+    fn loopback_is_trusted_only_when_nothing_speaks_against_it() {
+        let may =
+            |pairs: &[(&'static str, &'static str)]| may_control(tcp("127.0.0.1:9"), &headers(pairs), None);
+        for good in [
+            &[("host", "localhost:8899")][..],
+            &[("host", "127.0.0.1:8899")],
+            &[("host", "[::1]:8899")],
+            &[
+                ("host", "127.0.0.1:8899"),
+                ("origin", "http://127.0.0.1:8899"),
+                ("sec-fetch-site", "same-origin"),
+            ],
+        ] {
+            assert_eq!(may(good), Ok(()), "{good:?}");
+        }
+        for bad in [
+            &[][..],
+            &[("host", "capcast.example.org")],
+            &[("host", "localhost.example.org")],
+            &[("host", "127.0.0.1@example.org")],
+            &[("host", "localhost"), ("host", "localhost")],
+            &[("host", "localhost"), ("x-forwarded-for", "192.0.2.1")],
+            &[("host", "localhost"), ("via", "1.1 proxy")],
+            &[("host", "localhost:8899"), ("origin", "http://localhost:3000")],
+            &[("host", "localhost:8899"), ("origin", "null")],
+            &[("host", "localhost:8899"), ("origin", "https://evil.example")],
+            &[("host", "localhost:8899"), ("sec-fetch-site", "cross-site")],
+        ] {
+            assert!(matches!(may(bad), Err(ApiError::Forbidden { .. })), "{bad:?} gave {:?}", may(bad));
+        }
+        assert_eq!(
+            may_control(tcp("[::ffff:127.0.0.1]:9"), &headers(&[("host", "localhost")]), None),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn other_hosts_need_the_token_and_the_socket_needs_nothing() {
+        let token = ControlToken::new(" s3cret\n").unwrap();
+        let far = tcp("192.0.2.7:9");
+        assert_eq!(may_control(Via::Socket, &headers(&[]), Some(&token)), Ok(()));
+        assert_eq!(may_control(far, &headers(&[("authorization", "bearer s3cret")]), Some(&token)), Ok(()));
+        for (pairs, configured) in [
+            (&[("authorization", "Bearer s3cre")][..], Some(&token)),
+            (&[("authorization", "Basic s3cret")], Some(&token)),
+            (&[], Some(&token)),
+        ] {
+            let answer = may_control(far, &headers(pairs), configured);
+            assert!(matches!(answer, Err(ApiError::Unauthorised(_))), "{pairs:?} gave {answer:?}");
+        }
+        for pairs in [&[("authorization", "Bearer s3cret")][..], &[("host", "localhost")]] {
+            let answer = may_control(far, &headers(pairs), None);
+            assert!(matches!(answer, Err(ApiError::Forbidden { .. })), "{pairs:?} gave {answer:?}");
+        }
+        assert_eq!(ControlToken::new(" \n"), None);
+        assert_eq!(format!("{token:?}"), "ControlToken(…)");
+    }
+}

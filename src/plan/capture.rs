@@ -1,0 +1,362 @@
+//! The capture graphs: which source, in which mode.
+
+use std::path::Path;
+
+use super::fragment::Fragment;
+use super::graph::Draft;
+use super::mode::{self, ChosenMode, NoMode, Wish};
+use super::term::{Setting, THIRTY, fraction};
+use super::{
+    Choice, Control, DeviceAccess, Downstream, Fragments, GraphKind, GraphPlan, Inventory, PlanError, Role,
+    SoundCard, Upstream, VideoDevice,
+};
+use crate::config::{AudioInput, BoxConfig, CaptureMode, Profile, SizeChoice, Speed, VideoInput};
+use crate::media::{Delay, FrameSize};
+
+/// What the test picture has where neither profile nor configuration says.
+const TEST_SIZE: FrameSize = FrameSize::new(1280, 720);
+
+/// The capture side in the making.
+#[derive(Debug)]
+pub(super) struct Capture<'a> {
+    pub(super) config: &'a BoxConfig,
+    pub(super) profile: &'a Profile,
+    pub(super) fragments: &'a Fragments,
+    pub(super) inventory: &'a Inventory,
+}
+
+/// A source that was decided on.
+#[derive(Debug)]
+enum Found<'a> {
+    Device(&'a VideoDevice),
+    Test,
+    File(&'a Path),
+}
+
+impl Capture<'_> {
+    /// The picture's way in.
+    pub(super) fn video(&self, choices: &mut Vec<Choice>) -> Result<GraphPlan, Vec<PlanError>> {
+        match self.find(choices).map_err(|error| vec![error])? {
+            Found::Device(device) => self.device(device, choices),
+            Found::Test => self.test(),
+            Found::File(path) => self.file(path),
+        }
+    }
+
+    /// The sound's way in, beside the picture's.
+    pub(super) fn audio(
+        &self,
+        picture: Option<&Upstream>,
+        choices: &mut Vec<Choice>,
+    ) -> Result<Option<GraphPlan>, Vec<PlanError>> {
+        match &self.config.capture.audio {
+            AudioInput::None => {
+                choices.push(choice("sound", "none", true, "the configuration says so"));
+                Ok(None)
+            }
+            AudioInput::Test => {
+                choices.push(choice("sound", "tone", true, "the configuration says so"));
+                self.tone().map(Some)
+            }
+            AudioInput::Alsa(name) => self.alsa(name, choices).map(Some),
+            AudioInput::Auto => self.audio_auto(picture, choices),
+        }
+    }
+
+    fn audio_auto(
+        &self,
+        picture: Option<&Upstream>,
+        choices: &mut Vec<Choice>,
+    ) -> Result<Option<GraphPlan>, Vec<PlanError>> {
+        match picture {
+            Some(Upstream::File { path }) => {
+                choices.push(choice("sound", "file", true, "a file brings its own"));
+                self.file_sound(path).map(Some)
+            }
+            Some(Upstream::VideoDevice { node, .. }) => {
+                let device = self.inventory.video_devices.iter().find(|device| &device.node == node);
+                let mate = device.and_then(|device| mate(device, &self.inventory.sound_cards));
+                let (card, reason) = match (mate, self.inventory.sound_cards.first()) {
+                    (Some(card), _) => (card, "plugged in with the capture device"),
+                    (None, Some(card)) => (card, "the first capture card"),
+                    (None, None) => {
+                        choices.push(choice("sound", "none", true, "there is no sound card that captures"));
+                        return Ok(None);
+                    }
+                };
+                choices.push(choice("sound", &card.hw, true, reason));
+                self.sound_card(&card.hw, &format!("{} ({})", card.hw, card.name)).map(Some)
+            }
+            _ => {
+                choices.push(choice("sound", "tone", true, "the test picture brings a tone"));
+                self.tone().map(Some)
+            }
+        }
+    }
+
+    fn find(&self, choices: &mut Vec<Choice>) -> Result<Found<'_>, PlanError> {
+        let inventory = self.inventory;
+        let named = |name: &str| {
+            let device = inventory.video_device(name).ok_or_else(|| PlanError::NoDevice {
+                name: name.to_owned(),
+                key: "capture.video",
+                known: inventory.video_devices.iter().map(|device| title(device)).collect(),
+            })?;
+            match device.access {
+                DeviceAccess::Denied => Err(PlanError::DeviceDenied { name: name.to_owned() }),
+                DeviceAccess::Free | DeviceAccess::Busy => Ok(device),
+            }
+        };
+        let (found, reason) = match &self.config.capture.video {
+            VideoInput::Auto => match self.first_device(choices) {
+                Some(device) => (Found::Device(device), "the first capture card that can be used"),
+                None => (Found::Test, "there is no capture card that can be used"),
+            },
+            VideoInput::Device(path) => {
+                (Found::Device(named(&path.to_string_lossy())?), "the configuration names it")
+            }
+            VideoInput::ById(id) => (Found::Device(named(id)?), "the configuration names it"),
+            VideoInput::Test => (Found::Test, "the configuration says so"),
+            VideoInput::File(path) => (Found::File(path), "the configuration names it"),
+            VideoInput::Url(url) => return Err(PlanError::NoSource(url.clone())),
+        };
+        let candidate = match &found {
+            Found::Device(device) => title(device),
+            Found::Test => "test".to_owned(),
+            Found::File(path) => path.display().to_string(),
+        };
+        choices.push(choice("source", &candidate, true, reason));
+        Ok(found)
+    }
+
+    fn first_device(&self, choices: &mut Vec<Choice>) -> Option<&VideoDevice> {
+        let formats = self.fragments.sources.get("v4l2").map(|fragment| fragment.modes.as_slice());
+        let mut usable = Vec::new();
+        for device in &self.inventory.video_devices {
+            let known = |fourcc: &str| formats.unwrap_or_default().iter().any(|f| f.fourcc == fourcc);
+            let against = match device.access {
+                DeviceAccess::Denied => Some("this user may not open it (group `video`)"),
+                _ if !device.modes.iter().any(|mode| known(&mode.fourcc)) => {
+                    Some("no format that can be taken")
+                }
+                _ => None,
+            };
+            match against {
+                Some(reason) => choices.push(choice("source", &title(device), false, reason)),
+                None => usable.push(device),
+            }
+        }
+        let free = usable.iter().find(|device| device.access == DeviceAccess::Free).copied();
+        let taken = free.or(usable.first().copied())?;
+        for device in usable.into_iter().filter(|device| device.node != taken.node) {
+            let reason = match device.access {
+                DeviceAccess::Busy => "another program uses it",
+                _ => "comes after the one taken",
+            };
+            choices.push(choice("source", &title(device), false, reason));
+        }
+        Some(taken)
+    }
+
+    fn device(&self, device: &VideoDevice, choices: &mut Vec<Choice>) -> Result<GraphPlan, Vec<PlanError>> {
+        let fragment = self.source("v4l2")?;
+        let wish = Wish { size: self.profile_size(), framerate: self.profile.video.framerate };
+        let name = device.node.display().to_string();
+        let chosen =
+            mode::choose(device, &fragment.modes, self.config.capture.mode, wish).map_err(|error| {
+                let offered = mode::offered(device);
+                vec![match (error, self.config.capture.mode) {
+                    (NoMode::Fixed, CaptureMode::Fixed(size, rate)) => {
+                        let mode = rate.map_or_else(|| size.to_string(), |rate| format!("{size}@{rate}"));
+                        PlanError::NoMode { name: name.clone(), mode, offered }
+                    }
+                    _ => PlanError::NoFormat { name: name.clone(), offered },
+                }]
+            })?;
+        let mode = format!("{} {}@{}", chosen.fourcc, chosen.size, chosen.framerate);
+        choices.push(choice("capture mode", &mode, true, &chosen.reason));
+        let title = format!("{}, {mode}", title(device));
+        let upstream = Upstream::VideoDevice {
+            node: device.node.clone(),
+            card: device.card.clone(),
+            format: chosen.fourcc.clone(),
+        };
+        self.picture(fragment, title, upstream, &name, Some(&chosen))
+    }
+
+    fn test(&self) -> Result<GraphPlan, Vec<PlanError>> {
+        let fragment = self.source("test")?;
+        let (size, rate) = match self.config.capture.mode {
+            CaptureMode::Fixed(size, rate) => (Some(size), rate),
+            CaptureMode::Auto => (None, None),
+        };
+        let chosen = ChosenMode {
+            fourcc: "YU12".to_owned(),
+            caps: "video/x-raw,format=I420".to_owned(),
+            size: size.or(self.profile_size()).unwrap_or(TEST_SIZE),
+            framerate: rate.unwrap_or(self.profile.video.framerate),
+            interlaced: false,
+            reason: String::new(),
+        };
+        let title = format!("test picture, {}@{}", chosen.size, chosen.framerate);
+        self.picture(fragment, title, Upstream::Made, "", Some(&chosen))
+    }
+
+    fn file(&self, path: &Path) -> Result<GraphPlan, Vec<PlanError>> {
+        let fragment = self.source("file")?;
+        let upstream = Upstream::File { path: path.to_owned() };
+        let title = format!("{}, looping", path.display());
+        self.picture(fragment, title, upstream, &path.to_string_lossy(), None)
+    }
+
+    fn picture(
+        &self,
+        fragment: &Fragment,
+        title: String,
+        upstream: Upstream,
+        device: &str,
+        mode: Option<&ChosenMode>,
+    ) -> Result<GraphPlan, Vec<PlanError>> {
+        let caps = mode.map(|mode| {
+            let interlaced = if mode.interlaced { ",interlace-mode=interleaved" } else { "" };
+            let (size, rate) = (mode.size, fraction(mode.framerate));
+            format!("{},width={},height={},framerate={rate}{interlaced}", mode.caps, size.width, size.height)
+        });
+        let setting = Setting {
+            size: mode.map(|mode| mode.size),
+            framerate: mode.map_or(self.profile.video.framerate, |mode| mode.framerate),
+            device,
+            mode: caps.as_deref().unwrap_or_default(),
+            interlaced: mode.is_some_and(|mode| mode.interlaced),
+            compressed: mode.is_some_and(ChosenMode::compressed),
+            ..self.setting()
+        };
+        let downstream = Downstream::RawVideo {
+            format: mode.and_then(|mode| mode.raw_format()).map(str::to_owned),
+            size: mode.map(|mode| mode.size),
+            framerate: mode.map(|mode| mode.framerate),
+        };
+        let ahead = Delay::from_micros((-self.config.capture.audio_delay.as_micros()).max(0));
+        self.graph(GraphKind::VideoCapture, fragment, title, upstream, &setting, downstream, ahead)
+    }
+
+    fn tone(&self) -> Result<GraphPlan, Vec<PlanError>> {
+        self.sound(self.source("tone")?, "tone".to_owned(), Upstream::Made, "")
+    }
+
+    fn alsa(&self, name: &str, choices: &mut Vec<Choice>) -> Result<GraphPlan, Vec<PlanError>> {
+        let cards = &self.inventory.sound_cards;
+        let wanted = name.split_once("CARD=").map(|(_, card)| card.split(',').next().unwrap_or(card));
+        let known = |wanted: &str| cards.iter().find(|card| card.id == wanted);
+        let title = match wanted.map(known) {
+            None => name.to_owned(),
+            Some(Some(card)) => format!("{name} ({})", card.name),
+            Some(None) => {
+                return Err(vec![PlanError::NoDevice {
+                    name: name.to_owned(),
+                    key: "capture.audio",
+                    known: cards.iter().map(|card| card.hw.clone()).collect(),
+                }]);
+            }
+        };
+        choices.push(choice("sound", name, true, "the configuration names it"));
+        self.sound_card(name, &title)
+    }
+
+    fn sound_card(&self, hw: &str, title: &str) -> Result<GraphPlan, Vec<PlanError>> {
+        let upstream = Upstream::SoundCard { hw: hw.to_owned() };
+        self.sound(self.source("alsa")?, title.to_owned(), upstream, hw)
+    }
+
+    fn file_sound(&self, path: &Path) -> Result<GraphPlan, Vec<PlanError>> {
+        let upstream = Upstream::File { path: path.to_owned() };
+        let title = format!("{}, looping", path.display());
+        self.sound(self.source("file-sound")?, title, upstream, &path.to_string_lossy())
+    }
+
+    fn sound(
+        &self,
+        fragment: &Fragment,
+        title: String,
+        upstream: Upstream,
+        device: &str,
+    ) -> Result<GraphPlan, Vec<PlanError>> {
+        let setting = Setting { device, ..self.setting() };
+        let late = Delay::from_micros(self.config.capture.audio_delay.as_micros().max(0));
+        self.graph(GraphKind::AudioCapture, fragment, title, upstream, &setting, Downstream::RawAudio, late)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one graph, all of different types")]
+    fn graph(
+        &self,
+        kind: GraphKind,
+        fragment: &Fragment,
+        title: String,
+        upstream: Upstream,
+        setting: &Setting<'_>,
+        downstream: Downstream,
+        shift: Delay,
+    ) -> Result<GraphPlan, Vec<PlanError>> {
+        super::resolve::fits(fragment, setting).map_err(|error| vec![error])?;
+        let mut draft = Draft::default();
+        for part in &fragment.elements {
+            draft.push_part(part, setting);
+        }
+        draft.push_sink(Role::ToHub);
+        let (nodes, links) = draft.finish(&[fragment], self.inventory)?;
+        Ok(GraphPlan {
+            kind,
+            fragment: fragment.name.clone(),
+            title,
+            upstream,
+            nodes,
+            links,
+            exclusive: fragment.exclusive,
+            handover: None,
+            shift,
+            control: Control::default(),
+            downstream,
+        })
+    }
+
+    fn source(&self, name: &str) -> Result<&Fragment, Vec<PlanError>> {
+        let fragment = self.fragments.sources.get(name);
+        fragment.ok_or_else(|| vec![PlanError::NoFragment(format!("source/{name}"))])
+    }
+
+    fn profile_size(&self) -> Option<FrameSize> {
+        match self.profile.video.size {
+            SizeChoice::Source => None,
+            SizeChoice::Fixed(size) => Some(size),
+        }
+    }
+
+    fn setting(&self) -> Setting<'_> {
+        Setting {
+            inventory: self.inventory,
+            bitrate: self.profile.video.bitrate,
+            keyframe_interval: 1,
+            size: None,
+            framerate: THIRTY,
+            speed: Speed::Realtime,
+            device: "",
+            mode: "",
+            interlaced: false,
+            compressed: false,
+        }
+    }
+}
+
+/// The sound card that sits in the same box as a capture device.
+fn mate<'a>(device: &VideoDevice, cards: &'a [SoundCard]) -> Option<&'a SoundCard> {
+    cards.iter().find(|card| !card.bus.is_empty() && card.bus == device.bus)
+}
+
+/// `/dev/video0 (USB3 HDMI)`
+fn title(device: &VideoDevice) -> String {
+    format!("{} ({})", device.node.display(), device.card)
+}
+
+pub(super) fn choice(subject: &str, candidate: &str, taken: bool, reason: &str) -> Choice {
+    Choice { subject: subject.to_owned(), candidate: candidate.to_owned(), taken, reason: reason.to_owned() }
+}

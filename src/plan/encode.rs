@@ -1,0 +1,310 @@
+//! The encode graphs: which encoder, and everything around it.
+
+use super::capture::choice;
+use super::fragment::Fragment;
+use super::graph::Draft;
+use super::term::{Setting, THIRTY, fraction};
+use super::{
+    BitrateControl, Choice, Control, Downstream, Fragments, GraphKind, GraphPlan, Inventory, KeyframeControl,
+    Node, PlanError, Queues, Role, Upstream, Value, check,
+};
+use crate::config::parse::nearest;
+use crate::config::{EncoderChoice, Profile, SizeChoice};
+use crate::media::{Bitrate, Codec, Delay, FrameSize, Framerate, MediaKind};
+
+/// The encode side in the making.
+#[derive(Debug)]
+pub(super) struct Encode<'a> {
+    pub(super) profile: &'a Profile,
+    pub(super) fragments: &'a Fragments,
+    pub(super) queues: &'a Queues,
+    pub(super) inventory: &'a Inventory,
+}
+
+/// What the raw hub delivers, as far as the plan knows.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Raw {
+    pub(super) format: Option<String>,
+    pub(super) size: Option<FrameSize>,
+    pub(super) framerate: Option<Framerate>,
+}
+
+/// One version of the picture.
+#[derive(Clone, Copy, Debug)]
+struct Version {
+    size: Option<FrameSize>,
+    bitrate: Bitrate,
+    framerate: Framerate,
+}
+
+impl Encode<'_> {
+    /// The profile's own version first, then its renditions, all by one encoder.
+    pub(super) fn video(
+        &self,
+        raw: &Raw,
+        choices: &mut Vec<Choice>,
+    ) -> Result<Vec<GraphPlan>, Vec<PlanError>> {
+        let video = &self.profile.video;
+        let framerate = match raw.framerate {
+            Some(rate) if rate < video.framerate => {
+                let reason = format!("the source has no more; the profile asks for {}", video.framerate);
+                choices.push(choice("frame rate", &rate.to_string(), true, &reason));
+                rate
+            }
+            _ => video.framerate,
+        };
+        let size = match video.size {
+            SizeChoice::Source => raw.size,
+            SizeChoice::Fixed(size) => Some(size),
+        };
+        let main = Version { size, bitrate: video.bitrate, framerate };
+        let (fragment, first) = self.choose(raw, main, choices)?;
+        let further = video.renditions.iter().map(|rendition| {
+            let version = Version { size: Some(rendition.size), bitrate: rendition.bitrate, framerate };
+            self.expert(self.picture(fragment, raw, version)?)
+        });
+        std::iter::once(Ok(first)).chain(further).collect()
+    }
+
+    /// Opus.
+    pub(super) fn audio(&self, choices: &mut Vec<Choice>) -> Result<GraphPlan, Vec<PlanError>> {
+        let codec = self.profile.audio.codec;
+        let bitrate = self.profile.audio.bitrate;
+        let fragment = self
+            .ranked(codec)
+            .next()
+            .ok_or_else(|| vec![PlanError::NoFragment("encoder/opus".to_owned())])?;
+        let setting = Setting { bitrate, ..self.setting(Version { size: None, bitrate, framerate: THIRTY }) };
+        let mut draft = Draft::default();
+        draft.push_from_hub(&self.queues.audio);
+        let downstream = Downstream::Audio { codec, bitrate };
+        let graph = self.graph(GraphKind::AudioEncode, draft, fragment, &setting, downstream)?;
+        choices.push(choice("sound encoder", &fragment.name, true, &fragment.summary));
+        Ok(graph)
+    }
+
+    /// The first candidate that runs here, with its graph; every refused one leaves its reason.
+    fn choose(
+        &self,
+        raw: &Raw,
+        version: Version,
+        choices: &mut Vec<Choice>,
+    ) -> Result<(&Fragment, GraphPlan), Vec<PlanError>> {
+        let candidates = self.candidates()?;
+        let mut tried = Vec::new();
+        let mut packages = Vec::new();
+        for (index, fragment) in candidates.iter().enumerate() {
+            match self.picture(fragment, raw, version) {
+                Ok(graph) => {
+                    choices.push(choice("encoder", &fragment.name, true, &fragment.summary));
+                    for later in &candidates[index + 1..] {
+                        let reason = format!("`{}` comes before it", fragment.name);
+                        choices.push(choice("encoder", &later.name, false, &reason));
+                    }
+                    return Ok((fragment, self.expert(graph)?));
+                }
+                Err(errors) => {
+                    let words: Vec<String> = errors.iter().map(reason).collect();
+                    packages.extend(errors.iter().find_map(|error| match error {
+                        PlanError::NoElement { package, .. } => package.clone(),
+                        _ => None,
+                    }));
+                    choices.push(choice("encoder", &fragment.name, false, &words.join("; ")));
+                    tried.push((fragment.name.clone(), words.join("; ")));
+                }
+            }
+        }
+        Err(vec![PlanError::NoEncoder { codec: self.profile.video.codec, tried, packages }])
+    }
+
+    fn candidates(&self) -> Result<Vec<&Fragment>, Vec<PlanError>> {
+        let codec = self.profile.video.codec;
+        let names = match &self.profile.video.encoder {
+            EncoderChoice::Auto => return Ok(self.ranked(codec).collect()),
+            EncoderChoice::Listed(names) => names,
+        };
+        let mut errors = Vec::new();
+        let mut fragments = Vec::new();
+        for name in names {
+            match self.fragments.encoders.get(name) {
+                Some(fragment) if fragment.codec == Some(codec) => fragments.push(fragment),
+                Some(fragment) => errors.push(PlanError::OtherCodec {
+                    name: name.clone(),
+                    makes: fragment.codec.unwrap_or(codec),
+                    wanted: codec,
+                }),
+                None => {
+                    let known: Vec<&str> =
+                        self.ranked(codec).map(|fragment| fragment.name.as_str()).collect();
+                    errors.push(PlanError::UnknownEncoder {
+                        name: name.clone(),
+                        nearest: nearest(name, self.fragments.encoders.keys().map(String::as_str))
+                            .map(str::to_owned),
+                        known: known.into_iter().map(str::to_owned).collect(),
+                    });
+                }
+            }
+        }
+        if errors.is_empty() { Ok(fragments) } else { Err(errors) }
+    }
+
+    /// Encoders of a codec that `auto` may take, best first.
+    fn ranked(&self, codec: Codec) -> impl Iterator<Item = &Fragment> {
+        let mut fragments: Vec<&Fragment> = self
+            .fragments
+            .encoders
+            .values()
+            .filter(|fragment| fragment.codec == Some(codec) && fragment.rank > 0)
+            .collect();
+        fragments.sort_by_key(|fragment| (-fragment.rank, fragment.name.as_str()));
+        fragments.into_iter()
+    }
+
+    fn picture(&self, fragment: &Fragment, raw: &Raw, version: Version) -> Result<GraphPlan, Vec<PlanError>> {
+        let Version { size, bitrate, framerate } = version;
+        let mut draft = Draft::default();
+        draft.push_from_hub(self.queues.video(raw.size));
+        // With the same rate on both sides it would drop what merely comes early.
+        if raw.framerate != Some(framerate) {
+            draft.push("videorate", Role::Plain, vec![("drop-only", Value::Bool(true))]);
+        }
+        let large = raw.size.is_none_or(|size| size.height > 720);
+        let threads = if large { self.inventory.cores.clamp(2, 8) / 2 } else { 1 };
+        draft.push("videoconvertscale", Role::Plain, vec![("n-threads", Value::Integer(threads.into()))]);
+        draft.push_caps(raw_caps(fragment, raw, size, framerate));
+        let downstream = Downstream::Video { codec: self.profile.video.codec, size, framerate, bitrate };
+        self.graph(GraphKind::VideoEncode, draft, fragment, &self.setting(version), downstream)
+    }
+
+    /// Behind the raw caps: encoder, parser, then access units on one branch, RTP on the other, all in one thread.
+    fn graph(
+        &self,
+        kind: GraphKind,
+        mut draft: Draft,
+        fragment: &Fragment,
+        setting: &Setting<'_>,
+        downstream: Downstream,
+    ) -> Result<GraphPlan, Vec<PlanError>> {
+        super::resolve::fits(fragment, setting).map_err(|error| vec![error])?;
+        let codec = fragment.codec.unwrap_or(self.profile.video.codec);
+        let name = format!("rtp-{codec}");
+        let output = self.fragments.outputs.get(&name);
+        let output = output.ok_or_else(|| vec![PlanError::NoFragment(format!("output/{name}"))])?;
+        for part in &fragment.elements {
+            draft.push_part(part, setting);
+        }
+        let payloader = output.elements.iter().position(|part| part.role == Role::Payloader);
+        let (trunk, branch) = output.elements.split_at(payloader.unwrap_or(output.elements.len()));
+        trunk.iter().for_each(|part| draft.push_part(part, setting));
+        draft.push("tee", Role::Plain, Vec::new());
+        let fork = draft.end();
+        draft.push_sink(Role::AccessUnits);
+        draft.go_on_from(fork);
+        branch.iter().for_each(|part| draft.push_part(part, setting));
+        draft.push_sink(Role::Rtp);
+        let (nodes, links) = draft.finish(&[fragment, output], self.inventory)?;
+        let handover = match codec.kind() {
+            MediaKind::Video => self.queues.rtp,
+            MediaKind::Audio => self.queues.audio,
+        };
+        Ok(GraphPlan {
+            kind,
+            fragment: fragment.name.clone(),
+            title: fragment.summary.clone(),
+            upstream: Upstream::RawHub,
+            control: control(fragment, setting, &nodes),
+            nodes,
+            links,
+            exclusive: fragment.exclusive,
+            handover: Some(handover),
+            shift: Delay::default(),
+            downstream,
+        })
+    }
+
+    /// Lays `[video.properties]` over what the fragment says of the encoder.
+    fn expert(&self, mut graph: GraphPlan) -> Result<GraphPlan, Vec<PlanError>> {
+        let Some(encoder) = graph.nodes.iter_mut().find(|node| node.role == Role::Encoder) else {
+            return Ok(graph);
+        };
+        let wanted: Vec<(String, Value)> = self
+            .profile
+            .video
+            .properties
+            .iter()
+            .map(|(name, literal)| (name.clone(), literal.clone().into()))
+            .collect();
+        let errors = check::properties("`[video.properties]`", &encoder.factory, &wanted, self.inventory);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        for (name, value) in wanted {
+            match encoder.properties.iter_mut().find(|(property, _)| *property == name) {
+                Some(property) => property.1 = value,
+                None => encoder.properties.push((name, value)),
+            }
+        }
+        Ok(graph)
+    }
+
+    fn setting(&self, version: Version) -> Setting<'_> {
+        let video = &self.profile.video;
+        Setting {
+            inventory: self.inventory,
+            bitrate: version.bitrate,
+            keyframe_interval: version.framerate.frames_in(video.keyframe_interval),
+            size: version.size,
+            framerate: version.framerate,
+            speed: video.speed,
+            device: "",
+            mode: "",
+            interlaced: false,
+            compressed: false,
+        }
+    }
+}
+
+/// The raw picture that the encoder gets. The format stays the same whatever the hub delivers later (a slate, another
+/// card), for a new one would start the encoder anew.
+fn raw_caps(fragment: &Fragment, raw: &Raw, size: Option<FrameSize>, framerate: Framerate) -> String {
+    let native = raw.format.as_ref().filter(|format| fragment.formats.contains(format));
+    let format = native.or(fragment.formats.first()).map_or("I420", String::as_str);
+    let size = size.map(|size| format!(",width={},height={}", size.width, size.height)).unwrap_or_default();
+    let rate = match raw.framerate {
+        Some(_) => fraction(framerate),
+        // A file has the rate it has; only more than the profile's is thinned out.
+        None => format!("[0/1,{}]", fraction(framerate)),
+    };
+    format!(
+        "video/x-raw,format={format}{size},framerate={rate},pixel-aspect-ratio=1/1,interlace-mode=progressive"
+    )
+}
+
+fn control(fragment: &Fragment, setting: &Setting<'_>, nodes: &[Node]) -> Control {
+    let encoder = nodes.iter().find(|node| node.role == Role::Encoder).map(|node| node.id.clone());
+    let bitrate = fragment.bitrate.as_ref().zip(encoder).map(|(part, node)| BitrateControl {
+        node,
+        property: part.property.clone(),
+        divisor: part.divisor,
+        range: (part.min, part.max),
+        min_interval: part.min_interval,
+    });
+    let keyframe = match fragment.keyframe.as_ref().and_then(|term| setting.value(term)) {
+        Some(Value::Text(word)) if word == "event" => Some(KeyframeControl::Event),
+        Some(Value::Text(word)) if word == "restart" => Some(KeyframeControl::Restart),
+        _ => None,
+    };
+    Control { bitrate, keyframe }
+}
+
+/// An error as a reason against a candidate, with the cure where there is one.
+fn reason(error: &PlanError) -> String {
+    match error {
+        PlanError::NoElement { element, package: Some(package), .. } => {
+            format!("element `{element}` is missing (Debian package `{package}`)")
+        }
+        PlanError::NoElement { element, .. } => format!("element `{element}` is missing"),
+        PlanError::Unfit { reason, .. } => reason.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,32 @@
+//! The log: compact lines on stderr, for a person at a terminal or for the journal.
+
+use std::io::{IsTerminal, stderr};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// What is logged unless `CAPCAST_LOG` says otherwise: state changes and what needs acting on.
+const DEFAULT: &str = "warn,capcast=info";
+
+/// Starts logging to stderr; a second call changes nothing.
+///
+/// `CAPCAST_LOG` takes what `tracing` calls directives: `debug`, `capcast::sfu=trace,info`. Under the journal
+/// (`JOURNAL_STREAM`) lines carry no time, since the journal has its own; colour only on a terminal without `NO_COLOR`.
+pub fn start_logging() {
+    let filter = EnvFilter::builder().parse_lossy(
+        std::env::var("CAPCAST_LOG").ok().filter(|text| !text.is_empty()).as_deref().unwrap_or(DEFAULT),
+    );
+    let journal = std::env::var_os("JOURNAL_STREAM").is_some() && !stderr().is_terminal();
+    let colour = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    let lines = fmt::layer().with_writer(stderr).with_ansi(colour).compact();
+    let started = if journal {
+        tracing_subscriber::registry().with(filter).with(lines.without_time()).try_init()
+    } else {
+        tracing_subscriber::registry().with(filter).with(lines).try_init()
+    };
+    if started.is_err() {
+        tracing::debug!("logging was started before");
+    }
+}
