@@ -11,7 +11,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let devices = device::list();
     answer(&if args.json { format!("{:#}\n", device::json(&devices)) } else { device::text(&devices) })
 }

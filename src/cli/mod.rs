@@ -53,7 +53,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Profiles(args) => profiles::run(args),
-        Command::Devices(args) => devices::run(args),
+        Command::Devices(args) => devices::run(&args),
         Command::Status(args) => status::run(args),
         Command::Keyframe(args) => keyframe::run(args),
         Command::Bitrate(args) => bitrate::run(args),
