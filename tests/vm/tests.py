@@ -1,0 +1,247 @@
+"""Capcast on a box with a real V4L2 device (vivid, as an HDMI card) and a real ALSA card (snd-aloop)."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import sys
+import time
+import traceback
+
+from machine import GUEST, Failure, Machine
+from viewer import Viewer
+
+CAPCAST = os.environ["CAPCAST"]
+WHEP = f"http://{GUEST}:8899/api/whep/live"
+CARD = "/dev/v4l/by-path/platform-vivid.0-video-index0"
+# Bars at 75 % after ITU-R BT.709, limited range: white, yellow, cyan, green, magenta, red, blue, black.
+BARS = [
+    (180, 128, 128),
+    (168, 44, 136),
+    (145, 147, 44),
+    (133, 63, 52),
+    (63, 193, 204),
+    (51, 109, 212),
+    (28, 212, 120),
+    (16, 128, 128),
+]
+GREEN = (173, 42, 26)
+PROFILE = """
+summary = "small, for one slow CPU"
+[video]
+codec = "h264"
+encoder = "x264"
+size = "640x360"
+framerate = "30"
+bitrate = "1500 kbit/s"
+keyframe_interval = "2 s"
+speed = "fastest"
+[audio]
+codec = "opus"
+bitrate = "64 kbit/s"
+"""
+
+
+def config(**capture):
+    lines = [f'{key} = "{value}"' for key, value in capture.items()]
+    return '\n'.join(['profile = "vm"', "[capture]", *lines, "[sfu]", 'media = "0.0.0.0:8900"', ""])
+
+
+def check(condition, what):
+    if not condition:
+        raise Failure(what)
+
+
+def near(found, wanted, tolerance):
+    return all(abs(a - b) <= tolerance for a, b in zip(found, wanted))
+
+
+def devices(box, *as_user):
+    return json.loads(box.must(*as_user, CAPCAST, "devices", "--json"))
+
+
+def signal_of(box):
+    return devices(box)["video"][0]["signal"]
+
+
+def set_signal(box, state, timings=None):
+    """0: as the card is set; 1: none; 2: no lock; 3: out of range; 4: `timings`, of the driver's menu."""
+    controls = f"dv_timings_signal_mode={state}" + ("" if timings is None else f",dv_timings={timings}")
+    box.must("v4l2-ctl", "-c", controls)
+
+
+@contextlib.contextmanager
+def daemon(box, text):
+    """`capcast run` with this configuration, ended at the end of the block."""
+    box.write("/etc/capcast/profiles/vm.toml", PROFILE)
+    box.write("/tmp/capcast.toml", text)
+    with box.start(CAPCAST, "run", "--config", "/tmp/capcast.toml") as running:
+        try:
+            yield running
+        except BaseException:
+            print("  the daemon wrote:")
+            for line in running.lines.seen[-60:]:
+                print(f"    {line}")
+            raise
+
+
+def refused(box, text):
+    """What `capcast run` says of a configuration that it must not start with."""
+    box.write("/etc/capcast/profiles/vm.toml", PROFILE)
+    box.write("/tmp/capcast.toml", text)
+    status, wrote = box.run(CAPCAST, "run", "--config", "/tmp/capcast.toml", seconds=60)
+    check(status == 1, f"exit status {status}, not 1:\n{wrote}")
+    check("hint:" in wrote, f"no hint:\n{wrote}")
+    check("panicked" not in wrote, wrote)
+    return wrote
+
+
+def devices_are_listed_with_stable_names(box):
+    found = devices(box)
+    [card] = found["video"]
+    check(card["config"] == CARD and card["node"] == "/dev/video0", card)
+    check(card["driver"] == "vivid" and card["access"] == "free", card)
+    check(card["signal"] == {"state": "present", "size": "1280x720", "framerate": "30", "interlaced": False}, card)
+    nv12 = [mode for mode in card["modes"] if mode["format"] == "NV12"]
+    check(nv12 == [{"format": "NV12", "size": "1280x720", "framerates": ["30"], "interlaced": False}], nv12)
+    [sound] = found["sound"]
+    check(sound["config"] == "hw:CARD=Loopback", sound)
+    text = box.must(CAPCAST, "devices")
+    check(CARD in text and "1280x720 at 30" in text and "hw:CARD=Loopback" in text, text)
+
+
+def each_state_of_the_signal_has_its_word(box):
+    try:
+        for state, word in ((1, "none"), (2, "unstable"), (3, "out-of-range")):
+            set_signal(box, state)
+            check(signal_of(box) == {"state": word}, f"{word}: {signal_of(box)}")
+        set_signal(box, 4, 16)  # 1080p60 arrives while the card is still set to 720p30
+        check(signal_of(box)["size"] == "1920x1080" and signal_of(box)["framerate"] == "60", signal_of(box))
+    finally:
+        set_signal(box, 4, 7)
+
+
+def a_device_in_use_is_busy_not_absent(box):
+    # Holds buffers until it is ended.
+    with box.start("v4l2-ctl", "--stream-mmap", "--stream-count=0", "--verbose") as other:
+        other.lines.wait_for(lambda line: "cap dqbuf" in line, 20, "streaming by another program")
+        check(devices(box)["video"][0]["access"] == "busy", devices(box)["video"])
+    check(devices(box)["video"][0]["access"] == "free", devices(box)["video"])
+
+
+def a_device_that_may_not_be_opened_is_denied(box):
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    [card] = devices(box, *nobody)["video"]
+    check(card["access"] == "denied" and card["card"], card)
+    check("usermod" in box.must(*nobody, CAPCAST, "devices"), "no cure")
+
+
+def no_device_is_said_in_words(box):
+    box.must("modprobe", "-r", "vivid")
+    try:
+        check("none found" in box.must(CAPCAST, "devices"), "nothing said")
+    finally:
+        box.must("modprobe", "vivid")
+        box.must("udevadm", "settle")
+        setup_signal(box)
+
+
+def card_and_tone_play_at_a_viewer(box):
+    async def watch():
+        viewer = Viewer(WHEP)
+        async with viewer as seen:
+            await seen.until(lambda s: len(s.times) >= 150 and s.heard_a_second(), 90, "picture and sound")
+            check(seen.size == (640, 360), f"size {seen.size}")
+            check(abs(seen.interval() - 1 / 30) < 0.005, f"{seen.interval() * 1000:.1f} ms between pictures")
+            check(all(near(a, b, 14) for a, b in zip(seen.bars, BARS)), f"bars {seen.bars}")
+            check(seen.counter_changes > len(seen.times) / 2, str(seen))
+            frequency, share = seen.tone()
+            check(abs(frequency - 440) <= 2 and share > 0.8, f"{frequency} Hz with {share:.0%} of the power")
+            # What changes at the card, changes at the viewer.
+            box.must("v4l2-ctl", "-c", "test_pattern=8")
+            await seen.until(lambda s: all(near(bar, GREEN, 14) for bar in s.bars), 20, "green picture")
+            print(f"  {seen}; {seen.interval() * 1000:.2f} ms between pictures; {frequency} Hz, {share:.1%} of the power")
+        check(viewer.left == 200, f"DELETE gave {viewer.left}")
+
+    try:
+        with tone(box, 440), daemon(box, config(video=CARD, audio="hw:CARD=Loopback")):
+            asyncio.run(watch())
+    finally:
+        box.must("v4l2-ctl", "-c", "test_pattern=0")
+
+
+@contextlib.contextmanager
+def tone(box, frequency):
+    """A sine into the loopback card's other side."""
+    sine = f"audiotestsrc is-live=true wave=sine freq={frequency} volume=0.5"
+    pipeline = f"{sine} ! audio/x-raw,format=S16LE,rate=48000,channels=2 ! alsasink device=hw:CARD=Loopback,DEV=1"
+    with box.start("gst-launch-1.0", *pipeline.split()) as player:
+        player.lines.wait_for(lambda line: "PLAYING" in line, 30, "tone")
+        yield
+
+
+def auto_takes_the_card(box):
+    async def watch():
+        async with Viewer(WHEP) as seen:
+            await seen.until(lambda s: len(s.times) >= 30, 90, "picture")
+            await seen.until(lambda s: all(near(a, b, 14) for a, b in zip(s.bars, BARS)), 20, "bars of the card")
+
+    with daemon(box, config(video="auto", audio="none")):
+        asyncio.run(watch())
+
+
+def a_mode_that_the_card_has_not_is_refused(box):
+    wrote = refused(box, config(video=CARD, audio="none", mode="1234x568@60"))
+    check("1234x568" in wrote and "1280x720" in wrote, f"it must name the mode and what there is:\n{wrote}")
+
+
+def devices_that_are_not_there_are_refused(box):
+    wrote = refused(box, config(video="/dev/video9", audio="none"))
+    check("/dev/video9" in wrote and "/dev/video0" in wrote, f"it must name the device and what there is:\n{wrote}")
+    wrote = refused(box, config(video=CARD, audio="hw:CARD=Nope"))
+    check("Nope" in wrote and "Loopback" in wrote, f"it must name the card and what there is:\n{wrote}")
+
+
+def setup_signal(box):
+    """720p30 arrives, and the card is set to it."""
+    set_signal(box, 4, 7)
+    box.must("v4l2-ctl", "--set-dv-bt-timings", "query")
+
+
+TESTS = [
+    devices_are_listed_with_stable_names,
+    each_state_of_the_signal_has_its_word,
+    a_device_in_use_is_busy_not_absent,
+    a_device_that_may_not_be_opened_is_denied,
+    no_device_is_said_in_words,
+    card_and_tone_play_at_a_viewer,
+    auto_takes_the_card,
+    a_mode_that_the_card_has_not_is_refused,
+    devices_that_are_not_there_are_refused,
+]
+
+
+def main():
+    kernel, *wanted = sys.argv[1:]
+    chosen = [test for test in TESTS if not wanted or any(re.search(word, test.__name__) for word in wanted)]
+    failed = []
+    start = time.monotonic()
+    with Machine(kernel) as box:
+        print(f"the guest is up after {time.monotonic() - start:.1f} s", flush=True)
+        setup_signal(box)
+        for test in chosen:
+            start = time.monotonic()
+            try:
+                test(box)
+                word = "ok"
+            except Exception:
+                failed.append(test.__name__)
+                traceback.print_exc(file=sys.stdout)
+                word = "FAILED"
+            print(f"vm {test.__name__} ... {word} ({time.monotonic() - start:.1f} s)", flush=True)
+    print(f"{len(chosen) - len(failed)} passed, {len(failed)} failed")
+    sys.exit(bool(failed) or not chosen)
+
+
+main()
