@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Source;
+use super::source::floor;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,8 +44,10 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// An error at a place in a text.
+    /// An error at a place in a text; a place that is not in the text is moved to its end.
     pub fn error(source: &Source, span: Range<usize>, complaint: Complaint) -> Diagnostic {
+        let start = floor(source.text(), span.start);
+        let span = start..floor(source.text(), span.end).max(start);
         let clean = |text: String| clean(&text);
         Diagnostic {
             severity: Severity::Error,

@@ -9,6 +9,8 @@ mod diagnostic;
 mod profile;
 mod render;
 mod source;
+#[cfg(test)]
+mod tests;
 
 pub use appliance::{
     AudioInput, BoxConfig, CaptureConfig, CaptureMode, HttpConfig, JwtConfig, NoSignal, OutputConfig,

@@ -1,1 +1,113 @@
-//! Bad files, each with its expected report.
+//! Bad files, each with its expected report: `tests/data/diagnostics/NAME.toml` and `NAME.snap`.
+//!
+//! What a file is read as shows in its name (`box-…`, `profile-…`, `fragment-…`, `queues-…`); a folder is a whole tree.
+//! After a wanted change: `INSTA_UPDATE=always cargo test --test it diagnostics::`, then read the difference.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use capcast::config::{Diagnostics, KnownEncoders, Look, Source, parse_box_with, parse_profile_among};
+use capcast::media::Codec;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/diagnostics")
+}
+
+/// Name and path of every case.
+fn cases() -> Vec<(String, PathBuf)> {
+    let mut cases: Vec<_> = fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir() || path.extension().is_some_and(|extension| extension == "toml"))
+        .map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), path))
+        .collect();
+    cases.sort();
+    cases
+}
+
+fn diagnose(name: &str, path: &Path) -> Diagnostics {
+    let text = fs::read_to_string(path).unwrap();
+    let source = Source::new(format!("{name}.toml"), &text);
+    match name.split('-').next() {
+        Some("box") => {
+            let (config, diagnostics) =
+                parse_box_with(source, &[], Some(&["vp9-720p60", "h264-x264-720p30"]));
+            assert_eq!(config.is_none(), diagnostics.has_errors(), "{name}");
+            diagnostics
+        }
+        Some("profile") => {
+            let encoders: KnownEncoders = [
+                ("x264".to_owned(), Some(Codec::H264)),
+                ("vp9".to_owned(), Some(Codec::Vp9)),
+                ("vp8".to_owned(), Some(Codec::Vp8)),
+            ]
+            .into();
+            let (profile, diagnostics) = parse_profile_among(name, source, Some(&encoders));
+            assert_eq!(profile.is_none(), diagnostics.has_errors(), "{name}");
+            diagnostics
+        }
+        _ => panic!("{name}: the name must say what it is"),
+    }
+}
+
+#[test]
+fn every_bad_file_has_its_expected_report() {
+    let mut settings = insta::Settings::new();
+    settings.set_snapshot_path(folder());
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| {
+        for (name, path) in cases() {
+            let diagnostics = diagnose(&name, &path);
+            assert!(!diagnostics.is_empty(), "{name}: nothing was found wrong with it");
+            insta::assert_snapshot!(name, diagnostics.render(Look::PLAIN));
+        }
+    });
+}
+
+#[test]
+fn there_are_many_cases_and_no_orphaned_reports() {
+    let names: BTreeSet<String> = cases().into_iter().map(|(name, _)| name).collect();
+    assert!(names.len() >= 60, "only {} cases", names.len());
+    for entry in fs::read_dir(folder()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "snap") {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            assert!(names.contains(&name), "{} has no case", path.display());
+        }
+    }
+}
+
+/// Every form of the report names the same place, and every place lies in its text.
+#[test]
+fn places_agree_between_report_and_json_and_lie_in_the_text() {
+    for (name, path) in cases() {
+        let diagnostics = diagnose(&name, &path);
+        let report = diagnostics.render(Look::PLAIN);
+        for (diagnostic, json) in diagnostics.iter().zip(diagnostics.to_json().as_array().unwrap()) {
+            let Some(span) = &diagnostic.span else { continue };
+            let text = diagnostic.source.text();
+            assert!(text.get(span.clone()).is_some(), "{name}: {span:?} is not in the text");
+            let header = format!("--> {}:{}:{}\n", diagnostic.source.name(), json["line"], json["column"]);
+            assert!(report.contains(&header), "{name}: {header} is not in\n{report}");
+        }
+    }
+}
+
+#[test]
+fn a_report_in_colour_says_the_same() {
+    for (name, path) in cases() {
+        let diagnostics = diagnose(&name, &path);
+        let coloured = diagnostics.render(Look { colour: true, ..Look::PLAIN });
+        assert!(coloured.contains("\u{1b}["), "{name}");
+        let mut plain = String::new();
+        let mut rest = coloured.as_str();
+        while let Some((before, after)) = rest.split_once("\u{1b}[") {
+            plain.push_str(before);
+            rest = after.split_once('m').map_or("", |(_, rest)| rest);
+        }
+        plain.push_str(rest);
+        assert_eq!(plain, diagnostics.render(Look::PLAIN), "{name}");
+    }
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{AudioInput, CaptureMode, SecretSource, VideoInput};
 use crate::config::Complaint;
 use crate::config::diagnostic::quoted;
-use crate::config::parse::{FromText, nearest};
+use crate::config::parse::{FromText, meant_rate, meant_size, nearest};
 use crate::media::{FrameSize, Framerate};
 
 /// Which URLs a place takes.
@@ -72,9 +72,28 @@ pub(super) fn capture_mode(text: &str) -> Result<CaptureMode, Complaint> {
         return Err(Complaint::new(format!("{} is not a mode", quoted(text)))
             .hint(format!("did you mean `{meant}`?")));
     }
-    let size = FrameSize::from_text(size)?;
-    let rate = rate.map(Framerate::from_text).transpose()?;
-    Ok(CaptureMode::Fixed(size, rate))
+    let meant = || {
+        // `1080p60` is how such modes are spoken of.
+        let (size, rate) = match (size.split_once('p'), rate) {
+            (Some((lines, spoken)), None) if !spoken.is_empty() => (lines, Some(spoken)),
+            _ => (size, rate),
+        };
+        let size =
+            FrameSize::from_text(size).ok().map(|size| size.to_string()).or_else(|| meant_size(size))?;
+        let Some(rate) = rate else { return Some(size) };
+        let rate =
+            Framerate::from_text(rate).ok().map(|rate| rate.to_string()).or_else(|| meant_rate(rate))?;
+        Some(format!("{size}@{rate}"))
+    };
+    let read = || -> Result<CaptureMode, Complaint> {
+        Ok(CaptureMode::Fixed(FrameSize::from_text(size)?, rate.map(Framerate::from_text).transpose()?))
+    };
+    read().map_err(|complaint| match meant() {
+        Some(meant) => {
+            Complaint::new(format!("{} is not a mode", quoted(text))).hint(format!("did you mean `{meant}`?"))
+        }
+        None => complaint,
+    })
 }
 
 pub(super) fn audio_input(text: &str) -> Result<AudioInput, Complaint> {

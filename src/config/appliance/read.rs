@@ -70,11 +70,8 @@ fn read(mut root: Table<'_>, profiles: Option<&[&str]>) -> BoxConfig {
     let capture = root.table("capture").map(capture).unwrap_or_default();
     let mut names = Unique::new("output");
     let outputs = root.tables("output").into_iter().filter_map(|table| output(table, &mut names)).collect();
-    let (mut sfu_table, mut http_table) = (root.table("sfu"), root.table("http"));
-    let media = sfu_table.as_mut().and_then(|table| table.get("media"));
-    let listen = http_table.as_mut().and_then(|table| table.get("listen"));
-    let sfu = sfu_table.map(sfu).unwrap_or_default();
-    let http = http_table.map(http).unwrap_or_default();
+    let (sfu, media) = root.table("sfu").map(sfu).unwrap_or_default();
+    let (http, listen) = root.table("http").map(http).unwrap_or_default();
     if sfu.media.port() == http.listen.port() && sfu.media.port() != 0 {
         if let Some(item) = media.or(listen) {
             let complaint = Complaint::new(format!(
@@ -133,9 +130,7 @@ fn capture(mut table: Table<'_>) -> CaptureConfig {
             .and_then(|item| item.read("hw:CARD=Capture", places::audio_input))
             .unwrap_or(defaults.audio),
         audio_delay: table.text("audio_delay").unwrap_or(defaults.audio_delay),
-        no_signal: table
-            .word("no_signal", "answer to a lost signal", &no_signal)
-            .unwrap_or(defaults.no_signal),
+        no_signal: table.word("no_signal", "no-signal behaviour", &no_signal).unwrap_or(defaults.no_signal),
     }
 }
 
@@ -149,9 +144,8 @@ fn output(mut table: Table<'_>, names: &mut Unique) -> Option<OutputConfig> {
     let url = table.get("url");
     let path = table.get("path");
     let adaptive = table.get("adaptive");
-    let inline = || secret_in_line("token_file", "/etc/capcast/broadcast-box.key");
     for key in ["token", "key", "secret", "password", "passphrase"] {
-        table.forbid(key, inline);
+        table.forbid(key, "token_file", secret_in_line("token_file", "/etc/capcast/broadcast-box.key"));
     }
     let token_item = table.get("token_file");
     let token = token_item.as_ref().and_then(secret);
@@ -215,11 +209,13 @@ fn output(mut table: Table<'_>, names: &mut Unique) -> Option<OutputConfig> {
     })
 }
 
-fn sfu(mut table: Table<'_>) -> SfuConfig {
+/// And the item of `media`, for what concerns other tables too.
+fn sfu<'a>(mut table: Table<'a>) -> (SfuConfig, Option<Item<'a>>) {
     let defaults = SfuConfig::default();
     let enabled = table.boolean("enabled").unwrap_or(defaults.enabled);
     let stream = table.text("stream").unwrap_or(defaults.stream);
-    let media = table.text::<SocketAddr>("media").unwrap_or(defaults.media);
+    let media_item = table.get("media");
+    let media = media_item.as_ref().and_then(Item::text::<SocketAddr>).unwrap_or(defaults.media);
     let public_addresses = table.get("public_addresses").and_then(|item| item.list("\"192.0.2.10\""));
     let public_addresses: Vec<IpAddr> =
         public_addresses.unwrap_or_default().iter().filter_map(public_address).collect();
@@ -232,7 +228,7 @@ fn sfu(mut table: Table<'_>) -> SfuConfig {
         .collect();
     let replace_publisher = table.boolean("replace_publisher").unwrap_or(defaults.replace_publisher);
     let jwt_or_webhook = table.has("jwt") || table.has("webhook");
-    let mut names = Unique::new("publisher of");
+    let mut names = Unique::new("publisher of stream");
     let publishers: Vec<PublisherConfig> = table
         .tables("publisher")
         .into_iter()
@@ -247,7 +243,7 @@ fn sfu(mut table: Table<'_>) -> SfuConfig {
             Some(PublisherConfig { stream: name, key })
         })
         .collect();
-    let mut names = Unique::new("view key of");
+    let mut names = Unique::new("view key of stream");
     let views = table
         .tables("view")
         .into_iter()
@@ -265,7 +261,7 @@ fn sfu(mut table: Table<'_>) -> SfuConfig {
             Some(ViewConfig { stream: name, key })
         })
         .collect();
-    SfuConfig {
+    let config = SfuConfig {
         enabled,
         stream,
         media,
@@ -277,7 +273,8 @@ fn sfu(mut table: Table<'_>) -> SfuConfig {
         views,
         jwt: table.table("jwt").and_then(jwt),
         webhook: table.table("webhook").and_then(webhook),
-    }
+    };
+    (config, media_item)
 }
 
 fn public_address(item: &Item<'_>) -> Option<IpAddr> {
@@ -294,7 +291,7 @@ fn public_address(item: &Item<'_>) -> Option<IpAddr> {
 fn keyed_stream<'a>(mut table: Table<'a>) -> Option<(Item<'a>, StreamName, SecretSource)> {
     let item = table.need("stream", "stream = \"obs\"");
     for key in ["key", "token", "secret", "password"] {
-        table.forbid(key, || secret_in_line("key_file", "/etc/capcast/obs.key"));
+        table.forbid(key, "key_file", secret_in_line("key_file", "/etc/capcast/obs.key"));
     }
     let key = table.need("key_file", "key_file = \"/etc/capcast/obs.key\"").and_then(|item| secret(&item));
     let item = item?;
@@ -303,8 +300,10 @@ fn keyed_stream<'a>(mut table: Table<'a>) -> Option<(Item<'a>, StreamName, Secre
 }
 
 fn jwt(mut table: Table<'_>) -> Option<JwtConfig> {
-    table.forbid("secret", || secret_in_line("secret_file", "/etc/capcast/jwt.key"));
-    table.forbid("public_key", || secret_in_line("public_key_file", "/etc/capcast/jwt.pem"));
+    let shared_file = secret_in_line("secret_file", "/etc/capcast/jwt.key");
+    table.forbid("secret", "public_key_file", shared_file);
+    let public_file = secret_in_line("public_key_file", "/etc/capcast/jwt.pem");
+    table.forbid("public_key", "public_key_file", public_file);
     let public = table.get("public_key_file");
     let shared = table.get("secret_file");
     match (public, shared) {
@@ -340,11 +339,14 @@ fn webhook(mut table: Table<'_>) -> Option<WebhookConfig> {
     Some(WebhookConfig { url: url?, timeout: timeout.unwrap_or(Duration::from_secs(2)) })
 }
 
-fn http(mut table: Table<'_>) -> HttpConfig {
+/// And the item of `listen`, for what concerns other tables too.
+fn http<'a>(mut table: Table<'a>) -> (HttpConfig, Option<Item<'a>>) {
     let defaults = HttpConfig::default();
-    let listen = table.text("listen").unwrap_or(defaults.listen);
+    let listen_item = table.get("listen");
+    let listen = listen_item.as_ref().and_then(Item::text).unwrap_or(defaults.listen);
     for key in ["control_token", "token", "password"] {
-        table.forbid(key, || secret_in_line("control_token_file", "/etc/capcast/control.token"));
+        let own_file = secret_in_line("control_token_file", "/etc/capcast/control.token");
+        table.forbid(key, "control_token_file", own_file);
     }
     let control_token = table.get("control_token_file").and_then(|item| secret(&item));
     let mut file = |key, example| table.get(key).map(|item| (item.read(example, places::absolute), item));
@@ -367,7 +369,7 @@ fn http(mut table: Table<'_>) -> HttpConfig {
         }
         (None, None) => None,
     };
-    HttpConfig { listen, control_token, tls }
+    (HttpConfig { listen, control_token, tls }, listen_item)
 }
 
 fn secret(item: &Item<'_>) -> Option<SecretSource> {

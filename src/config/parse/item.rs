@@ -18,11 +18,20 @@ pub struct Item<'a> {
     /// From the top level, dotted.
     path: String,
     node: &'a Node,
+    /// One of a list's.
+    listed: bool,
 }
 
 impl<'a> Item<'a> {
     pub(super) fn new(document: &'a Document, entry: &'a Entry, path: String) -> Item<'a> {
-        Item { document, key: &entry.key, key_span: entry.key_span.clone(), path, node: &entry.node }
+        Item {
+            document,
+            key: &entry.key,
+            key_span: entry.key_span.clone(),
+            path,
+            node: &entry.node,
+            listed: false,
+        }
     }
 
     pub(super) fn node(&self) -> &'a Node {
@@ -74,7 +83,12 @@ impl<'a> Item<'a> {
 
     /// A string of a type with a text form.
     pub fn text<T: FromText>(&self) -> Option<T> {
-        self.read(T::EXAMPLE, T::from_text)
+        match self.whole_number().and_then(T::meant_by) {
+            Some(meant) => {
+                self.expected(format!("a string such as `\"{}\"`", T::EXAMPLE), format!("\"{meant}\""))
+            }
+            None => self.read(T::EXAMPLE, T::from_text),
+        }
     }
 
     /// A string read by a function.
@@ -185,7 +199,9 @@ impl<'a> Item<'a> {
     /// A list's items; `example` is one of them as written, with quotes if it is a string.
     pub fn list(&self, example: &str) -> Option<Vec<Item<'a>>> {
         match &self.node.value {
-            Value::List(nodes) => Some(nodes.iter().map(|node| Item { node, ..self.clone() }).collect()),
+            Value::List(nodes) => {
+                Some(nodes.iter().map(|node| Item { node, listed: true, ..self.clone() }).collect())
+            }
             _ => self.expected(format!("a list such as `[{example}]`"), format!("[{example}]")),
         }
     }
@@ -253,8 +269,11 @@ impl<'a> Item<'a> {
     }
 
     fn expected<T>(&self, what: String, example: impl Display) -> Option<T> {
-        let complaint = Complaint::new(format!("expected {what}, found {}", self.node.value.kind()))
-            .hint(format!("write `{} = {example}`", self.key));
+        let complaint = Complaint::new(format!("expected {what}, found {}", self.node.value.kind()));
+        let complaint = match self.listed {
+            true => complaint.hint(format!("such as `{} = [{example}]`", self.key)),
+            false => complaint.hint(format!("write `{} = {example}`", self.key)),
+        };
         self.complain(complaint);
         None
     }

@@ -25,13 +25,23 @@ pub use overrides::Override;
 pub use suggest::nearest;
 pub use table::{Table, Unique};
 pub use text::FromText;
+pub(super) use text::{meant_rate, meant_size};
 
 use super::{Complaint, Diagnostic, Diagnostics, Severity, Source};
 use syntax::Parsed;
-use tree::{Node, Place};
+use tree::{Node, Place, Value};
 
 /// The most problems reported of one file.
 const LIMIT: usize = 50;
+
+/// The top-level keys of a text, as far as it can be parsed: enough to see what kind of file it is.
+pub fn top_level_keys(text: &str) -> Vec<String> {
+    let Parsed { root, .. } = syntax::parse(&Source::new("", text), &mut Diagnostics::default());
+    match root.value {
+        Value::Table(entries) => entries.into_iter().map(|entry| entry.key).collect(),
+        _ => Vec::new(),
+    }
+}
 
 /// One parsed text, and the problems found in it so far.
 #[derive(Debug)]

@@ -32,8 +32,10 @@ impl Override {
                     .hint("write `KEY=VALUE`, such as `capture.video=test`"),
             ));
         };
-        let begin = path.len() + 1;
-        let node = value(&text[begin..], index, begin);
+        // Blanks around a value are none of it, as in TOML.
+        let value_text = text[path.len() + 1..].trim();
+        let begin = text.len() - text[path.len() + 1..].trim_start().len();
+        let node = value(value_text, index, begin);
         let mut steps = Vec::new();
         let mut at = 0;
         for step in path.split('.') {

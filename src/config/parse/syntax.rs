@@ -17,6 +17,14 @@ pub(super) struct Parsed {
 
 /// Parses as much as can be parsed.
 pub(super) fn parse(source: &Source, diagnostics: &mut Diagnostics) -> Parsed {
+    let begin = source.text().len() - source.text().trim_start().len();
+    if source.text()[begin..].starts_with(['{', '<']) {
+        let complaint = Complaint::new("this is not TOML")
+            .hint("write `key = value` lines, and `[table]` before those that belong together");
+        diagnostics.push(Diagnostic::error(source, begin..begin + 1, complaint));
+        let root = Node { place: Place { source: 0 }, span: 0..0, value: Value::Table(Vec::new()) };
+        return Parsed { root, broken: vec![0..source.text().len()] };
+    }
     let (table, errors) = DeTable::parse_recoverable(source.text());
     let entries = tree::entries(table.into_inner(), 0, 0);
     let mut slips: Vec<Slip> =
@@ -65,12 +73,17 @@ impl Slip {
         };
         match what {
             "duplicate key" => Slip {
-                also: earlier(entries, &text[span.clone()], span.start),
+                also: match text[line.clone()].trim().starts_with('[') {
+                    true => {
+                        earlier_header(&text[..line.start], text[line.clone()].trim(), &text[span.clone()])
+                    }
+                    false => earlier(entries, &text[span.clone()], span.start),
+                },
                 ..slip(span.clone(), duplicate(&text[span], &text[line]))
             },
             "unclosed array" | "unclosed inline table" => {
                 let (name, bracket) = if what == "unclosed array" { ("list", "]") } else { ("table", "}") };
-                let open = value_at(entries, span.start).map_or(span.clone(), |value| value.span.clone());
+                let open = container_at(entries, span.start).map_or(span.clone(), |value| value.span.clone());
                 let complaint = Complaint::new(format!("this {name} is never closed"))
                     .hint(format!("end it with `{bracket}`"));
                 Slip { broken: open.clone(), unclosed: true, ..slip(open.start..open.start + 1, complaint) }
@@ -83,9 +96,11 @@ impl Slip {
                 let complaint =
                     Complaint::new("a table's header is not closed").hint(format!("write `{whole}`"));
                 // The keys below it have lost their table.
-                let next = text[line.end..].find("\n[").map_or(text.len(), |at| line.end + at + 1);
                 let begin = line.start + (written.len() - written.trim_start().len());
-                Slip { broken: line.start..next, ..slip(begin..line.start + written.len(), complaint) }
+                Slip {
+                    broken: line.start..next_header(text, line.end),
+                    ..slip(begin..line.start + written.len(), complaint)
+                }
             }
             "key with no value" => {
                 let (begin, complaint) = bare_key(&text[line.clone()]);
@@ -96,7 +111,11 @@ impl Slip {
                 let complaint =
                     Complaint::new(format!("unexpected {}", quoted(text[span.start..end].trim_end())))
                         .hint("one key and value, or one header, per line; comments begin with `#`");
-                slip(span.start..end, complaint)
+                let slip = slip(span.start..end, complaint);
+                match text[span.start..].starts_with('[') {
+                    true => Slip { broken: line.start..next_header(text, line.end), ..slip },
+                    false => slip,
+                }
             }
             "invalid unquoted key" if !span.is_empty() => {
                 let key = quoted(&text[span.clone()]);
@@ -116,6 +135,21 @@ impl Slip {
                     .hint(format!("end it with `{quote}`, on the same line"));
                 slip(open.start..line.end.max(open.start), complaint)
             }
+            "invalid basic string" | "invalid literal string" | "invalid multi-line basic string"
+                if text[span.clone()].chars().all(char::is_control) && !span.is_empty() =>
+            {
+                let code = text[span.clone()].chars().next().map_or(0, u32::from);
+                let complaint = Complaint::new(format!("a control character, U+{code:04X}, in a string"))
+                    .hint(format!("take it out, or write `\\u{code:04x}` in double quotes"));
+                slip(span, complaint)
+            }
+            "missing comma between array elements" => {
+                slip(span, Complaint::new("a comma is missing").hint("put `,` between the items of a list"))
+            }
+            "missing comma between key-value pairs" => slip(
+                span,
+                Complaint::new("a comma is missing").hint("put `,` between the keys of an inline table"),
+            ),
             "missing escaped value" => {
                 let end =
                     text[span.start..].char_indices().nth(1).map_or(line.end, |(at, _)| span.start + at);
@@ -127,7 +161,9 @@ impl Slip {
             _ if what.contains("recursion") || what.contains("recurse") => {
                 slip(span, Complaint::new("nested too deeply").hint("no configuration needs that"))
             }
-            _ => match value_at(entries, span.start).filter(|value| line.contains(&value.span.start)) {
+            _ => match value_at(entries, span.start)
+                .filter(|value| (line.start..=line.end).contains(&value.span.start))
+            {
                 Some(value) if is_scalar_error(what) => {
                     let written = &text[value.span.start..value.span.end.min(line.end).max(value.span.start)];
                     slip(value.span.clone(), bare_value(written, &text[line], what, expected))
@@ -136,6 +172,11 @@ impl Slip {
             },
         }
     }
+}
+
+/// Where the next line begins that is a header.
+fn next_header(text: &str, from: usize) -> usize {
+    text[from..].find("\n[").map_or(text.len(), |at| from + at + 1)
 }
 
 fn plain(what: &str, expected: &str) -> Complaint {
@@ -176,6 +217,11 @@ fn bare_value(written: &str, line: &str, what: &str, expected: &str) -> Complain
     if written.starts_with(typographic) {
         let inner = written.trim_matches(typographic);
         return Complaint::new("typographic quotes are no quotes").hint(format!("write `\"{inner}\"`"));
+    }
+    if let ("unexpected leading zero", true) = (what, written.bytes().all(|b| b.is_ascii_digit())) {
+        let number = written.trim_start_matches('0');
+        return Complaint::new("a number cannot begin with 0")
+            .hint(format!("write `{}`", if number.is_empty() { "0" } else { number }));
     }
     if written.bytes().all(|b| b.is_ascii_digit() || b"+-_.:eETZ".contains(&b)) && written != "+" {
         return plain(what, expected);
@@ -228,6 +274,13 @@ fn value_at(entries: &[Entry], offset: usize) -> Option<&Node> {
     entries.iter().map(|entry| &entry.node).find_map(|node| innermost(node, &around))
 }
 
+/// The innermost list or inline table that is still open at `offset`.
+fn container_at(entries: &[Entry], offset: usize) -> Option<&Node> {
+    let holds = |node: &Node| matches!(node.value, Value::List(_) | Value::Table(_));
+    let around = |node: &Node| holds(node) && node.span.start < offset && offset <= node.span.end;
+    entries.iter().map(|entry| &entry.node).find_map(|node| innermost(node, &around))
+}
+
 fn innermost<'a>(node: &'a Node, around: &impl Fn(&Node) -> bool) -> Option<&'a Node> {
     let inner = match &node.value {
         Value::Table(entries) => entries.iter().find_map(|entry| innermost(&entry.node, around)),
@@ -235,6 +288,19 @@ fn innermost<'a>(node: &'a Node, around: &impl Fn(&Node) -> bool) -> Option<&'a 
         _ => None,
     };
     inner.or_else(|| around(node).then_some(node))
+}
+
+/// Where the key stands in the first line that is `header`.
+fn earlier_header(text: &str, header: &str, key: &str) -> Option<Range<usize>> {
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        if line.trim() == header {
+            let start = at + line.rfind(key)?;
+            return Some(start..start + key.len());
+        }
+        at += line.len();
+    }
+    None
 }
 
 /// The last key called `key` before `offset`.

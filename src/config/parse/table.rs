@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
 
 use super::suggest::{listed, nearest};
-use super::tree::{Node, Value};
+use super::tree::{Entry, Node, Value};
 use super::{Complaint, Document, FromText, Item};
 
 /// A table whose reader asks for every key it knows. What nobody asked for when it is dropped is an unknown key.
@@ -15,7 +15,8 @@ pub struct Table<'a> {
     /// As written in a header: `[video]`, `[[output]]`; empty for the top level.
     header: String,
     known: Vec<&'static str>,
-    forbidden: Vec<&'static str>,
+    /// Forbidden keys that are here, and what was meant.
+    forbidden: Vec<(&'static str, &'static str)>,
     /// Any key may be here.
     open: bool,
 }
@@ -106,11 +107,11 @@ impl<'a> Table<'a> {
         entries.iter().map(|entry| Item::new(self.document, entry, self.path(&entry.key))).collect()
     }
 
-    /// A key that must not be here, though people write it: reported with its own words.
-    pub fn forbid(&mut self, key: &'static str, complaint: impl FnOnce() -> Complaint) {
+    /// A key that must not be here, though people write it in place of `instead`: reported with its own words.
+    pub fn forbid(&mut self, key: &'static str, instead: &'static str, complaint: Complaint) {
         if let Some(item) = self.find(key) {
-            item.complain_at_key(complaint());
-            self.forbidden.push(key);
+            item.complain_at_key(complaint);
+            self.forbidden.push((key, instead));
         }
     }
 
@@ -126,11 +127,20 @@ impl<'a> Table<'a> {
 
     /// Reports a key that is missing; `example` is the line to add.
     pub fn lacks(&self, key: &str, example: &str) {
-        if self.document.is_broken() {
+        if self.document.is_broken() || self.is_misspelt(key) {
             return;
         }
         let place = if self.header.is_empty() { String::new() } else { format!(" in `{}`", self.header) };
         self.complain(Complaint::new(format!("missing `{key}`{place}")).hint(format!("add `{example}`")));
+    }
+
+    /// Whether the missing key is here by a wrong name, which is reported by itself.
+    fn is_misspelt(&self, key: &str) -> bool {
+        let Value::Table(entries) = &self.node.value else { return false };
+        let slip = |entry: &Entry| {
+            !self.known.contains(&&*entry.key) && nearest(&entry.key, [key]).is_some() && entry.key != key
+        };
+        entries.iter().any(slip) || self.forbidden.iter().any(|(_, instead)| *instead == key)
     }
 
     fn find(&self, key: &str) -> Option<Item<'a>> {
@@ -166,7 +176,9 @@ impl Drop for Table<'_> {
         if self.open {
             return;
         }
-        let asked = |key: &str| self.known.iter().chain(&self.forbidden).any(|asked| *asked == key);
+        let asked = |key: &str| {
+            self.known.contains(&key) || self.forbidden.iter().any(|(forbidden, _)| *forbidden == key)
+        };
         for entry in entries.iter().filter(|entry| !asked(&entry.key)) {
             let complaint = self.unknown(&entry.key);
             self.document.complain(entry.node.place, entry.key_span.clone(), complaint);

@@ -17,6 +17,11 @@ pub trait FromText: Sized {
 
     /// Reads it.
     fn from_text(text: &str) -> Result<Self, Complaint>;
+
+    /// What was probably meant by a bare number, as it should be written.
+    fn meant_by(number: i64) -> Option<String> {
+        Self::from_text(&number.to_string()).is_ok().then(|| number.to_string())
+    }
 }
 
 impl FromText for Bitrate {
@@ -24,6 +29,12 @@ impl FromText for Bitrate {
 
     fn from_text(text: &str) -> Result<Self, Complaint> {
         text.parse().map_err(|error| unit(&error, meant_bitrate(text)))
+    }
+
+    /// Bits per second, unless that is too little for anything.
+    fn meant_by(number: i64) -> Option<String> {
+        let bits = u64::try_from(number).ok().filter(|bits| (10_000..=Bitrate::MAX.bits()).contains(bits))?;
+        Some(Bitrate::from_bits(bits).to_string())
     }
 }
 
@@ -139,7 +150,7 @@ fn meant_bitrate(text: &str) -> Option<String> {
 }
 
 /// `720p`, `1280×720`, `1280 x 720`, `1280*720`.
-fn meant_size(text: &str) -> Option<String> {
+pub(in crate::config) fn meant_size(text: &str) -> Option<String> {
     let named = match text.trim().trim_end_matches(['p', 'P']) {
         "360" => Some("640x360"),
         "480" => Some("854x480"),
@@ -155,7 +166,7 @@ fn meant_size(text: &str) -> Option<String> {
 }
 
 /// `60fps`, `59.94`.
-fn meant_rate(text: &str) -> Option<String> {
+pub(in crate::config) fn meant_rate(text: &str) -> Option<String> {
     let (number, unit) = number_and_rest(text)?;
     if !matches!(unit.to_lowercase().as_str(), "" | "fps" | "hz" | "p") {
         return None;

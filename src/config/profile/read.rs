@@ -202,12 +202,6 @@ fn check_encoder(item: &Item<'_>, name: &str, codec: Option<Codec>, known: &Know
 }
 
 fn framerate(item: &Item<'_>) -> Option<Framerate> {
-    if let (Some(number), false) = (item.whole_number(), item.is_string()) {
-        let complaint = Complaint::new("expected a string such as `\"60\"`, found an integer")
-            .hint(format!("write `framerate = \"{number}\"`; a string, because it may be `\"60000/1001\"`"));
-        item.complain(complaint);
-        return None;
-    }
     let rate: Framerate = item.text()?;
     if !(1.0..=240.0).contains(&rate.as_f64()) {
         item.complain(
