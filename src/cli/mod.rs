@@ -2,6 +2,7 @@
 
 mod bitrate;
 mod check;
+mod client;
 mod devices;
 mod keyframe;
 mod plan;

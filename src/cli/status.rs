@@ -1,11 +1,218 @@
 //! `capcast status`
 
-use super::Outcome;
+use std::fmt::Write as _;
+use std::io::{IsTerminal, stdout};
 
-/// Show the state of the running daemon.
+use serde_json::Value;
+
+use super::{Outcome, client};
+
+/// Show what the running daemon does: capture, encode, streams, queues
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+#[command(after_help = "Examples:\n  capcast status\n  capcast status --json | jq .encode.fps")]
+pub(crate) struct Args {
+    /// The whole state as JSON, as `GET /api/status`
+    #[arg(long)]
+    json: bool,
+}
 
-pub(crate) fn run(_args: Args) -> anyhow::Result<Outcome> {
-    anyhow::bail!("not built yet")
+pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
+    let state = match client::get("/api/status")? {
+        client::Reply::Ended(outcome) => return Ok(outcome),
+        client::Reply::Document(state) => state,
+    };
+    if args.json {
+        return super::answer(&format!("{state:#}\n"));
+    }
+    let colour = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    super::answer(&page(&state, colour))
+}
+
+/// The state for people: words first, then one line per part, then what is wrong.
+fn page(state: &Value, colour: bool) -> String {
+    let mut page = String::new();
+    let paint = |code: &str, text: String| if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text };
+    let word = text(state, "state");
+    let code = match word {
+        "on_air" => "1;32",
+        "failed" => "1;31",
+        _ => "1;33",
+    };
+    let _ = writeln!(page, "{}", paint(code, sentence(text(state, "words"))));
+    let _ = writeln!(
+        page,
+        "capcast {}, up {}, profile {}\n",
+        text(state, "version"),
+        span(number(state, "uptime_s")),
+        text(state, "profile")
+    );
+
+    let mut rows: Vec<[String; 3]> = Vec::new();
+    if let Some(capture) = state.get("capture") {
+        rows.push(["capture".into(), life(capture), with(capture, &["source", "format", "size"], false)]);
+    }
+    if let Some(encode) = part(state, "encode") {
+        rows.push(["encode".into(), life(encode), with(encode, &["encoder", "codec", "size"], true)]);
+        for (index, rendition) in
+            encode.get("renditions").and_then(Value::as_array).into_iter().flatten().enumerate()
+        {
+            let name = format!("encode {}", index + 1);
+            rows.push([name, life(rendition), with(rendition, &["encoder", "codec", "size"], true)]);
+        }
+    }
+    if let Some(audio) = part(state, "audio") {
+        rows.push(["audio".into(), life(audio), with(audio, &["source"], false)]);
+        if let Some(encode) = part(audio, "encode") {
+            rows.push(["audio encode".into(), life(encode), with(encode, &["encoder"], true)]);
+        }
+    }
+    for output in list(state, "outputs") {
+        let name = format!("output {}", text(output, "name"));
+        rows.push([name, life(output), with(output, &["kind"], true)]);
+    }
+    for stream in list(state, "streams") {
+        let live =
+            if stream.get("live").and_then(Value::as_bool) == Some(true) { "live" } else { "not live" };
+        let codecs: Vec<&str> = ["video", "audio"]
+            .iter()
+            .map(|name| text(stream, name))
+            .filter(|name| !name.is_empty())
+            .collect();
+        let viewers = number(stream, "viewers");
+        let viewers = if viewers == 1.0 { "1 viewer".to_owned() } else { format!("{viewers:.0} viewers") };
+        rows.push([
+            format!("stream {}", text(stream, "name")),
+            live.into(),
+            format!("{viewers}, {}", codecs.join(" + ")),
+        ]);
+    }
+    let wide = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let (first, second) = (wide(0), wide(1));
+    for [name, life, more] in &rows {
+        let _ = writeln!(page, "{}", format!("{name:first$}  {life:second$}  {more}").trim_end());
+    }
+
+    let troubled: Vec<&Value> = list(state, "queues")
+        .filter(|queue| number(queue, "dropped") > 0.0 || number(queue, "blocked_ms") >= 1000.0)
+        .collect();
+    if !troubled.is_empty() {
+        page.push_str("\nqueues that dropped or held something up:\n");
+        for queue in troubled {
+            let _ = writeln!(
+                page,
+                "  {}: {:.0} dropped, {} blocked",
+                text(queue, "name"),
+                number(queue, "dropped"),
+                span(number(queue, "blocked_ms") / 1000.0)
+            );
+        }
+    }
+    page
+}
+
+/// A graph's state with its reason.
+fn life(part: &Value) -> String {
+    let state = text(part, "state").replace('_', " ");
+    match text(part, "reason") {
+        "" => state,
+        reason => format!("{state}: {reason}"),
+    }
+}
+
+/// What a part is, and what it does per second.
+fn with(part: &Value, names: &[&str], encoded: bool) -> String {
+    let what: Vec<&str> =
+        names.iter().map(|name| text(part, name)).filter(|value| !value.is_empty()).collect();
+    let mut line = format!("{}, {:.1} a second", what.join(" "), number(part, "fps"));
+    if encoded {
+        let _ = write!(line, ", {}", bits(number(part, "bitrate_bps")));
+        if let Some(target) = part.get("target_bitrate_bps").and_then(Value::as_f64) {
+            let _ = write!(line, " of {}", bits(target));
+        }
+    }
+    if let Some(latency) = part.get("latency_p50_ms").and_then(Value::as_f64) {
+        let _ = write!(line, ", {latency:.1} ms");
+    }
+    match number(part, "dropped") {
+        0.0 => {}
+        dropped => {
+            let _ = write!(line, ", {dropped:.0} dropped");
+        }
+    }
+    match number(part, "restarts") {
+        0.0 => {}
+        restarts => {
+            let _ = write!(line, ", rebuilt {restarts:.0} times");
+        }
+    }
+    line
+}
+
+fn part<'a>(state: &'a Value, name: &str) -> Option<&'a Value> {
+    state.get(name).filter(|part| part.is_object())
+}
+
+fn list<'a>(state: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    state.get(name).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn number(value: &Value, name: &str) -> f64 {
+    value.get(name).and_then(Value::as_f64).unwrap_or_default()
+}
+
+fn bits(bits: f64) -> String {
+    if bits >= 1e6 { format!("{:.1} Mbit/s", bits / 1e6) } else { format!("{:.0} kbit/s", bits / 1e3) }
+}
+
+fn span(seconds: f64) -> String {
+    let whole = seconds as u64;
+    match whole {
+        0..=119 => format!("{seconds:.0} s"),
+        120..=7199 => format!("{} min", whole / 60),
+        7200..=172_799 => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+        _ => format!("{} d {} h", whole / 86_400, whole % 86_400 / 3600),
+    }
+}
+
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_aligned_and_names_what_is_wrong() {
+        let state = serde_json::json!({
+            "version": "0.1.0", "uptime_s": 8000.0, "state": "degraded", "words": "on air: 1 viewer", "profile": "auto",
+            "capture": {"state": "running", "reason": "", "source": "test", "format": "I420", "size": "1280x720",
+                        "fps": 29.97, "dropped": 0, "restarts": 0, "latency_p50_ms": 0.4},
+            "encode": {"state": "backoff", "reason": "no buffer for 2000 ms", "encoder": "x264", "codec": "h264",
+                       "size": "1280x720", "fps": 0.0, "bitrate_bps": 0, "target_bitrate_bps": 3_000_000,
+                       "dropped": 4, "restarts": 2, "latency_p50_ms": null},
+            "audio": null, "outputs": [],
+            "streams": [{"name": "live", "live": true, "video": "h264", "audio": null, "viewers": 1}],
+            "queues": [{"name": "video-encode/from-hub", "dropped": 4, "blocked_ms": 1500.0},
+                       {"name": "calm", "dropped": 0, "blocked_ms": 3.0}],
+        });
+        assert_eq!(
+            page(&state, false),
+            "On air: 1 viewer\n\
+             capcast 0.1.0, up 2 h 13 min, profile auto\n\
+             \n\
+             capture      running                         test I420 1280x720, 30.0 a second, 0.4 ms\n\
+             encode       backoff: no buffer for 2000 ms  x264 h264 1280x720, 0.0 a second, 0 kbit/s of 3.0 Mbit/s, 4 \
+             dropped, rebuilt 2 times\n\
+             stream live  live                            1 viewer, h264\n\
+             \n\
+             queues that dropped or held something up:\n  video-encode/from-hub: 4 dropped, 2 s blocked\n"
+        );
+        assert!(page(&state, true).starts_with("\x1b[1;33mOn air"));
+    }
 }
