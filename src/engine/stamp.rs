@@ -1,15 +1,16 @@
-//! Burns the wall clock and a frame number into raw pictures, for machines to read from the screen at the far end.
+//! Burns the wall clock and a frame number into raw pictures: for machines as blocks, for people as digits.
 //!
 //! ```text
 //!   width / 80 per block, 32 blocks a row, at the top left; white is 1, black is 0, most significant bit first
 //!   row 0   low 32 bits of the wall clock in ms since 1970, when the picture was made
 //!   row 1   low 32 bits of the frame's number
+//!   and at the bottom, in the middle: 09:41:07.123 UTC #1234
 //! ```
 //!
-//! Blocks grow with the picture, so that a reader finds them at any size the picture is scaled to.
+//! Blocks and digits grow with the picture, so that a reader finds them at any size the picture is scaled to.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gst::prelude::*;
 use gst_video::VideoFrameRef;
@@ -20,11 +21,17 @@ use gstreamer_video as gst_video;
 /// Blocks that would fit side by side over the whole width.
 const BLOCKS_ACROSS: usize = 80;
 
+/// Dots, of which letters are made, that would fit side by side over the whole width.
+const DOTS_ACROSS: usize = 213;
+
 /// Bits in a row.
 const BITS: usize = 32;
 
-/// Luma of a 0 and of a 1: within the limited range, and far enough apart for any encoder.
-const SHADES: [u8; 2] = [16, 235];
+/// Luma within the limited range, and far enough apart for any encoder.
+const BLACK: u8 = 16;
+
+/// See [`BLACK`].
+const WHITE: u8 = 235;
 
 /// Stamps every picture that leaves `element` (an `identity`, plan role `Stamp`). Pictures without an 8-bit luma plane
 /// pass as they are.
@@ -34,49 +41,117 @@ pub(super) fn install(element: &gst::Element) {
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, probe| {
         let number = number.fetch_add(1, Ordering::Relaxed);
         if let (Some(caps), Some(buffer)) = (pad.current_caps(), probe.buffer_mut()) {
-            stamp(&caps, buffer.make_mut(), [now_ms(), number]);
+            stamp(&caps, buffer.make_mut(), wall_clock(), number);
         }
         gst::PadProbeReturn::Ok
     });
 }
 
-fn stamp(caps: &gst::CapsRef, buffer: &mut gst::BufferRef, rows: [u32; 2]) {
-    let Ok(format) = gst_video::VideoInfo::from_caps(caps) else { return };
-    let luma = format.format_info();
-    if !(luma.is_yuv() || luma.is_gray()) || luma.depth()[0] != 8 {
+fn stamp(caps: &gst::CapsRef, buffer: &mut gst::BufferRef, clock: Duration, number: u32) {
+    let Ok(picture) = gst_video::VideoInfo::from_caps(caps) else { return };
+    let format = picture.format_info();
+    if !(format.is_yuv() || format.is_gray()) || format.depth()[0] != 8 {
         return;
     }
-    let (width, height) = (format.width() as usize, format.height() as usize);
-    let (first, step) = (luma.poffset()[0] as usize, luma.pixel_stride()[0].unsigned_abs() as usize);
-    let Ok(mut frame) = VideoFrameRef::from_buffer_ref_writable(buffer, &format) else { return };
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let (first, step) = (format.poffset()[0] as usize, format.pixel_stride()[0].unsigned_abs() as usize);
+    let Ok(mut frame) = VideoFrameRef::from_buffer_ref_writable(buffer, &picture) else { return };
     let stride = frame.plane_stride()[0].unsigned_abs() as usize;
     if let Ok(plane) = frame.plane_data_mut(0) {
-        draw(plane.get_mut(first..).unwrap_or_default(), stride, step, (width, height), rows);
+        let plane = plane.get_mut(first..).unwrap_or_default();
+        Luma { plane, stride, step, width, height }.draw(clock, number);
     }
 }
 
-/// Draws the rows into a luma plane whose lines are `stride` and whose pixels are `step` bytes apart.
-fn draw(plane: &mut [u8], stride: usize, step: usize, (width, height): (usize, usize), rows: [u32; 2]) {
-    for (row, value) in rows.into_iter().enumerate() {
+/// The brightness of a picture: lines are `stride` bytes apart, pixels `step`.
+struct Luma<'a> {
+    plane: &'a mut [u8],
+    stride: usize,
+    step: usize,
+    width: usize,
+    height: usize,
+}
+
+impl Luma<'_> {
+    fn draw(&mut self, clock: Duration, number: u32) {
+        // The low 32 bits are what the picture has room for.
+        self.row(0, clock.as_millis() as u32);
+        self.row(1, number);
+        self.words(&words(clock, number));
+    }
+
+    fn row(&mut self, row: usize, value: u32) {
+        let width = self.width;
         let edge = |block: usize| block * width / BLOCKS_ACROSS;
-        for y in edge(row)..edge(row + 1).min(height) {
-            for bit in 0..BITS {
-                let shade = SHADES[(value >> (BITS - 1 - bit) & 1) as usize];
-                for x in edge(bit)..edge(bit + 1) {
-                    if let Some(pixel) = plane.get_mut(y * stride + x * step) {
-                        *pixel = shade;
+        for bit in 0..BITS {
+            let shade = if value >> (BITS - 1 - bit) & 1 == 1 { WHITE } else { BLACK };
+            self.fill(edge(bit)..edge(bit + 1), edge(row)..edge(row + 1), shade);
+        }
+    }
+
+    fn words(&mut self, words: &str) {
+        let dot = (self.width / DOTS_ACROSS).max(1);
+        let long = words.len() * 6 * dot;
+        let left = self.width.saturating_sub(long) / 2;
+        let top = self.height.saturating_sub(20 * dot);
+        let plate = left.saturating_sub(4 * dot)..left + long + 3 * dot;
+        self.fill(plate, top.saturating_sub(3 * dot)..top + 10 * dot, BLACK);
+        for (place, letter) in words.chars().enumerate() {
+            for (line, dots) in glyph(letter).into_iter().enumerate() {
+                for column in 0..5 {
+                    if dots >> (4 - column) & 1 == 1 {
+                        let (x, y) = (left + (place * 6 + column) * dot, top + line * dot);
+                        self.fill(x..x + dot, y..y + dot, WHITE);
                     }
+                }
+            }
+        }
+    }
+
+    /// Fills a rectangle, as far as it lies within the picture.
+    fn fill(&mut self, columns: std::ops::Range<usize>, lines: std::ops::Range<usize>, shade: u8) {
+        for y in lines.start..lines.end.min(self.height) {
+            for x in columns.start..columns.end.min(self.width) {
+                if let Some(pixel) = self.plane.get_mut(y * self.stride + x * self.step) {
+                    *pixel = shade;
                 }
             }
         }
     }
 }
 
+fn words(clock: Duration, number: u32) -> String {
+    let (seconds, ms) = (clock.as_secs(), clock.subsec_millis());
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{hour:02}:{minute:02}:{second:02}.{ms:03} UTC #{number:<6}")
+}
+
+/// A letter as seven lines of five dots.
+fn glyph(letter: char) -> [u8; 7] {
+    match letter {
+        '0' => [0x0E, 0x11, 0x13, 0x15, 0x19, 0x11, 0x0E],
+        '1' => [0x04, 0x0C, 0x04, 0x04, 0x04, 0x04, 0x0E],
+        '2' => [0x0E, 0x11, 0x01, 0x02, 0x04, 0x08, 0x1F],
+        '3' => [0x1F, 0x02, 0x04, 0x02, 0x01, 0x11, 0x0E],
+        '4' => [0x02, 0x06, 0x0A, 0x12, 0x1F, 0x02, 0x02],
+        '5' => [0x1F, 0x10, 0x1E, 0x01, 0x01, 0x11, 0x0E],
+        '6' => [0x06, 0x08, 0x10, 0x1E, 0x11, 0x11, 0x0E],
+        '7' => [0x1F, 0x01, 0x02, 0x04, 0x08, 0x08, 0x08],
+        '8' => [0x0E, 0x11, 0x11, 0x0E, 0x11, 0x11, 0x0E],
+        '9' => [0x0E, 0x11, 0x11, 0x0F, 0x01, 0x02, 0x0C],
+        ':' => [0x00, 0x0C, 0x0C, 0x00, 0x0C, 0x0C, 0x00],
+        '.' => [0x00, 0x00, 0x00, 0x00, 0x00, 0x0C, 0x0C],
+        '#' => [0x0A, 0x0A, 0x1F, 0x0A, 0x1F, 0x0A, 0x0A],
+        'U' => [0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x0E],
+        'T' => [0x1F, 0x04, 0x04, 0x04, 0x04, 0x04, 0x04],
+        'C' => [0x0E, 0x11, 0x10, 0x10, 0x10, 0x11, 0x0E],
+        _ => [0; 7],
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "the stamp is the wall clock at this very moment")]
-fn now_ms() -> u32 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    // The low 32 bits are what the picture has room for.
-    now.as_millis() as u32
+fn wall_clock() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -97,7 +172,8 @@ mod tests {
             for step in [1, 2] {
                 let stride = width * step + 32;
                 let mut plane = vec![90; stride * height];
-                draw(&mut plane, stride, step, (width, height), [0xDEAD_BEEF, 1]);
+                let clock = Duration::from_millis(0x123_DEAD_BEEF);
+                Luma { plane: &mut plane, stride, step, width, height }.draw(clock, 1);
                 assert_eq!(read(&plane, stride, step, width, 0), 0xDEAD_BEEF, "{width}x{height}");
                 assert_eq!(read(&plane, stride, step, width, 1), 1, "{width}x{height}");
                 assert_eq!(plane[stride * height - 1], 90, "the rest of the picture is left alone");
@@ -107,9 +183,18 @@ mod tests {
 
     #[test]
     fn a_picture_smaller_than_the_stamp_is_not_written_beyond() {
-        let mut plane = vec![90; 16 * 2];
-        draw(&mut plane, 16, 1, (16, 2), [u32::MAX, u32::MAX]);
-        draw(&mut [], 16, 1, (16, 2), [u32::MAX, u32::MAX]);
+        for (width, height) in [(16, 2), (1, 1), (64, 36)] {
+            let mut plane = vec![90; width * height];
+            Luma { plane: &mut plane, stride: width, step: 1, width, height }.draw(Duration::MAX, u32::MAX);
+            Luma { plane: &mut [], stride: width, step: 1, width, height }.draw(Duration::MAX, u32::MAX);
+        }
+    }
+
+    #[test]
+    fn the_words_are_the_time_of_day_and_the_number() {
+        let clock = Duration::from_millis(1_700_000_000_123);
+        assert_eq!(words(clock, 42), "22:13:20.123 UTC #42    ");
+        assert!(words(clock, 42).chars().all(|letter| letter == ' ' || glyph(letter) != [0; 7]));
     }
 
     #[test]
@@ -122,7 +207,7 @@ mod tests {
             let pipeline = gst::parse::launch(&line).unwrap().downcast::<gst::Pipeline>().unwrap();
             install(&pipeline.by_name("stamp").unwrap());
             let end = pipeline.by_name("end").unwrap().downcast::<gstreamer_app::AppSink>().unwrap();
-            let before = now_ms();
+            let before = wall_clock().as_millis() as u32;
             pipeline.set_state(gst::State::Playing).unwrap();
             for number in 0..3 {
                 let sample = end.pull_sample().unwrap();
