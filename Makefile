@@ -36,6 +36,7 @@ web-test: web
 
 rust-test: web
 	setup/python >/dev/null
+	setup/clips >/dev/null
 	cargo test --locked --no-fail-fast
 
 vm-test: packages-run packages-vm web ## real V4L2 and ALSA devices: a kernel with a virtual card, in user mode
