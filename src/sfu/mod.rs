@@ -1,7 +1,7 @@
 //! The bundled SFU: packets of a publisher out to every viewer's browser.
 //!
 //! Everything but [`shell`] is a sans-IO core: it reads no clock and opens no socket; datagrams, frames and `now` come
-//! in as arguments, datagrams go out through a `Wire`.
+//! in as arguments, datagrams go out through a [`Wire`].
 //!
 //! ```text
 //!  LocalFeed ─> hand-over ─> Timeline ─> per viewer: Gate ─> Munger ─> Peer (owns the Rtc) ─> Batcher ─> Wire
@@ -10,10 +10,25 @@
 //!
 //! This is the only module that names `str0m`, and `Peer` is the only type that owns an `Rtc`.
 
+mod batch;
+mod codecs;
+mod demux;
+mod gate;
+mod keyframes;
+mod munger;
+mod peer;
+mod router;
+mod sdp;
 mod session;
 pub mod shell;
 mod stats;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod timeline;
 
+pub use batch::{Batch, Wire};
+pub use router::{FeedId, Settings, Sfu};
 pub use session::{Answer, Patch, PatchError, Patched, Precondition, SessionId, WhepError};
 pub use shell::{Handle, LocalFeed, Options, StartError, start};
 pub use stats::{Disconnect, LaneStats, Stats, StreamStats};

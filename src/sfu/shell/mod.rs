@@ -1,11 +1,31 @@
 //! The SFU's one thread, its socket, its clock, and the handle by which the rest of Capcast speaks to it.
+//!
+//! HTTP never touches a connection: it sends a command over a bounded queue and waits for the reply.
+
+mod addresses;
+mod feed;
+mod socket;
+mod thread;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::{Answer, Patch, PatchError, Patched, SessionId, Stats, WhepError};
-use crate::media::{Frame, StreamName};
+use mio::{Interest, Poll, Token, Waker};
+use tokio::sync::{mpsc, oneshot};
+
+use self::feed::FeedOut;
+pub use self::feed::LocalFeed;
+use self::socket::MediaSocket;
+use self::thread::{Command, SfuThread};
+use super::{Answer, Patch, PatchError, Patched, SessionId, Settings, Sfu, Stats, WhepError};
+use crate::media::StreamName;
+
+/// Commands that wait at most; more is [`WhepError::Busy`].
+const MAX_COMMANDS: usize = 128;
+/// When to come again after that.
+const BUSY: Duration = Duration::from_secs(1);
 
 /// How the SFU is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,29 +51,127 @@ pub enum StartError {
     },
     /// The system refused a thread or a poll set.
     #[error("cannot start the SFU: {0}")]
-    System(std::io::Error),
+    System(#[from] std::io::Error),
+    /// OpenSSL made no certificate.
+    #[error("cannot make a certificate for DTLS")]
+    Certificate,
 }
 
 /// Speaks to the SFU; cheap to clone. When the last handle and the last feed are gone, the SFU ends.
 #[derive(Clone)]
 pub struct Handle {
-    local: SocketAddr,
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+    alive: Arc<Alive>,
 }
 
+/// What the thread and the handles both see.
+struct Shared {
+    local: SocketAddr,
+    public_addresses: Vec<IpAddr>,
+    feeds: Mutex<Vec<FeedOut>>,
+    feeds_waiting: AtomicBool,
+    stats: Mutex<Arc<Stats>>,
+    stopped: AtomicBool,
+}
+
+impl Shared {
+    fn lock_feeds(&self) -> MutexGuard<'_, Vec<FeedOut>> {
+        self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_stats(&self, stats: Stats) {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(stats);
+    }
+}
+
+/// Keeps the thread running, and wakes it.
+struct Alive {
+    shared: Arc<Shared>,
+    waker: Waker,
+}
+
+impl Alive {
+    /// The thread may be in the middle of its round: it looks again.
+    fn wake(&self) {
+        // Fails only when the thread is gone, and then nobody is left to wake.
+        let _ = self.waker.wake();
+    }
+
+    /// With nobody to wake.
+    #[cfg(test)]
+    fn for_tests() -> Alive {
+        let poll = Poll::new().expect("a poll set");
+        let waker = Waker::new(poll.registry(), WAKE).expect("a waker");
+        let local = SocketAddr::from(([127, 0, 0, 1], 1));
+        Alive { shared: Arc::new(Shared::new(local, Vec::new())), waker }
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::Release);
+        self.wake();
+    }
+}
+
+const SOCKET: Token = Token(0);
+const WAKE: Token = Token(1);
+
 /// Binds the media port and starts the SFU's thread.
+#[expect(clippy::disallowed_methods, reason = "the one moment that is known on both clocks")]
 pub fn start(options: Options) -> Result<Handle, StartError> {
-    Ok(Handle { local: options.media })
+    let address = options.media;
+    let mut socket = MediaSocket::bind(address).map_err(|source| StartError::Bind { address, source })?;
+    let poll = Poll::new()?;
+    poll.registry().register(&mut socket.io, SOCKET, Interest::READABLE)?;
+    let waker = Waker::new(poll.registry(), WAKE)?;
+    let local = socket.local_addr();
+    let now = Instant::now();
+    let settings = Settings { max_viewers: options.max_viewers, wall_clock: (now, SystemTime::now()) };
+    let candidates = addresses::candidates(local, &options.public_addresses);
+    let sfu = Sfu::new(settings, candidates).ok_or(StartError::Certificate)?;
+    let shared = Arc::new(Shared::new(local, options.public_addresses.clone()));
+    let (commands, receiver) = mpsc::channel(MAX_COMMANDS);
+    let thread = SfuThread {
+        options,
+        sfu,
+        socket,
+        poll,
+        commands: receiver,
+        shared: shared.clone(),
+        feeds: Vec::new(),
+        stats_at: now,
+        warned_at: None,
+        addresses_at: now,
+    };
+    std::thread::Builder::new().name("sfu".to_owned()).spawn(move || thread.run())?;
+    let alive = Arc::new(Alive { shared: shared.clone(), waker });
+    Ok(Handle { shared, commands, alive })
+}
+
+impl Shared {
+    fn new(local: SocketAddr, public_addresses: Vec<IpAddr>) -> Shared {
+        Shared {
+            local,
+            public_addresses,
+            feeds: Mutex::default(),
+            feeds_waiting: AtomicBool::new(false),
+            stats: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Handle {
     /// Where the media socket is bound, with the real port.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local
+        self.shared.local
     }
 
     /// The candidates that viewers are offered now.
     pub fn candidates(&self) -> Vec<SocketAddr> {
-        vec![self.local]
+        addresses::candidates(self.shared.local, &self.shared.public_addresses)
     }
 
     /// Makes a stream known and opens the way for its media; a feed of the same name that is still open ends.
@@ -65,54 +183,71 @@ impl Handle {
         epoch: Instant,
         on_keyframe_request: Box<dyn Fn() + Send + Sync>,
     ) -> LocalFeed {
-        let _ = (stream, epoch);
-        LocalFeed { inner: Arc::new(on_keyframe_request) }
+        let (feed, out) = feed::feed(stream, epoch, on_keyframe_request, self.alive.clone());
+        self.shared.lock_feeds().push(out);
+        self.shared.feeds_waiting.store(true, Ordering::Release);
+        self.alive.wake();
+        feed
     }
 
     /// Answers a viewer's offer.
     pub async fn whep(&self, stream: &StreamName, offer: String) -> Result<Answer, WhepError> {
-        let _ = offer;
-        Err(WhepError::NotLive { stream: stream.clone(), retry_after: Duration::from_secs(2) })
+        let reply = self.ask(|reply| Command::Whep(stream.clone(), offer, reply)).map_err(|refused| {
+            if refused.full { WhepError::Busy { retry_after: BUSY } } else { WhepError::Stopped }
+        })?;
+        reply.await.unwrap_or(Err(WhepError::Stopped))
     }
 
     /// Takes candidates of a session, or restarts its ICE.
     pub async fn patch(&self, session: SessionId, patch: Patch) -> Result<Patched, PatchError> {
-        let _ = (session, patch);
-        Err(PatchError::UnknownSession)
+        let reply = self.ask(|reply| Command::Patch(session, patch, reply)).map_err(|refused| {
+            if refused.full { PatchError::Busy { retry_after: BUSY } } else { PatchError::Stopped }
+        })?;
+        reply.await.unwrap_or(Err(PatchError::Stopped))
     }
 
-    /// Ends a session; `false` when there was none.
+    /// Ends a session; `false` when there was none. Waits for its turn when many requests are under way.
     pub async fn close(&self, session: SessionId) -> bool {
-        let _ = session;
-        false
+        self.insist(|reply| Command::Close(session, reply)).await.unwrap_or(false)
     }
 
     /// Whether a session exists now.
     pub async fn exists(&self, session: SessionId) -> bool {
-        let _ = session;
-        false
+        self.insist(|reply| Command::Exists(session, reply)).await.unwrap_or(false)
     }
 
     /// What was counted, at most a quarter of a second old.
     pub fn stats(&self) -> Arc<Stats> {
-        Arc::default()
+        self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Closes every session, then ends the SFU's thread; waits at most a second.
-    pub async fn shutdown(&self) {}
-}
-
-/// The way in for one local stream; cheap to clone. When the last clone is dropped, the stream ends: its viewers stay
-/// connected and go on with the next feed of that name.
-#[derive(Clone)]
-pub struct LocalFeed {
-    inner: Arc<Box<dyn Fn() + Send + Sync>>,
-}
-
-impl LocalFeed {
-    /// Hands over one frame, picture or sound, told apart by its codec. Called on streaming threads: never blocks, takes
-    /// no lock. When the SFU does not keep up, frames are dropped up to the next keyframe, counted, and one is asked for.
-    pub fn push(&self, frame: Frame) {
-        let _ = (frame, &self.inner);
+    pub async fn shutdown(&self) {
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.insist(Command::ShutDown)).await;
     }
+
+    /// Sends a command unless too many wait.
+    fn ask<R>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<R>) -> Command,
+    ) -> Result<oneshot::Receiver<R>, Refused> {
+        let (reply, receiver) = oneshot::channel();
+        self.commands
+            .try_send(command(reply))
+            .map_err(|error| Refused { full: matches!(error, mpsc::error::TrySendError::Full(_)) })?;
+        self.alive.wake();
+        Ok(receiver)
+    }
+
+    /// Sends a command that frees something, waiting for room.
+    async fn insist<R>(&self, command: impl FnOnce(oneshot::Sender<R>) -> Command) -> Option<R> {
+        let (reply, receiver) = oneshot::channel();
+        self.commands.send(command(reply)).await.ok()?;
+        self.alive.wake();
+        receiver.await.ok()
+    }
+}
+
+struct Refused {
+    full: bool,
 }

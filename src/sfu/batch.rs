@@ -1,0 +1,126 @@
+//! Datagrams of one viewer, gathered so that a run of equal size is one system call (UDP_SEGMENT).
+
+use std::net::SocketAddr;
+
+/// The kernel takes at most this many segments at once (`UDP_MAX_SEGMENTS`).
+const MAX_SEGMENTS: usize = 64;
+/// And at most one IP packet's worth of bytes; 65,535 less IPv6 and UDP headers.
+const MAX_BYTES: usize = 65_000;
+
+/// Datagrams for one destination: all `segment` long, the last one perhaps shorter.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// Where they go.
+    pub destination: SocketAddr,
+    /// The candidate of ours they come from.
+    pub source: SocketAddr,
+    /// Length of each datagram but the last.
+    pub segment: usize,
+    /// All of them, one after another.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Batch<'a> {
+    /// The datagrams one by one.
+    pub fn datagrams(&self) -> impl ExactSizeIterator<Item = &'a [u8]> {
+        self.bytes.chunks(self.segment.max(1))
+    }
+}
+
+/// Takes datagrams to the network.
+pub trait Wire {
+    /// Sends, or drops and counts; never waits long.
+    fn send(&mut self, batch: Batch<'_>);
+}
+
+/// Gathers what goes to one destination, in order.
+#[derive(Debug)]
+pub(super) struct Batcher {
+    route: Option<(SocketAddr, SocketAddr)>,
+    segment: usize,
+    /// A shorter datagram ends a run.
+    closed: bool,
+    bytes: Vec<u8>,
+    /// Datagrams and bytes since the start.
+    pub(super) datagrams: u64,
+    pub(super) total: u64,
+}
+
+impl Batcher {
+    pub(super) fn new() -> Batcher {
+        let bytes = Vec::with_capacity(MAX_BYTES);
+        Batcher { route: None, segment: 0, closed: false, bytes, datagrams: 0, total: 0 }
+    }
+
+    /// Adds one datagram, sending the run before it when it does not fit that.
+    pub(super) fn push(
+        &mut self,
+        source: SocketAddr,
+        destination: SocketAddr,
+        datagram: &[u8],
+        wire: &mut dyn Wire,
+    ) {
+        let fits = self.route == Some((source, destination))
+            && !self.closed
+            && datagram.len() <= self.segment
+            && self.bytes.len() + datagram.len() <= MAX_BYTES
+            && self.bytes.len() < self.segment * MAX_SEGMENTS;
+        if !fits {
+            self.flush(wire);
+            self.route = Some((source, destination));
+            self.segment = datagram.len();
+        }
+        self.closed = datagram.len() < self.segment;
+        self.bytes.extend_from_slice(datagram);
+        self.datagrams += 1;
+        self.total += datagram.len() as u64;
+    }
+
+    /// Sends what was gathered.
+    pub(super) fn flush(&mut self, wire: &mut dyn Wire) {
+        if let Some((source, destination)) = self.route.take() {
+            wire.send(Batch { destination, source, segment: self.segment, bytes: &self.bytes });
+            self.bytes.clear();
+            self.closed = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Default)]
+    struct Seen(Vec<(SocketAddr, Vec<Vec<u8>>)>);
+
+    impl Wire for Seen {
+        fn send(&mut self, batch: Batch<'_>) {
+            self.0.push((batch.destination, batch.datagrams().map(<[u8]>::to_vec).collect()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_datagram_arrives_whole_in_order_and_in_runs_the_kernel_takes(
+            datagrams in prop::collection::vec((0u16..3, prop_oneof![Just(1_200usize), 1usize..1_400], any::<u8>()), 0..300),
+        ) {
+            let (mut batcher, mut seen) = (Batcher::new(), Seen::default());
+            let source = ([192, 0, 2, 9], 1).into();
+            let mut expected = Vec::new();
+            for (port, length, fill) in datagrams {
+                let (to, bytes) = (SocketAddr::from(([192, 0, 2, 1], port)), vec![fill; length]);
+                batcher.push(source, to, &bytes, &mut seen);
+                expected.push((to, bytes));
+            }
+            batcher.flush(&mut seen);
+            for (_, run) in &seen.0 {
+                prop_assert!(run.len() <= MAX_SEGMENTS && run.iter().map(Vec::len).sum::<usize>() <= MAX_BYTES);
+                let (last, full) = run.split_last().unwrap();
+                prop_assert!(full.iter().all(|d| d.len() == run[0].len()) && last.len() <= run[0].len());
+            }
+            let arrived: Vec<_> = seen.0.into_iter().flat_map(|(to, run)| run.into_iter().map(move |d| (to, d))).collect();
+            prop_assert_eq!(arrived, expected);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Which codecs are answered, and which payload type a viewer gave each.
+
+use str0m::format::{Codec as RtcCodec, CodecConfig, FormatParams};
+use str0m::media::{Frequency, Media, Pt};
+
+use crate::media::{Codec, MediaKind};
+
+/// Everything a stream may ever carry, so that an encoder switch needs no renegotiation. H.264 is constrained baseline
+/// with packetization-mode 1 (what every browser takes), VP9 profile 0.
+pub(super) fn answered() -> CodecConfig {
+    let mut config = CodecConfig::empty();
+    config.enable_opus(true, false);
+    config.add_h264(108.into(), Some(109.into()), true, 0x42_e0_1f);
+    config.add_config(
+        98.into(),
+        Some(99.into()),
+        RtcCodec::Vp9,
+        Frequency::NINETY_KHZ,
+        None,
+        FormatParams { profile_id: Some(0), ..FormatParams::default() },
+    );
+    config.enable_av1(true);
+    config.enable_vp8(true);
+    config
+}
+
+/// The payload types of one viewer for one m-line; each browser numbers them its own way.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PayloadTypes(Vec<(Codec, Pt)>);
+
+impl PayloadTypes {
+    /// What was negotiated for `media`.
+    pub(super) fn negotiated(media: &Media, config: &CodecConfig) -> PayloadTypes {
+        let params = config.params().iter().filter(|p| media.remote_pts().contains(&p.pt()));
+        PayloadTypes(params.filter_map(|p| Some((codec(p.spec().codec)?, p.pt()))).collect())
+    }
+
+    /// The payload type for `codec`, if the viewer plays it.
+    pub(super) fn of(&self, codec: Codec) -> Option<Pt> {
+        self.0.iter().find(|(known, _)| *known == codec).map(|(_, pt)| *pt)
+    }
+}
+
+fn codec(codec: RtcCodec) -> Option<Codec> {
+    Some(match codec {
+        RtcCodec::H264 => Codec::H264,
+        RtcCodec::Vp9 => Codec::Vp9,
+        RtcCodec::Av1 => Codec::Av1,
+        RtcCodec::Vp8 => Codec::Vp8,
+        RtcCodec::Opus => Codec::Opus,
+        _ => return None,
+    })
+}
+
+/// str0m's word for ours.
+pub(super) fn kind(kind: str0m::media::MediaKind) -> MediaKind {
+    match kind {
+        str0m::media::MediaKind::Audio => MediaKind::Audio,
+        str0m::media::MediaKind::Video => MediaKind::Video,
+    }
+}

@@ -1,0 +1,415 @@
+//! One viewer's connection: the one type that owns an `Rtc`. Every method that changes it drains it to its next timeout.
+//!
+//! Frames enter at [`Peer::forward`] and leave as datagrams at [`Peer::drain`]; a faster way for RTP would replace the
+//! middle of these two and nothing else.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use str0m::change::SdpOffer;
+use str0m::config::{CryptoProvider, DtlsCert};
+use str0m::media::{Direction, MediaTime as ExtTime, Mid};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::{AbsCaptureTime, Extension, ExtensionMap, ExtensionValues, RtpWrite};
+use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc};
+
+use super::batch::{Batcher, Wire};
+use super::codecs::{self, PayloadTypes};
+use super::gate::{Admission, Gate};
+use super::munger::Munger;
+use super::sdp::{self, MAX_CANDIDATES, Offer};
+use super::timeline::Shift;
+use super::{Disconnect, SessionId};
+use crate::media::{Codec, Frame, MediaKind};
+
+/// A viewer that has not finished ICE and DTLS by then is given up.
+pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(15);
+/// Video packets kept for resends; a second of 5 Mbit/s.
+const RESEND_PACKETS: usize = 512;
+/// Older packets are of no use to a player that waits for nothing.
+const RESEND_AGE: Duration = Duration::from_secs(1);
+/// Resends take at most this share of what is sent, so that NACKs cannot be used to multiply traffic.
+const RESEND_SHARE: f32 = 0.25;
+/// Candidates one session may add over its whole life.
+const MAX_SESSION_CANDIDATES: usize = 64;
+
+/// What all peers have in common.
+pub(super) struct Identity {
+    pub(super) crypto: Arc<CryptoProvider>,
+    pub(super) certificate: DtlsCert,
+}
+
+/// Where a peer's datagrams go.
+pub(super) struct Out<'a> {
+    pub(super) batch: &'a mut Batcher,
+    pub(super) wire: &'a mut dyn Wire,
+}
+
+/// One frame, placed on its lane's timeline.
+pub(super) struct Placed<'a> {
+    pub(super) frame: &'a Frame,
+    pub(super) shift: Shift,
+    /// When it was captured.
+    pub(super) captured: Instant,
+    /// The same on the wall clock, when this frame is to carry it (abs-capture-time).
+    pub(super) capture_time: Option<SystemTime>,
+}
+
+/// What happened since it was last asked.
+#[derive(Debug, Default)]
+pub(super) struct Noted {
+    /// Keyframe requests, the first one after connecting included.
+    pub(super) keyframe_requests: u64,
+    /// It has just connected.
+    pub(super) connected: bool,
+    /// RTP packets written, and their payload bytes.
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+}
+
+/// One viewer.
+pub(super) struct Peer {
+    rtc: Box<Rtc>,
+    pub(super) session: SessionId,
+    /// Index of the stream it watches.
+    pub(super) stream: usize,
+    /// Where it has proved to speak from.
+    pub(super) addresses: Vec<SocketAddr>,
+    offer: Offer,
+    ufrag: String,
+    candidates: Arc<[SocketAddr]>,
+    candidates_taken: usize,
+    video: Option<Track>,
+    audio: Option<Track>,
+    connected: bool,
+    /// ICE has a working pair.
+    reachable: bool,
+    /// Until then it need not be reachable: it is connecting, or restarting ICE.
+    grace: Option<Instant>,
+    timeout: Instant,
+    noted: Noted,
+}
+
+struct Track {
+    mid: Mid,
+    payload_types: PayloadTypes,
+    gate: Gate,
+    munger: Munger,
+}
+
+impl Peer {
+    /// Answers an offer; the error is words.
+    pub(super) fn answer(
+        identity: &Identity,
+        session: SessionId,
+        stream: usize,
+        offer: Offer,
+        candidates: Arc<[SocketAddr]>,
+        now: Instant,
+        out: &mut Out<'_>,
+    ) -> Result<(Peer, String), String> {
+        let mut config = Rtc::builder()
+            .set_crypto_provider(identity.crypto.clone())
+            .set_dtls_cert(identity.certificate.clone())
+            .set_rtp_mode(true)
+            .set_extension_map(extensions());
+        *config.codec_config() = codecs::answered();
+        let mut rtc = Box::new(config.build(now));
+        for address in candidates.iter() {
+            let candidate = Candidate::host(*address, Protocol::Udp).map_err(|error| error.to_string())?;
+            rtc.add_local_candidate(candidate);
+        }
+        let parsed = SdpOffer::from_sdp_string(&offer.text).map_err(|error| error.to_string())?;
+        let answer = rtc.sdp_api().accept_offer(parsed).map_err(|error| error.to_string())?.to_sdp_string();
+        let ufrag = rtc.direct_api().local_ice_credentials().ufrag;
+        let mut peer = Peer {
+            rtc,
+            session,
+            stream,
+            addresses: Vec::new(),
+            offer,
+            ufrag,
+            candidates,
+            candidates_taken: 0,
+            video: None,
+            audio: None,
+            connected: false,
+            reachable: false,
+            grace: Some(now + CONNECT_WITHIN),
+            timeout: now,
+            noted: Noted::default(),
+        };
+        for mid in peer.offer.mids.clone() {
+            peer.add_track(Mid::from(mid.as_str()));
+        }
+        peer.timeout(now, out).map_err(|why| format!("it cannot be followed ({})", why.as_str()))?;
+        Ok((peer, answer))
+    }
+
+    /// Whether a stream that carries `codec` can be shown: the viewer plays it, or did not ask for its kind at all.
+    pub(super) fn accepts(&self, codec: Codec) -> bool {
+        let plays = self.track(codec.kind()).is_some_and(|track| track.payload_types.of(codec).is_some());
+        plays || !self.offer.asks_for(codec.kind())
+    }
+
+    /// Encoding names that were offered for the kind of `codec`.
+    pub(super) fn offered(&self, codec: Codec) -> Vec<String> {
+        self.offer.encodings(codec)
+    }
+
+    /// Our user fragment; names the ICE session.
+    pub(super) fn ufrag(&self) -> &str {
+        &self.ufrag
+    }
+
+    /// ICE and DTLS are done.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// When it wants to be woken.
+    pub(super) fn next_timeout(&self) -> Instant {
+        self.grace.map_or(self.timeout, |grace| grace.min(self.timeout))
+    }
+
+    /// What happened since the last call.
+    pub(super) fn take_noted(&mut self) -> Noted {
+        std::mem::take(&mut self.noted)
+    }
+
+    /// Time has passed.
+    pub(super) fn timeout(&mut self, now: Instant, out: &mut Out<'_>) -> Result<(), Disconnect> {
+        if self.grace.is_some_and(|grace| grace <= now) {
+            self.grace = None;
+            match (self.connected, self.reachable) {
+                (false, _) => return Err(Disconnect::NeverConnected),
+                (true, false) => return Err(Disconnect::TimedOut),
+                (true, true) => {}
+            }
+        }
+        self.rtc.handle_input(Input::Timeout(now)).map_err(|_| Disconnect::Protocol)?;
+        self.drain(now, out)
+    }
+
+    /// A datagram came; `true` when it proves that the viewer speaks from `source`.
+    pub(super) fn receive(
+        &mut self,
+        source: SocketAddr,
+        destination: SocketAddr,
+        bytes: &[u8],
+        now: Instant,
+        out: &mut Out<'_>,
+    ) -> Result<bool, Disconnect> {
+        let destination = self.candidate_for(destination);
+        let Ok(received) = Receive::new(Protocol::Udp, source, destination, bytes) else {
+            return Ok(false);
+        };
+        let input = Input::Receive(now, received);
+        if !self.rtc.accepts(&input) {
+            return Ok(false);
+        }
+        self.rtc.handle_input(input).map_err(|_| Disconnect::Protocol)?;
+        self.drain(now, out)?;
+        Ok(true)
+    }
+
+    /// Sends one frame, whole, if the viewer can use it.
+    pub(super) fn forward(
+        &mut self,
+        placed: &Placed<'_>,
+        now: Instant,
+        out: &mut Out<'_>,
+    ) -> Result<(), Disconnect> {
+        let frame = placed.frame;
+        let kind = frame.codec.kind();
+        let Some(first) = frame.packets.first().filter(|_| self.connected) else {
+            return Ok(());
+        };
+        let track = match kind {
+            MediaKind::Video => &mut self.video,
+            MediaKind::Audio => &mut self.audio,
+        };
+        let Some(track) = track else {
+            return Ok(());
+        };
+        let pt = track.payload_types.of(frame.codec).ok_or(Disconnect::Codec)?;
+        match track.gate.admit(frame.keyframe || kind == MediaKind::Audio) {
+            Admission::Refused => return Ok(()),
+            Admission::Resumes => track.munger.resume(placed.shift.sequence(first.sequence)),
+            Admission::Passes => {}
+        }
+        let mut api = self.rtc.direct_api();
+        let Some(stream) = api.stream_tx_by_mid(track.mid, None) else {
+            return Ok(());
+        };
+        let mut extensions = ExtensionValues::default();
+        if kind == MediaKind::Video {
+            extensions.play_delay_min = Some(ExtTime::ZERO);
+            extensions.play_delay_max = Some(ExtTime::ZERO);
+        }
+        for (index, packet) in frame.packets.iter().enumerate() {
+            let Some(sequence) = track.munger.map(placed.shift.sequence(packet.sequence)) else {
+                continue;
+            };
+            let mut extensions = extensions.clone();
+            if let Some(capture_time) = placed.capture_time.filter(|_| index == 0) {
+                extensions.abs_capture_time = Some(AbsCaptureTime { capture_time, clock_offset: None });
+            }
+            let time = placed.shift.time(packet.rtp_time).0;
+            let write = RtpWrite::new(pt, sequence.into(), time, placed.captured, packet.payload.clone())
+                .marker(packet.marker)
+                .nackable(kind == MediaKind::Video)
+                .ext_vals(extensions);
+            stream.write_rtp(write);
+            self.noted.packets += 1;
+            self.noted.bytes += packet.payload.len() as u64;
+        }
+        self.timeout(now, out)
+    }
+
+    /// Takes trickled candidates; unusable ones are passed over (RFC 9725 §4.3.2).
+    pub(super) fn trickle(
+        &mut self,
+        candidates: &[String],
+        now: Instant,
+        out: &mut Out<'_>,
+    ) -> Result<(), Disconnect> {
+        for text in candidates.iter().take(MAX_CANDIDATES).filter(|text| sdp::usable(text)) {
+            if self.candidates_taken == MAX_SESSION_CANDIDATES {
+                break;
+            }
+            if let Ok(candidate) = Candidate::from_sdp_string(text) {
+                self.candidates_taken += 1;
+                self.rtc.add_remote_candidate(candidate);
+            }
+        }
+        self.timeout(now, out)
+    }
+
+    /// Whether `credentials` are those of the viewer's present ICE session.
+    pub(super) fn is_same_ice_session(&self, credentials: &IceCreds) -> bool {
+        self.offer.credentials == *credentials
+    }
+
+    /// Restarts ICE with the viewer's new credentials and returns ours. Media goes on over the old pair meanwhile.
+    pub(super) fn restart_ice(
+        &mut self,
+        credentials: IceCreds,
+        now: Instant,
+        out: &mut Out<'_>,
+    ) -> Result<Result<IceCreds, String>, Disconnect> {
+        let text = self.offer.restarted(&credentials);
+        let parsed = match SdpOffer::from_sdp_string(&text) {
+            Ok(parsed) => parsed,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        if let Err(error) = self.rtc.sdp_api().accept_offer(parsed) {
+            return Ok(Err(error.to_string()));
+        }
+        self.offer.credentials = credentials;
+        self.offer.text = text;
+        let local = self.rtc.direct_api().local_ice_credentials();
+        self.ufrag.clone_from(&local.ufrag);
+        self.grace = Some(now + CONNECT_WITHIN);
+        self.timeout(now, out)?;
+        Ok(Ok(local))
+    }
+
+    /// Our candidates as after `a=`.
+    pub(super) fn candidate_lines(&self) -> Vec<String> {
+        let candidates = self.candidates.iter().filter_map(|a| Candidate::host(*a, Protocol::Udp).ok());
+        candidates.map(|candidate| candidate.to_sdp_string().trim_start_matches("a=").to_owned()).collect()
+    }
+
+    /// Says good-bye (RTCP BYE, DTLS `close_notify`).
+    pub(super) fn close(&mut self, now: Instant, out: &mut Out<'_>) {
+        if self.rtc.close().is_ok() {
+            let _ = self.timeout(now, out);
+        }
+    }
+
+    /// Takes everything out of the `Rtc` until it only waits for time.
+    fn drain(&mut self, now: Instant, out: &mut Out<'_>) -> Result<(), Disconnect> {
+        loop {
+            match self.rtc.poll_output() {
+                Ok(Output::Transmit(sent)) => {
+                    out.batch.push(sent.source, sent.destination, &sent.contents, out.wire);
+                }
+                Ok(Output::Event(event)) => self.event(event)?,
+                Ok(Output::Timeout(at)) if self.rtc.is_alive() => {
+                    self.timeout = at.max(now);
+                    return Ok(());
+                }
+                Ok(Output::Timeout(_)) => return Err(Disconnect::Closed),
+                Err(_) => return Err(Disconnect::Protocol),
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event) -> Result<(), Disconnect> {
+        match event {
+            Event::Connected => {
+                self.connected = true;
+                self.grace = None;
+                self.noted.connected = true;
+                self.noted.keyframe_requests += u64::from(self.video.is_some());
+            }
+            Event::KeyframeRequest(_) => self.noted.keyframe_requests += 1,
+            Event::IceConnectionStateChange(state) => {
+                self.reachable = !matches!(state, IceConnectionState::Disconnected);
+                if self.connected && !self.reachable && self.grace.is_none() {
+                    return Err(Disconnect::TimedOut);
+                }
+            }
+            Event::Closed => return Err(Disconnect::Closed),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn add_track(&mut self, mid: Mid) {
+        let Some(media) = self.rtc.media(mid) else {
+            return;
+        };
+        if media.direction() != Direction::SendOnly {
+            return;
+        }
+        let kind = codecs::kind(media.kind());
+        let payload_types = PayloadTypes::negotiated(media, self.rtc.codec_config());
+        let track = Track { mid, payload_types, gate: Gate::Closed, munger: Munger::new() };
+        match kind {
+            MediaKind::Video => {
+                if let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(mid, None) {
+                    stream.set_rtx_cache(RESEND_PACKETS, RESEND_AGE, Some(RESEND_SHARE));
+                }
+                self.video = Some(track);
+            }
+            MediaKind::Audio => self.audio = Some(track),
+        }
+    }
+
+    fn track(&self, kind: MediaKind) -> Option<&Track> {
+        match kind {
+            MediaKind::Video => self.video.as_ref(),
+            MediaKind::Audio => self.audio.as_ref(),
+        }
+    }
+
+    /// The candidate that a datagram to `destination` was meant for: behind a 1:1 NAT the two differ.
+    fn candidate_for(&self, destination: SocketAddr) -> SocketAddr {
+        let same = self.candidates.iter().find(|candidate| **candidate == destination);
+        let family = || self.candidates.iter().find(|candidate| candidate.is_ipv4() == destination.is_ipv4());
+        same.or_else(family).copied().unwrap_or(destination)
+    }
+}
+
+/// Which header extensions are negotiated: the mid, no playout delay, and the capture time. Transport-wide feedback is
+/// not: nothing here estimates bandwidth, and reading it costs a quarter of all CPU time.
+fn extensions() -> ExtensionMap {
+    let mut map = ExtensionMap::empty();
+    map.set(4, Extension::RtpMid);
+    map.set(5, Extension::PlayoutDelay);
+    map.set(6, Extension::AbsoluteCaptureTime);
+    map
+}

@@ -1,0 +1,481 @@
+//! The whole SFU without a socket, a clock or a thread: streams, viewers, and who gets what.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::batch::{Batcher, Wire};
+use super::demux::{Demux, Route};
+use super::peer::{Identity, Out, Peer, Placed};
+use super::sdp::{self, Offer};
+use super::stream::Stream;
+use super::{Answer, Disconnect, Patch, PatchError, Patched, Precondition, SessionId, Stats, WhepError};
+use crate::media::{Frame, MediaKind, StreamName};
+
+/// Viewers that may be connecting at one time.
+const MAX_PENDING: usize = 64;
+/// Peers' timers are looked at no more often than this.
+const TICK: Duration = Duration::from_millis(10);
+
+/// How the core is set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Viewers at one time.
+    pub max_viewers: u32,
+    /// One moment on both clocks.
+    pub wall_clock: (Instant, SystemTime),
+}
+
+/// A feed of one stream, as opened; stale when another took over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeedId {
+    stream: usize,
+    serial: u64,
+}
+
+/// Streams and viewers.
+pub struct Sfu {
+    settings: Settings,
+    identity: Identity,
+    candidates: Arc<[SocketAddr]>,
+    streams: Vec<Stream>,
+    peers: Vec<Option<Peer>>,
+    free: Vec<usize>,
+    sessions: HashMap<SessionId, usize>,
+    demux: Demux,
+    batch: Batcher,
+    feeds: u64,
+    /// No peer wants to be woken before.
+    earliest: Option<Instant>,
+    last_tick: Option<Instant>,
+    counted: Counted,
+}
+
+#[derive(Default)]
+struct Counted {
+    datagrams_in: u64,
+    garbage: u64,
+    stun_unknown: u64,
+    joins: u64,
+    connects: u64,
+    disconnects: [u64; Disconnect::ALL.len()],
+}
+
+impl Sfu {
+    /// An SFU without streams; `None` when no certificate can be made.
+    pub fn new(settings: Settings, candidates: Vec<SocketAddr>) -> Option<Sfu> {
+        let crypto = Arc::new(str0m::crypto::from_feature_flags());
+        let certificate = crypto.dtls_provider.generate_certificate()?;
+        Some(Sfu {
+            settings,
+            identity: Identity { crypto, certificate },
+            candidates: candidates.into(),
+            streams: Vec::new(),
+            peers: Vec::new(),
+            free: Vec::new(),
+            sessions: HashMap::new(),
+            demux: Demux::default(),
+            batch: Batcher::new(),
+            feeds: 0,
+            earliest: None,
+            last_tick: None,
+            counted: Counted::default(),
+        })
+    }
+
+    /// Candidates that later viewers are offered.
+    pub fn set_candidates(&mut self, candidates: Vec<SocketAddr>) {
+        if *self.candidates != *candidates {
+            self.candidates = candidates.into();
+        }
+    }
+
+    /// Makes a stream known; frames of an earlier feed of that name no longer count.
+    pub fn open_feed(&mut self, name: &StreamName) -> FeedId {
+        let stream = self.streams.iter().position(|stream| stream.name == *name).unwrap_or_else(|| {
+            self.streams.push(Stream::new(name.clone()));
+            self.streams.len() - 1
+        });
+        self.feeds += 1;
+        self.streams[stream].set_feed(Some(self.feeds));
+        FeedId { stream, serial: self.feeds }
+    }
+
+    /// The publisher is gone; its viewers stay and wait for the next one.
+    pub fn close_feed(&mut self, feed: FeedId) {
+        if self.is_current(feed) {
+            self.streams[feed.stream].set_feed(None);
+        }
+    }
+
+    /// Whether this feed's frames still count.
+    pub fn is_open(&self, feed: FeedId) -> bool {
+        self.is_current(feed)
+    }
+
+    /// Somebody other than a viewer needs a keyframe of this feed.
+    pub fn want_keyframe(&mut self, feed: FeedId) {
+        if self.is_current(feed) {
+            self.streams[feed.stream].keyframes.want();
+        }
+    }
+
+    /// The next feed whose publisher has to make a keyframe now; call until `None`.
+    pub fn take_keyframe_request(&mut self, now: Instant) -> Option<FeedId> {
+        self.streams.iter_mut().enumerate().find_map(|(stream, state)| {
+            let serial = state.feed?;
+            state.keyframes.take(now).then(|| {
+                state.counted.keyframe_requests_forwarded += 1;
+                FeedId { stream, serial }
+            })
+        })
+    }
+
+    /// Sends one frame to everybody who watches.
+    pub fn forward(
+        &mut self,
+        feed: FeedId,
+        frame: &Frame,
+        captured: Instant,
+        now: Instant,
+        wire: &mut dyn Wire,
+    ) {
+        if !self.is_current(feed) {
+            return;
+        }
+        let stream = &mut self.streams[feed.stream];
+        stream.counted.frames_in += 1;
+        stream.counted.packets_in += frame.packets.len() as u64;
+        stream.counted.bytes_in += frame.packets.iter().map(|p| p.payload.len() as u64).sum::<u64>();
+        let lane = stream.lane(frame.codec.kind());
+        let Some(shift) = lane.timeline.place(frame, captured) else {
+            stream.keyframes.want();
+            return;
+        };
+        let capture_time =
+            lane.sends_capture_time(now).then(|| self.settings.on_wall_clock(captured)).flatten();
+        stream.carried(frame.codec, now);
+        if frame.keyframe && frame.codec.kind() == MediaKind::Video {
+            stream.keyframes.came();
+        }
+        let placed = Placed { frame, shift, captured, capture_time };
+        // Viewer outer, packet inner: a viewer's packets of a frame leave in one system call.
+        let viewers = std::mem::take(&mut stream.viewers);
+        for peer in &viewers {
+            self.with_peer(*peer, now, wire, |peer, out| peer.forward(&placed, now, out));
+        }
+        let still_here = viewers.into_iter().filter(|peer| self.peers[*peer].is_some());
+        self.streams[feed.stream].viewers = still_here.collect();
+        self.batch.flush(wire);
+    }
+
+    /// Takes one datagram from the network.
+    pub fn receive(
+        &mut self,
+        source: SocketAddr,
+        destination: SocketAddr,
+        bytes: &[u8],
+        now: Instant,
+        wire: &mut dyn Wire,
+    ) {
+        self.counted.datagrams_in += 1;
+        let key = match self.demux.route(source, bytes) {
+            Route::Check(peer) | Route::Known(peer) => peer,
+            Route::UnknownCheck => {
+                self.counted.stun_unknown += 1;
+                return;
+            }
+            Route::Garbage => {
+                self.counted.garbage += 1;
+                return;
+            }
+        };
+        let took =
+            self.with_peer(key, now, wire, |peer, out| peer.receive(source, destination, bytes, now, out));
+        match (took, self.peers[key].as_mut()) {
+            (Some(true), Some(peer)) => self.demux.learn(source, key, &mut peer.addresses),
+            (Some(false), _) => self.counted.garbage += 1,
+            _ => {}
+        }
+        self.batch.flush(wire);
+    }
+
+    /// When [`tick`](Self::tick) is to be called next.
+    pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
+        let keyframes =
+            self.streams.iter().filter(|s| s.feed.is_some()).filter_map(|s| s.keyframes.due(now)).min();
+        let peers = self.earliest.map(|at| self.last_tick.map_or(at, |last| at.max(last + TICK)));
+        peers.into_iter().chain(keyframes).min()
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Instant, wire: &mut dyn Wire) {
+        let due = self.earliest.is_some_and(|at| at <= now);
+        if !due || self.last_tick.is_some_and(|last| now < last + TICK) {
+            return;
+        }
+        self.last_tick = Some(now);
+        self.earliest = None;
+        for key in 0..self.peers.len() {
+            match &self.peers[key] {
+                Some(peer) if peer.next_timeout() <= now => {
+                    self.with_peer(key, now, wire, |peer, out| peer.timeout(now, out));
+                }
+                Some(peer) => self.earliest = soonest(self.earliest, peer.next_timeout()),
+                None => {}
+            }
+        }
+        self.batch.flush(wire);
+    }
+
+    /// Answers a viewer's offer under an id that nobody can guess.
+    pub fn join(
+        &mut self,
+        session: SessionId,
+        name: &StreamName,
+        offer: &str,
+        now: Instant,
+        wire: &mut dyn Wire,
+    ) -> Result<Answer, WhepError> {
+        let stream = self.streams.iter().position(|stream| stream.name == *name);
+        let stream = stream.ok_or_else(|| WhepError::UnknownStream(name.clone()))?;
+        if !self.streams[stream].is_live(now) {
+            return Err(WhepError::NotLive { stream: name.clone(), retry_after: Duration::from_secs(1) });
+        }
+        if self.sessions.len() >= self.settings.max_viewers as usize {
+            let max_viewers = self.settings.max_viewers;
+            return Err(WhepError::Full { max_viewers, retry_after: Duration::from_secs(10) });
+        }
+        if self.pending() >= MAX_PENDING {
+            return Err(WhepError::Busy { retry_after: Duration::from_secs(1) });
+        }
+        let offer = Offer::read(offer).map_err(WhepError::BadOffer)?;
+        let mut out = Out { batch: &mut self.batch, wire };
+        let (identity, candidates) = (&self.identity, self.candidates.clone());
+        let answered = catch_unwind(AssertUnwindSafe(|| {
+            Peer::answer(identity, session, stream, offer, candidates, now, &mut out)
+        }));
+        let answered = answered.unwrap_or_else(|_| Err("it cannot be followed".to_owned()));
+        let (peer, sdp) = answered.map_err(WhepError::BadOffer)?;
+        if let Some(has) = self.streams[stream].codecs().find(|codec| !peer.accepts(*codec)) {
+            return Err(WhepError::NoCommonCodec { has, offers: peer.offered(has) });
+        }
+        let etag = peer.ufrag().to_owned();
+        let key = self.free.pop().unwrap_or_else(|| {
+            self.peers.push(None);
+            self.peers.len() - 1
+        });
+        self.demux.name(&etag, key);
+        self.sessions.insert(session, key);
+        self.streams[stream].viewers.push(key);
+        self.earliest = soonest(self.earliest, peer.next_timeout());
+        self.peers[key] = Some(peer);
+        self.counted.joins += 1;
+        self.batch.flush(wire);
+        Ok(Answer { session, etag, sdp })
+    }
+
+    /// Takes candidates of a session, or restarts its ICE.
+    pub fn patch(
+        &mut self,
+        session: SessionId,
+        patch: &Patch,
+        now: Instant,
+        wire: &mut dyn Wire,
+    ) -> Result<Patched, PatchError> {
+        let key = *self.sessions.get(&session).ok_or(PatchError::UnknownSession)?;
+        let peer = self.peers[key].as_ref().ok_or(PatchError::UnknownSession)?;
+        let etag = peer.ufrag().to_owned();
+        let failed = Err(PatchError::PreconditionFailed { etag: etag.clone() });
+        if matches!(&patch.precondition, Precondition::Tag(tag) if *tag != etag) {
+            return failed;
+        }
+        let named = patch.ufrag.is_some() || patch.pwd.is_some();
+        let credentials = sdp::credentials(patch.ufrag.as_deref(), patch.pwd.as_deref());
+        let restart = match credentials {
+            None if named => {
+                return Err(PatchError::BadFragment("`a=ice-ufrag` or `a=ice-pwd` is malformed".to_owned()));
+            }
+            None => None,
+            Some(credentials) => (!peer.is_same_ice_session(&credentials)).then_some(credentials),
+        };
+        // A restart must not be tied to the session it ends (RFC 9725 §4.3.3).
+        if restart.is_some() && patch.precondition != Precondition::Any {
+            return failed;
+        }
+        let patched = self.with_peer(key, now, wire, |peer, out| {
+            let local = match restart {
+                None => None,
+                Some(credentials) => match peer.restart_ice(credentials, now, out)? {
+                    Ok(local) => Some(local),
+                    Err(words) => return Ok(Err(PatchError::BadFragment(words))),
+                },
+            };
+            peer.trickle(&patch.candidates, now, out)?;
+            Ok(Ok(local.map(|local| (local, peer.candidate_lines()))))
+        });
+        self.batch.flush(wire);
+        match patched.unwrap_or(Err(PatchError::UnknownSession))? {
+            None => Ok(Patched::Trickled),
+            Some((local, candidates)) => {
+                self.demux.forget_name(&etag);
+                self.demux.name(&local.ufrag, key);
+                Ok(Patched::Restarted {
+                    etag: local.ufrag.clone(),
+                    ufrag: local.ufrag,
+                    pwd: local.pass,
+                    candidates,
+                })
+            }
+        }
+    }
+
+    /// Ends a session; `false` when there was none.
+    pub fn close(&mut self, session: SessionId, now: Instant, wire: &mut dyn Wire) -> bool {
+        let Some(key) = self.sessions.get(&session).copied() else {
+            return false;
+        };
+        self.end(key, Disconnect::Deleted, now, wire);
+        self.batch.flush(wire);
+        true
+    }
+
+    /// Whether a session exists.
+    pub fn exists(&self, session: SessionId) -> bool {
+        self.sessions.contains_key(&session)
+    }
+
+    /// Ends every session.
+    pub fn shut_down(&mut self, now: Instant, wire: &mut dyn Wire) {
+        for key in 0..self.peers.len() {
+            self.end(key, Disconnect::Shutdown, now, wire);
+        }
+        self.batch.flush(wire);
+    }
+
+    /// What was counted so far; what only the shell knows is left at zero.
+    pub fn stats(&self, now: Instant) -> Stats {
+        let connected = |stream: &Stream| {
+            let viewers = stream.viewers.iter().filter_map(|key| self.peers[*key].as_ref());
+            viewers.filter(|peer| peer.is_connected()).count() as u32
+        };
+        let streams: Vec<_> = self.streams.iter().map(|s| s.stats(connected(s), now)).collect();
+        let disconnects = Disconnect::ALL.into_iter().zip(self.counted.disconnects);
+        Stats {
+            viewers: streams.iter().map(|stream| stream.viewers).sum(),
+            streams,
+            datagrams_in: self.counted.datagrams_in,
+            datagrams_out: self.batch.datagrams,
+            bytes_out: self.batch.total,
+            garbage: self.counted.garbage,
+            stun_unknown: self.counted.stun_unknown,
+            joins: self.counted.joins,
+            connects: self.counted.connects,
+            disconnects: disconnects.filter(|(_, count)| *count > 0).collect(),
+            pending: self.pending() as u32,
+            ..Stats::default()
+        }
+    }
+
+    fn is_current(&self, feed: FeedId) -> bool {
+        self.streams[feed.stream].feed == Some(feed.serial)
+    }
+
+    fn pending(&self) -> usize {
+        self.peers.iter().flatten().filter(|peer| !peer.is_connected()).count()
+    }
+
+    /// The boundary around one peer: what goes wrong inside, error or panic, ends that peer only.
+    pub(super) fn with_peer<R>(
+        &mut self,
+        key: usize,
+        now: Instant,
+        wire: &mut dyn Wire,
+        act: impl FnOnce(&mut Peer, &mut Out<'_>) -> Result<R, Disconnect>,
+    ) -> Option<R> {
+        let peer = self.peers.get_mut(key)?.as_mut()?;
+        let mut out = Out { batch: &mut self.batch, wire };
+        let result = catch_unwind(AssertUnwindSafe(|| act(peer, &mut out)));
+        let noted = peer.take_noted();
+        self.earliest = soonest(self.earliest, peer.next_timeout());
+        let stream = &mut self.streams[peer.stream];
+        stream.counted.packets_out += noted.packets;
+        stream.counted.bytes_out += noted.bytes;
+        stream.counted.keyframe_requests += noted.keyframe_requests;
+        if noted.keyframe_requests > 0 {
+            stream.keyframes.want();
+        }
+        self.counted.connects += u64::from(noted.connected);
+        match result {
+            Ok(Ok(value)) => Some(value),
+            Ok(Err(why)) => {
+                self.end(key, why, now, wire);
+                None
+            }
+            Err(_) => {
+                self.end(key, Disconnect::Panic, now, wire);
+                None
+            }
+        }
+    }
+
+    /// Takes a peer out of every table, saying good-bye where that can be heard.
+    fn end(&mut self, key: usize, why: Disconnect, now: Instant, wire: &mut dyn Wire) {
+        let Some(mut peer) = self.peers.get_mut(key).and_then(Option::take) else {
+            return;
+        };
+        self.counted.disconnects[why as usize] += 1;
+        self.free.push(key);
+        self.sessions.remove(&peer.session);
+        self.demux.forget_name(peer.ufrag());
+        for address in &peer.addresses {
+            self.demux.forget(*address, key);
+        }
+        self.streams[peer.stream].viewers.retain(|viewer| *viewer != key);
+        let mut out = Out { batch: &mut self.batch, wire };
+        // A peer that panicked may panic again, even while it is dropped.
+        let _ = catch_unwind(AssertUnwindSafe(move || {
+            if matches!(why, Disconnect::Deleted | Disconnect::Codec | Disconnect::Shutdown) {
+                peer.close(now, &mut out);
+            }
+            drop(peer);
+        }));
+    }
+
+    /// What must hold between any two calls.
+    #[cfg(test)]
+    pub(super) fn verify_invariants(&self) {
+        let live: Vec<usize> = (0..self.peers.len()).filter(|key| self.peers[*key].is_some()).collect();
+        assert_eq!(live.len() + self.free.len(), self.peers.len(), "every slot is used or free");
+        assert!(self.free.iter().all(|key| self.peers[*key].is_none()));
+        assert_eq!(self.sessions.len(), live.len());
+        assert!(live.len() <= self.settings.max_viewers as usize);
+        let (names, addresses) = self.demux.len();
+        assert_eq!(names, live.len(), "one name per peer");
+        assert!(addresses <= live.iter().map(|key| self.peers[*key].as_ref().unwrap().addresses.len()).sum());
+        let mut watching: Vec<usize> = self.streams.iter().flat_map(|s| s.viewers.clone()).collect();
+        watching.sort_unstable();
+        assert_eq!(watching, live, "every peer watches exactly one stream");
+        for key in live {
+            let peer = self.peers[key].as_ref().unwrap();
+            assert_eq!(self.sessions[&peer.session], key);
+            assert!(self.earliest.is_some_and(|at| at <= peer.next_timeout()), "no timer is forgotten");
+        }
+    }
+}
+
+impl Settings {
+    fn on_wall_clock(&self, at: Instant) -> Option<SystemTime> {
+        let (instant, wall) = self.wall_clock;
+        match at.checked_duration_since(instant) {
+            Some(later) => wall.checked_add(later),
+            None => wall.checked_sub(instant.saturating_duration_since(at)),
+        }
+    }
+}
+
+fn soonest(a: Option<Instant>, b: Instant) -> Option<Instant> {
+    Some(a.map_or(b, |a| a.min(b)))
+}

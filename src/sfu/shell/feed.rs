@@ -1,0 +1,276 @@
+//! The hand-over from GStreamer's streaming threads: bounded, never waiting, dropping whole frames up to a keyframe.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+
+use super::Alive;
+use crate::media::{Frame, MediaKind, StreamName};
+use crate::sfu::LaneStats;
+
+/// Frames one lane holds at most.
+const MAX_FRAMES: usize = 64;
+/// Media time one lane holds at most.
+const MAX_TIME: Duration = Duration::from_millis(500);
+
+/// The way in for one local stream; cheap to clone. When the last clone is dropped, the stream ends: its viewers stay
+/// connected and go on with the next feed of that name.
+#[derive(Clone)]
+pub struct LocalFeed {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    video: LaneIn,
+    audio: LaneIn,
+    alive: Arc<Alive>,
+}
+
+impl LocalFeed {
+    /// Hands over one frame, picture or sound, told apart by its codec. Called on streaming threads: never blocks, takes
+    /// no lock. When the SFU does not keep up, frames are dropped up to the next keyframe, counted, and one is asked for.
+    pub fn push(&self, frame: Frame) {
+        let lane = match frame.codec.kind() {
+            MediaKind::Video => &self.inner.video,
+            MediaKind::Audio => &self.inner.audio,
+        };
+        lane.push(frame);
+        self.inner.alive.wake();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.video.lane.ended.store(true, Ordering::Release);
+        self.alive.wake();
+    }
+}
+
+/// What both ends of a lane see.
+#[derive(Default)]
+struct Lane {
+    level: AtomicU64,
+    /// Media time, in nanoseconds, of the last frame taken out and of the last put in.
+    out: AtomicU64,
+    put: AtomicU64,
+    dropping: AtomicBool,
+    dropped: AtomicU64,
+    /// A keyframe is needed because of a drop.
+    wants_keyframe: AtomicBool,
+    ended: AtomicBool,
+}
+
+struct LaneIn {
+    kind: MediaKind,
+    frames: SyncSender<Frame>,
+    lane: Arc<Lane>,
+}
+
+impl LaneIn {
+    fn push(&self, frame: Frame) {
+        let lane = &self.lane;
+        let pts = frame.pts.as_nanos();
+        // Every sound can be the first one; a picture only when it is a keyframe.
+        let starts = frame.keyframe || self.kind == MediaKind::Audio;
+        if lane.dropping.load(Ordering::Relaxed) && !starts {
+            lane.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let level = lane.level.load(Ordering::Acquire);
+        if level == 0 {
+            lane.out.store(pts, Ordering::Relaxed);
+        }
+        let age = Duration::from_nanos(pts.saturating_sub(lane.out.load(Ordering::Relaxed)));
+        let fits = level < MAX_FRAMES as u64 && (level == 0 || age <= MAX_TIME);
+        // Counted before it can be taken out, so that the level never goes below zero.
+        lane.level.fetch_add(1, Ordering::AcqRel);
+        let sent = fits
+            && match self.frames.try_send(frame) {
+                Ok(()) => true,
+                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
+            };
+        if sent {
+            lane.put.store(pts, Ordering::Relaxed);
+            lane.dropping.store(false, Ordering::Relaxed);
+        } else {
+            lane.level.fetch_sub(1, Ordering::AcqRel);
+            lane.dropped.fetch_add(1, Ordering::Relaxed);
+            lane.dropping.store(true, Ordering::Relaxed);
+            lane.wants_keyframe.store(self.kind == MediaKind::Video, Ordering::Release);
+        }
+    }
+}
+
+/// The SFU's end of a feed.
+pub(super) struct FeedOut {
+    pub(super) stream: StreamName,
+    /// When media time was zero.
+    pub(super) epoch: Instant,
+    pub(super) on_keyframe_request: Box<dyn Fn() + Send + Sync>,
+    video: LaneOut,
+    audio: LaneOut,
+}
+
+struct LaneOut {
+    frames: Receiver<Frame>,
+    lane: Arc<Lane>,
+    /// Drops that were told of.
+    told: u64,
+}
+
+/// Both ends of a new feed.
+pub(super) fn feed(
+    stream: StreamName,
+    epoch: Instant,
+    on_keyframe_request: Box<dyn Fn() + Send + Sync>,
+    alive: Arc<Alive>,
+) -> (LocalFeed, FeedOut) {
+    let lane = |kind| {
+        let (sender, receiver) = sync_channel(MAX_FRAMES);
+        let lane = Arc::new(Lane::default());
+        let out = LaneOut { frames: receiver, lane: lane.clone(), told: 0 };
+        (LaneIn { kind, frames: sender, lane }, out)
+    };
+    let (video_in, video) = lane(MediaKind::Video);
+    let (audio_in, audio) = lane(MediaKind::Audio);
+    let inner = Arc::new(Inner { video: video_in, audio: audio_in, alive });
+    (LocalFeed { inner }, FeedOut { stream, epoch, on_keyframe_request, video, audio })
+}
+
+impl FeedOut {
+    /// The next frame, sound first: it is small, and late sound is heard.
+    pub(super) fn take(&self) -> Option<Frame> {
+        self.audio.take().or_else(|| self.video.take())
+    }
+
+    /// Nobody can push any more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.video.lane.ended.load(Ordering::Acquire)
+    }
+
+    /// Whether a drop made a keyframe necessary since the last call.
+    pub(super) fn take_keyframe_wish(&self) -> bool {
+        self.video.lane.wants_keyframe.swap(false, Ordering::AcqRel)
+    }
+
+    /// Frames dropped since the last call: pictures, sounds.
+    pub(super) fn take_dropped(&mut self) -> (u64, u64) {
+        (self.video.take_dropped(), self.audio.take_dropped())
+    }
+
+    /// Both lanes.
+    pub(super) fn stats(&self) -> [LaneStats; 2] {
+        [self.video.stats(&self.stream, MediaKind::Video), self.audio.stats(&self.stream, MediaKind::Audio)]
+    }
+}
+
+impl LaneOut {
+    fn take(&self) -> Option<Frame> {
+        match self.frames.try_recv() {
+            Ok(frame) => {
+                self.lane.out.store(frame.pts.as_nanos(), Ordering::Relaxed);
+                self.lane.level.fetch_sub(1, Ordering::AcqRel);
+                Some(frame)
+            }
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+        }
+    }
+
+    fn take_dropped(&mut self) -> u64 {
+        let dropped = self.lane.dropped.load(Ordering::Relaxed);
+        dropped - std::mem::replace(&mut self.told, dropped)
+    }
+
+    fn stats(&self, stream: &StreamName, kind: MediaKind) -> LaneStats {
+        let lane = &self.lane;
+        let level = lane.level.load(Ordering::Relaxed);
+        let nanos = lane.put.load(Ordering::Relaxed).saturating_sub(lane.out.load(Ordering::Relaxed));
+        LaneStats {
+            stream: stream.clone(),
+            kind,
+            level,
+            level_time: if level == 0 { Duration::ZERO } else { Duration::from_nanos(nanos) },
+            max: MAX_FRAMES as u64,
+            max_time: MAX_TIME,
+            dropped: lane.dropped.load(Ordering::Relaxed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::{Codec, MediaTime, Packet, RtpTime};
+
+    fn frame(codec: Codec, ms: u64, keyframe: bool) -> Frame {
+        let rtp_time = RtpTime(ms as u32 * 90);
+        let packet = Packet { sequence: ms, rtp_time, marker: true, payload: Arc::from([0u8; 4]) };
+        Frame { codec, pts: MediaTime::from_nanos(ms * 1_000_000), keyframe, packets: vec![packet] }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an arbitrary instant to count from")]
+    fn ends() -> (LocalFeed, FeedOut) {
+        let alive = Arc::new(Alive::for_tests());
+        feed("live".parse().unwrap(), Instant::now(), Box::new(|| {}), alive)
+    }
+
+    fn taken(out: &FeedOut) -> Vec<(u64, bool)> {
+        std::iter::from_fn(|| out.take()).map(|f| (f.pts.as_nanos() / 1_000_000, f.keyframe)).collect()
+    }
+
+    #[test]
+    fn overflow_drops_up_to_the_next_keyframe_and_asks_for_one() {
+        let (feed, mut out) = ends();
+        for n in 0..MAX_FRAMES as u64 + 6 {
+            feed.push(frame(Codec::H264, n, n == 0));
+        }
+        assert!(out.take_keyframe_wish());
+        assert_eq!(taken(&out).len(), MAX_FRAMES);
+        feed.push(frame(Codec::H264, 100, false));
+        feed.push(frame(Codec::H264, 101, true));
+        feed.push(frame(Codec::H264, 102, false));
+        assert_eq!(taken(&out), [(101, true), (102, false)], "room again, but only a keyframe helps");
+        assert_eq!(out.take_dropped(), (7, 0));
+        assert_eq!(out.take_dropped(), (0, 0));
+        assert!(!out.take_keyframe_wish());
+    }
+
+    #[test]
+    fn old_frames_overflow_too_but_a_pause_does_not() {
+        let (feed, mut out) = ends();
+        feed.push(frame(Codec::Vp8, 0, true));
+        feed.push(frame(Codec::Vp8, 400, false));
+        feed.push(frame(Codec::Vp8, 600, false));
+        assert_eq!((taken(&out).len(), out.take_dropped()), (2, (1, 0)));
+        feed.push(frame(Codec::Vp8, 60_000, true));
+        feed.push(frame(Codec::Vp8, 60_033, false));
+        assert_eq!((taken(&out).len(), out.take_dropped()), (2, (0, 0)));
+        let level = out.stats()[0].level;
+        assert_eq!(level, 0);
+    }
+
+    #[test]
+    fn sound_overflows_by_itself_and_goes_on_with_any_frame() {
+        let (feed, mut out) = ends();
+        feed.push(frame(Codec::H264, 0, true));
+        for n in 0..200 {
+            feed.push(frame(Codec::Opus, n, false));
+        }
+        assert_eq!(out.take_dropped(), (0, 200 - MAX_FRAMES as u64));
+        assert!(!out.take_keyframe_wish());
+        assert_eq!(taken(&out).len(), MAX_FRAMES + 1);
+        feed.push(frame(Codec::Opus, 300, false));
+        assert_eq!(taken(&out).len(), 1);
+    }
+
+    #[test]
+    fn the_last_clone_ends_the_feed() {
+        let (feed, out) = ends();
+        let clone = feed.clone();
+        drop(feed);
+        assert!(!out.has_ended());
+        drop(clone);
+        assert!(out.has_ended());
+    }
+}

@@ -1,0 +1,187 @@
+//! The media socket: batches in, batches out.
+
+use std::io::{self, ErrorKind, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use mio::net::UdpSocket;
+use mio::{Events, Interest, Poll, Token};
+use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+
+use super::addresses::host_addresses;
+use crate::sfu::{Batch, Wire};
+
+/// Asked of the kernel for each direction; it gives less unless `net.core.{r,w}mem_max` allow.
+const SOCKET_BUFFER: usize = 4 << 20;
+/// Buffers of one receive call; each takes as many datagrams of one viewer as the kernel coalesced.
+const RECEIVE_BATCH: usize = 8;
+const RECEIVE_BYTES: usize = 65_536;
+/// How long all of a wake-up's sends together may wait for room in the socket, before they are dropped.
+const SEND_PATIENCE: Duration = Duration::from_millis(5);
+
+/// One UDP socket for all viewers.
+pub(super) struct MediaSocket {
+    pub(super) io: UdpSocket,
+    state: UdpSocketState,
+    v6: bool,
+    local: SocketAddr,
+    /// This host's addresses, the only ones that can be sent from.
+    addresses: Vec<IpAddr>,
+    /// Tells when there is room to send; by a second descriptor, for one can be in one poll set only.
+    writable: Poll,
+    _writable: UdpSocket,
+    events: Events,
+    /// Waits left in this wake-up.
+    patience: u32,
+    /// Datagrams that were not sent.
+    pub(super) errors: u64,
+}
+
+/// Room for one receive call.
+pub(super) struct ReceiveRoom {
+    buffers: Vec<Vec<u8>>,
+    meta: Vec<RecvMeta>,
+}
+
+impl ReceiveRoom {
+    pub(super) fn new() -> ReceiveRoom {
+        ReceiveRoom {
+            buffers: vec![vec![0; RECEIVE_BYTES]; RECEIVE_BATCH],
+            meta: vec![RecvMeta::default(); RECEIVE_BATCH],
+        }
+    }
+}
+
+impl MediaSocket {
+    /// Binds `address`; a host without IPv6 gets the IPv4 wildcard for `[::]`.
+    pub(super) fn bind(address: SocketAddr) -> io::Result<MediaSocket> {
+        let bound = std::net::UdpSocket::bind(address);
+        let socket = match bound {
+            Err(error) if address.is_ipv6() && address.ip().is_unspecified() => {
+                let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+                // The first error is the one to tell: the port may simply be taken.
+                std::net::UdpSocket::bind(v4).map_err(|_| error)?
+            }
+            bound => bound?,
+        };
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        for set in [UdpSocketState::set_send_buffer_size, UdpSocketState::set_recv_buffer_size] {
+            set(&state, UdpSockRef::from(&socket), SOCKET_BUFFER)?;
+        }
+        let local = socket.local_addr()?;
+        let mut second = UdpSocket::from_std(socket.try_clone()?);
+        let io = UdpSocket::from_std(socket);
+        let writable = Poll::new()?;
+        writable.registry().register(&mut second, Token(0), Interest::WRITABLE)?;
+        Ok(MediaSocket {
+            io,
+            state,
+            v6: local.is_ipv6(),
+            local,
+            addresses: host_addresses(),
+            writable,
+            _writable: second,
+            events: Events::with_capacity(4),
+            patience: 0,
+            errors: 0,
+        })
+    }
+
+    /// Where it is bound.
+    pub(super) fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Looks this host's addresses up again.
+    pub(super) fn refresh_addresses(&mut self) {
+        self.addresses = host_addresses();
+    }
+
+    /// A new wake-up: sends may wait again.
+    pub(super) fn wake(&mut self) {
+        self.patience = 4;
+    }
+
+    /// Receives what one call takes and hands each datagram over as (source, destination, bytes); `false` when nothing
+    /// was there.
+    pub(super) fn receive(
+        &mut self,
+        room: &mut ReceiveRoom,
+        mut take: impl FnMut(&mut MediaSocket, SocketAddr, SocketAddr, &[u8]),
+    ) -> bool {
+        let mut slices: Vec<IoSliceMut<'_>> =
+            room.buffers.iter_mut().map(|buffer| IoSliceMut::new(buffer)).collect();
+        let count = match self.state.recv(UdpSockRef::from(&self.io), &mut slices, &mut room.meta) {
+            Ok(count) => count,
+            // A pending ICMP error is reported by a receive; the next one goes on.
+            Err(error) => return error.kind() != ErrorKind::WouldBlock,
+        };
+        for (buffer, meta) in room.buffers.iter().zip(&room.meta).take(count) {
+            let source = SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port());
+            let ip = meta.dst_ip.map_or(self.local.ip(), |ip| ip.to_canonical());
+            let destination = SocketAddr::new(ip, self.local.port());
+            for datagram in buffer[..meta.len].chunks(meta.stride.max(1)) {
+                take(self, source, destination, datagram);
+            }
+        }
+        true
+    }
+
+    fn transmit(&mut self, transmit: &Transmit<'_>) -> io::Result<()> {
+        loop {
+            match self.state.try_send(UdpSockRef::from(&self.io), transmit) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock && self.patience > 0 => {
+                    self.patience -= 1;
+                    self.writable.poll(&mut self.events, Some(SEND_PATIENCE / 4))?;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+impl Wire for MediaSocket {
+    fn send(&mut self, batch: Batch<'_>) {
+        let Some(destination) = self.reachable(batch.source, batch.destination) else {
+            return;
+        };
+        let src_ip = Some(batch.source.ip()).filter(|ip| self.addresses.contains(ip));
+        let whole = batch.bytes.len() > batch.segment;
+        if whole && self.state.max_gso_segments() > 1 {
+            let segment_size = Some(batch.segment);
+            let transmit = Transmit { destination, ecn: None, contents: batch.bytes, segment_size, src_ip };
+            match self.transmit(&transmit) {
+                Ok(()) => return,
+                // The kernel or the card cannot segment: one by one, from now on (quinn-udp remembers).
+                Err(error)
+                    if self.state.max_gso_segments() == 1 || error.kind() == ErrorKind::InvalidInput => {}
+                Err(_) => {
+                    self.errors += batch.datagrams().len() as u64;
+                    return;
+                }
+            }
+        }
+        for contents in batch.datagrams() {
+            let transmit = Transmit { destination, ecn: None, contents, segment_size: None, src_ip };
+            self.errors += u64::from(self.transmit(&transmit).is_err());
+        }
+    }
+}
+
+impl MediaSocket {
+    /// The destination in the socket's own family, if packets from `source` can get there at all: full ICE tries every
+    /// pair of candidates, loopback with the world included.
+    fn reachable(&self, source: SocketAddr, destination: SocketAddr) -> Option<SocketAddr> {
+        if source.ip().is_loopback() && !destination.ip().is_loopback() {
+            return None;
+        }
+        match (destination.ip(), self.v6) {
+            (IpAddr::V4(v4), true) if self.local.ip().is_unspecified() => {
+                Some(SocketAddr::new(v4.to_ipv6_mapped().into(), destination.port()))
+            }
+            (IpAddr::V4(_), true) | (IpAddr::V6(_), false) => None,
+            (IpAddr::V6(_), true) | (IpAddr::V4(_), false) => Some(destination),
+        }
+    }
+}

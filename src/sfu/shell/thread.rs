@@ -1,0 +1,232 @@
+//! The one thread: it reads the clock once per wake-up and does everything the core asks for.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll};
+use tokio::sync::{mpsc, oneshot};
+
+use super::feed::FeedOut;
+use super::socket::{MediaSocket, ReceiveRoom};
+use super::{Options, Shared, addresses};
+use crate::media::{Frame, StreamName};
+use crate::sfu::{Answer, FeedId, Patch, PatchError, Patched, SessionId, Sfu, WhepError};
+
+/// How old the shared statistics may get.
+const STATS_EVERY: Duration = Duration::from_millis(250);
+/// Work of one kind per wake-up; the rest waits for its turn.
+const MAX_RECEIVES: usize = 16;
+const MAX_COMMANDS: usize = 8;
+const MAX_FRAMES: usize = 16;
+/// A capture time further back than this is a mistake of a clock.
+const MAX_CAPTURE_AGE: Duration = Duration::from_secs(10);
+/// This host's addresses are looked up again for a viewer that comes later than this.
+const ADDRESSES_EVERY: Duration = Duration::from_secs(5);
+
+/// What the handle asks for. Replies to somebody who has gone are dropped.
+pub(super) enum Command {
+    Whep(StreamName, String, oneshot::Sender<Result<Answer, WhepError>>),
+    Patch(SessionId, Patch, oneshot::Sender<Result<Patched, PatchError>>),
+    Close(SessionId, oneshot::Sender<bool>),
+    Exists(SessionId, oneshot::Sender<bool>),
+    ShutDown(oneshot::Sender<()>),
+}
+
+pub(super) struct SfuThread {
+    pub(super) options: Options,
+    pub(super) sfu: Sfu,
+    pub(super) socket: MediaSocket,
+    pub(super) poll: Poll,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) feeds: Vec<(FeedId, FeedOut)>,
+    pub(super) stats_at: Instant,
+    pub(super) warned_at: Option<Instant>,
+    pub(super) addresses_at: Instant,
+}
+
+impl SfuThread {
+    /// Runs until the last handle and feed are gone, or a command ends it.
+    #[expect(clippy::disallowed_methods, reason = "the SFU's clock: read once per wake-up")]
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(8);
+        let mut room = ReceiveRoom::new();
+        let mut more = false;
+        loop {
+            let now = Instant::now();
+            let timer = self.sfu.next_timeout(now).unwrap_or(now + STATS_EVERY).min(self.stats_at);
+            let wait = if more { Duration::ZERO } else { timer.saturating_duration_since(now) };
+            if let Err(error) = self.poll.poll(&mut events, Some(wait))
+                && error.kind() != std::io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "the SFU cannot wait for its socket and ends");
+                return;
+            }
+            let now = Instant::now();
+            self.socket.wake();
+            self.open_feeds();
+            more = self.take_frames(now);
+            let Some(commands) = self.take_commands(now) else {
+                return;
+            };
+            more |= commands;
+            more |= self.receive(&mut room, now);
+            self.sfu.tick(now, &mut self.socket);
+            self.request_keyframes(now);
+            if self.shared.stopped.load(Ordering::Acquire) {
+                self.sfu.shut_down(now, &mut self.socket);
+                return;
+            }
+            if now >= self.stats_at {
+                self.stats_at = now + STATS_EVERY;
+                self.publish_stats(now);
+            }
+        }
+    }
+
+    fn open_feeds(&mut self) {
+        if !self.shared.feeds_waiting.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let new = std::mem::take(&mut *self.shared.lock_feeds());
+        for feed in new {
+            tracing::debug!(stream = %feed.stream, "a local feed opens");
+            let id = self.sfu.open_feed(&feed.stream);
+            // Frames of a feed that was taken over no longer count; its queue goes with it.
+            self.feeds.retain(|(_, old)| old.stream != feed.stream);
+            self.feeds.push((id, feed));
+        }
+    }
+
+    /// Forwards what the feeds have; `true` when there may be more.
+    fn take_frames(&mut self, now: Instant) -> bool {
+        let mut more = false;
+        for (id, feed) in &self.feeds {
+            // Asked before the lanes are emptied: nothing can come after the end.
+            let ended = feed.has_ended();
+            let mut count = 0;
+            while count < MAX_FRAMES
+                && let Some(frame) = feed.take()
+            {
+                count += 1;
+                let captured = captured(feed.epoch, &frame, now);
+                self.sfu.forward(*id, &frame, captured, now, &mut self.socket);
+            }
+            more |= count == MAX_FRAMES;
+            if feed.take_keyframe_wish() {
+                self.sfu.want_keyframe(*id);
+            }
+            if ended && count < MAX_FRAMES {
+                tracing::debug!(stream = %feed.stream, "a local feed ends");
+                self.sfu.close_feed(*id);
+            }
+        }
+        self.feeds.retain(|(id, feed)| !feed.has_ended() || self.sfu.is_open(*id));
+        more
+    }
+
+    /// `None` when the SFU is to end; else whether there may be more.
+    fn take_commands(&mut self, now: Instant) -> Option<bool> {
+        for _ in 0..MAX_COMMANDS {
+            let Ok(command) = self.commands.try_recv() else {
+                return Some(false);
+            };
+            match command {
+                Command::Whep(stream, offer, reply) => {
+                    self.refresh_addresses(now);
+                    let _ = reply.send(self.join(&stream, &offer, now));
+                }
+                Command::Patch(session, patch, reply) => {
+                    let _ = reply.send(self.sfu.patch(session, &patch, now, &mut self.socket));
+                }
+                Command::Close(session, reply) => {
+                    let _ = reply.send(self.sfu.close(session, now, &mut self.socket));
+                }
+                Command::Exists(session, reply) => {
+                    let _ = reply.send(self.sfu.exists(session));
+                }
+                Command::ShutDown(reply) => {
+                    self.sfu.shut_down(now, &mut self.socket);
+                    self.publish_stats(now);
+                    let _ = reply.send(());
+                    return None;
+                }
+            }
+        }
+        Some(true)
+    }
+
+    fn join(&mut self, stream: &StreamName, offer: &str, now: Instant) -> Result<Answer, WhepError> {
+        let mut bits = [0; 16];
+        if let Err(error) = getrandom::fill(&mut bits) {
+            tracing::warn!(%error, "no random bits for a session id");
+            return Err(WhepError::Busy { retry_after: Duration::from_secs(1) });
+        }
+        let session = SessionId::from_random(u128::from_ne_bytes(bits));
+        let result = self.sfu.join(session, stream, offer, now, &mut self.socket);
+        match &result {
+            Ok(_) => tracing::debug!(%stream, ?session, "a viewer joins"),
+            Err(error) => tracing::debug!(%stream, %error, "a viewer is refused"),
+        }
+        result
+    }
+
+    fn refresh_addresses(&mut self, now: Instant) {
+        if now < self.addresses_at {
+            return;
+        }
+        self.addresses_at = now + ADDRESSES_EVERY;
+        self.socket.refresh_addresses();
+        let candidates = addresses::candidates(self.socket.local_addr(), &self.options.public_addresses);
+        self.sfu.set_candidates(candidates);
+    }
+
+    fn receive(&mut self, room: &mut ReceiveRoom, now: Instant) -> bool {
+        let sfu = &mut self.sfu;
+        for _ in 0..MAX_RECEIVES {
+            let took = self.socket.receive(room, |socket, source, destination, bytes| {
+                sfu.receive(source, destination, bytes, now, socket);
+            });
+            if !took {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn request_keyframes(&mut self, now: Instant) {
+        while let Some(wanted) = self.sfu.take_keyframe_request(now) {
+            if let Some((_, feed)) = self.feeds.iter().find(|(id, _)| *id == wanted) {
+                (feed.on_keyframe_request)();
+            }
+        }
+    }
+
+    fn publish_stats(&mut self, now: Instant) {
+        let mut stats = self.sfu.stats(now);
+        stats.send_errors = self.socket.errors;
+        stats.lanes = self.feeds.iter().flat_map(|(_, feed)| feed.stats()).collect();
+        for stream in &mut stats.streams {
+            let lanes = stats.lanes.iter().filter(|lane| lane.stream == stream.name);
+            stream.dropped = lanes.map(|lane| lane.dropped).sum();
+        }
+        self.shared.set_stats(stats);
+        if self.warned_at.is_none_or(|at| now >= at + Duration::from_secs(1)) {
+            for (_, feed) in &mut self.feeds {
+                let (pictures, sounds) = feed.take_dropped();
+                if pictures + sounds > 0 {
+                    self.warned_at = Some(now);
+                    let stream = &feed.stream;
+                    tracing::warn!(%stream, pictures, sounds, "the SFU does not keep up and dropped frames");
+                }
+            }
+        }
+    }
+}
+
+/// When a frame was captured, on the SFU's clock.
+fn captured(epoch: Instant, frame: &Frame, now: Instant) -> Instant {
+    let at = epoch.checked_add(frame.pts.since_base()).unwrap_or(now);
+    if at > now || now.duration_since(at) > MAX_CAPTURE_AGE { now } else { at }
+}

@@ -1,0 +1,418 @@
+//! The core, str0m viewers and an emulated network under one virtual clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use str0m::change::SdpAnswer;
+use str0m::format::Codec as RtcCodec;
+use str0m::media::{Direction, KeyframeRequestKind, MediaKind as RtcKind};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::Ssrc;
+use str0m::{Candidate, Event, Input, Output, Rtc};
+use str0m_netem::{Netem, NetemConfig, WithLen};
+
+use crate::media::{Codec, Frame, MediaTime, Packet, RtpTime, StreamName};
+use crate::sfu::{Answer, Batch, FeedId, SessionId, Settings, Sfu, WhepError, Wire};
+
+pub(super) const SERVER: &str = "10.0.0.1:8900";
+const STEP: Duration = Duration::from_millis(1);
+
+#[derive(Clone)]
+pub(super) struct Datagram {
+    from: SocketAddr,
+    to: SocketAddr,
+    bytes: Vec<u8>,
+}
+
+impl WithLen for Datagram {
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// What the core sends, for the network to carry.
+#[derive(Default)]
+pub(super) struct Sent(Vec<Datagram>);
+
+impl Wire for Sent {
+    fn send(&mut self, batch: Batch<'_>) {
+        let datagram =
+            |bytes: &[u8]| Datagram { from: batch.source, to: batch.destination, bytes: bytes.to_vec() };
+        self.0.extend(batch.datagrams().map(datagram));
+    }
+}
+
+/// One received RTP packet.
+#[derive(Clone, Debug)]
+pub(super) struct Got {
+    pub(super) ssrc: Ssrc,
+    pub(super) sequence: u64,
+    pub(super) time: u32,
+    pub(super) codec: RtcCodec,
+    pub(super) frame: u32,
+    pub(super) keyframe: bool,
+    pub(super) index: u8,
+    pub(super) count: u8,
+}
+
+/// A viewer.
+pub(super) struct Client {
+    pub(super) rtc: Rtc,
+    pub(super) address: SocketAddr,
+    pub(super) answer: Option<Answer>,
+    pub(super) video: Vec<Got>,
+    pub(super) audio: Vec<Got>,
+    pub(super) connected: bool,
+    pub(super) closed: bool,
+    /// Stops reading and answering.
+    pub(super) gone: bool,
+    /// (RTP time, wall clock) of the last sender report for video.
+    pub(super) report: Option<(u32, SystemTime)>,
+    timeout: Instant,
+}
+
+/// A publisher that numbers and stamps as it likes.
+pub(super) struct Source {
+    pub(super) codec: Codec,
+    pub(super) sequence: u64,
+    pub(super) audio_sequence: u64,
+    pub(super) time_offset: u32,
+    pub(super) frame: u32,
+    pub(super) keyframe_wanted: bool,
+    pub(super) packets: u8,
+}
+
+pub(super) struct World {
+    pub(super) sfu: Sfu,
+    pub(super) start: Instant,
+    pub(super) now: Instant,
+    pub(super) clients: Vec<Client>,
+    pub(super) sent: Sent,
+    up: Netem<Datagram>,
+    down: Netem<Datagram>,
+    pub(super) feed: Option<FeedId>,
+    pub(super) source: Source,
+    pub(super) largest: usize,
+    pub(super) keyframes_made: u32,
+    ids: u128,
+}
+
+pub(super) fn live() -> StreamName {
+    "live".parse().unwrap()
+}
+
+impl World {
+    #[expect(clippy::disallowed_methods, reason = "an arbitrary instant to count from")]
+    pub(super) fn new(max_viewers: u32) -> World {
+        let (start, wall) = (Instant::now(), SystemTime::now());
+        let settings = Settings { max_viewers, wall_clock: (start, wall) };
+        let sfu = Sfu::new(settings, vec![SERVER.parse().unwrap()]).unwrap();
+        let network = || Netem::new(NetemConfig::new().latency(Duration::from_millis(10)).seed(1));
+        World {
+            sfu,
+            start,
+            now: start,
+            clients: Vec::new(),
+            sent: Sent::default(),
+            up: network(),
+            down: network(),
+            feed: None,
+            source: Source {
+                codec: Codec::H264,
+                sequence: 70_000,
+                audio_sequence: 5,
+                time_offset: 4_000_000_000,
+                frame: 0,
+                keyframe_wanted: true,
+                packets: 5,
+            },
+            largest: 0,
+            keyframes_made: 0,
+            ids: 0,
+        }
+    }
+
+    /// A world whose stream has been live for a while.
+    pub(super) fn on_air(max_viewers: u32) -> World {
+        let mut world = World::new(max_viewers);
+        world.feed = Some(world.sfu.open_feed(&live()));
+        world.run(200);
+        world
+    }
+
+    /// From now on the way down is like this.
+    pub(super) fn network(&mut self, config: NetemConfig) {
+        self.down = Netem::new(config.latency(Duration::from_millis(10)).seed(7));
+    }
+
+    pub(super) fn offer(&mut self, codecs: &[Codec]) -> (Client, String, str0m::change::SdpPendingOffer) {
+        let crypto = Arc::new(str0m::crypto::from_feature_flags());
+        let mut config = Rtc::builder().set_crypto_provider(crypto).set_rtp_mode(true).clear_codecs();
+        for codec in codecs {
+            config = match codec {
+                Codec::H264 => config.enable_h264(true),
+                Codec::Vp9 => config.enable_vp9(true),
+                Codec::Av1 => config.enable_av1(true),
+                Codec::Vp8 => config.enable_vp8(true),
+                Codec::Opus => config.enable_opus(true, false),
+            };
+        }
+        let mut rtc = config.build(self.now);
+        let address = SocketAddr::from(([10, 0, 1, self.clients.len() as u8 + 1], 5_000));
+        rtc.add_local_candidate(Candidate::host(address, Protocol::Udp).unwrap());
+        let mut api = rtc.sdp_api();
+        api.add_media(RtcKind::Audio, Direction::RecvOnly, None, None, None);
+        api.add_media(RtcKind::Video, Direction::RecvOnly, None, None, None);
+        let (offer, pending) = api.apply().unwrap();
+        let client = Client {
+            rtc,
+            address,
+            answer: None,
+            video: Vec::new(),
+            audio: Vec::new(),
+            connected: false,
+            closed: false,
+            gone: false,
+            report: None,
+            timeout: self.now,
+        };
+        (client, offer.to_sdp_string(), pending)
+    }
+
+    /// One more viewer, by the HTTP exchange; its index.
+    pub(super) fn join(&mut self, codecs: &[Codec]) -> Result<usize, WhepError> {
+        let (mut client, offer, pending) = self.offer(codecs);
+        self.ids += 1;
+        let session = SessionId::from_random(self.ids);
+        let answer = self.sfu.join(session, &live(), &offer, self.now, &mut self.sent)?;
+        self.sfu.verify_invariants();
+        client
+            .rtc
+            .sdp_api()
+            .accept_answer(pending, SdpAnswer::from_sdp_string(&answer.sdp).unwrap())
+            .unwrap();
+        client.answer = Some(answer);
+        self.clients.push(client);
+        Ok(self.clients.len() - 1)
+    }
+
+    /// Joins with every codec and runs until the picture is there.
+    pub(super) fn watch(&mut self) -> usize {
+        let client = self.join(&[Codec::H264, Codec::Vp9, Codec::Av1, Codec::Vp8, Codec::Opus]).unwrap();
+        for _ in 0..3_000 {
+            self.run(1);
+            if !self.clients[client].video.is_empty() {
+                return client;
+            }
+        }
+        let client = &self.clients[client];
+        panic!("no picture within 3 s; connected: {}, {:?}", client.connected, self.sfu.stats(self.now));
+    }
+
+    pub(super) fn session(&self, client: usize) -> SessionId {
+        self.clients[client].answer.as_ref().unwrap().session
+    }
+
+    /// Lets `ms` milliseconds pass; the source makes 33 pictures and 50 sounds a second.
+    pub(super) fn run(&mut self, ms: u64) {
+        for _ in 0..ms {
+            self.now += STEP;
+            let at = (self.now - self.start).as_millis() as u64;
+            if let Some(feed) = self.feed {
+                if at.is_multiple_of(30) {
+                    let frame = self.picture(at);
+                    self.sfu.forward(feed, &frame, self.now, self.now, &mut self.sent);
+                }
+                if at.is_multiple_of(20) {
+                    let frame = self.sound(at);
+                    self.sfu.forward(feed, &frame, self.now, self.now, &mut self.sent);
+                }
+            }
+            self.carry();
+            if self.sfu.next_timeout(self.now).is_some_and(|timeout| timeout <= self.now) {
+                self.sfu.tick(self.now, &mut self.sent);
+            }
+            while let Some(feed) = self.sfu.take_keyframe_request(self.now) {
+                assert!(self.feed.is_none_or(|open| open == feed));
+                self.source.keyframe_wanted = true;
+            }
+        }
+        self.sfu.verify_invariants();
+    }
+
+    fn picture(&mut self, at: u64) -> Frame {
+        let source = &mut self.source;
+        let keyframe = std::mem::take(&mut source.keyframe_wanted);
+        self.keyframes_made += u32::from(keyframe);
+        source.frame += 1;
+        let rtp_time = RtpTime((at as u32).wrapping_mul(90).wrapping_add(source.time_offset));
+        let count = if keyframe { source.packets * 3 } else { source.packets };
+        let packets = (0..count).map(|index| {
+            let mut payload = vec![index; if index + 1 == count { 500 } else { 1_180 }];
+            payload[..4].copy_from_slice(&source.frame.to_be_bytes());
+            payload[4] = u8::from(keyframe);
+            payload[5..7].copy_from_slice(&[index, count]);
+            let sequence = source.sequence + u64::from(index);
+            Packet { sequence, rtp_time, marker: index + 1 == count, payload: payload.into() }
+        });
+        let frame = Frame {
+            codec: source.codec,
+            pts: MediaTime::from_nanos(at * 1_000_000),
+            keyframe,
+            packets: packets.collect(),
+        };
+        source.sequence += u64::from(count);
+        frame
+    }
+
+    fn sound(&mut self, at: u64) -> Frame {
+        let source = &mut self.source;
+        source.audio_sequence += 1;
+        let mut payload = vec![0; 100];
+        payload[5..7].copy_from_slice(&[0, 1]);
+        let packet = Packet {
+            sequence: source.audio_sequence,
+            rtp_time: RtpTime(at as u32 * 48),
+            marker: false,
+            payload: payload.into(),
+        };
+        let pts = MediaTime::from_nanos(at * 1_000_000);
+        Frame { codec: Codec::Opus, pts, keyframe: true, packets: vec![packet] }
+    }
+
+    /// Moves datagrams through the network and lets viewers act.
+    fn carry(&mut self) {
+        let now = self.now;
+        for datagram in self.sent.0.drain(..) {
+            self.largest = self.largest.max(datagram.bytes.len());
+            self.down.handle_input(str0m_netem::Input::Packet(now, datagram));
+        }
+        for datagram in arrived(&mut self.down, now) {
+            if let Some(client) = self.clients.iter_mut().find(|c| c.address == datagram.to && !c.gone)
+                && let Ok(receive) = Receive::new(Protocol::Udp, datagram.from, datagram.to, &datagram.bytes)
+            {
+                client.rtc.handle_input(Input::Receive(now, receive)).unwrap();
+                // str0m hands over one RTP packet per poll.
+                client.timeout = now;
+                for datagram in client.act(now) {
+                    self.up.handle_input(str0m_netem::Input::Packet(now, datagram));
+                }
+            }
+        }
+        for client in self.clients.iter_mut().filter(|client| !client.gone) {
+            for datagram in client.act(now) {
+                self.up.handle_input(str0m_netem::Input::Packet(now, datagram));
+            }
+        }
+        for datagram in arrived(&mut self.up, now) {
+            self.sfu.receive(datagram.from, datagram.to, &datagram.bytes, now, &mut self.sent);
+        }
+    }
+}
+
+fn arrived(network: &mut Netem<Datagram>, now: Instant) -> Vec<Datagram> {
+    network.handle_input(str0m_netem::Input::Timeout(now));
+    let mut out = Vec::new();
+    while let Some(output) = network.poll_output() {
+        match output {
+            str0m_netem::Output::Packet(datagram) => out.push(datagram),
+            str0m_netem::Output::Timeout(_) => break,
+        }
+    }
+    out
+}
+
+impl Client {
+    fn act(&mut self, now: Instant) -> Vec<Datagram> {
+        let mut out = Vec::new();
+        if self.timeout > now {
+            return out;
+        }
+        self.rtc.handle_input(Input::Timeout(now)).unwrap();
+        loop {
+            match self.rtc.poll_output().unwrap() {
+                // DTLS timers run on the real clock: never wait less than a step.
+                Output::Timeout(at) => {
+                    self.timeout = at.max(now + STEP);
+                    return out;
+                }
+                Output::Transmit(sent) => {
+                    out.push(Datagram {
+                        from: sent.source,
+                        to: sent.destination,
+                        bytes: sent.contents.to_vec(),
+                    });
+                }
+                Output::Event(event) => self.event(event),
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Connected => self.connected = true,
+            Event::Closed => self.closed = true,
+            Event::RtpPacket(packet) if packet.payload.len() > 6 => {
+                let pt = packet.header.payload_type;
+                let config = self.rtc.codec_config();
+                let codec = config.params().iter().find(|p| p.pt() == pt).unwrap().spec().codec;
+                let payload = &packet.payload;
+                let got = Got {
+                    ssrc: packet.header.ssrc,
+                    sequence: *packet.seq_no,
+                    time: packet.header.timestamp,
+                    codec,
+                    frame: u32::from_be_bytes([payload[0], payload[1], payload[2], payload[3]]),
+                    keyframe: payload[4] == 1,
+                    index: payload[5],
+                    count: payload[6],
+                };
+                if codec == RtcCodec::Opus {
+                    self.audio.push(got);
+                } else {
+                    if let Some(info) = packet.last_sender_info {
+                        self.report = Some((info.rtp_time.numer() as u32, info.ntp_time));
+                    }
+                    self.video.push(got);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn request_keyframe(&mut self) {
+        let ssrc = self.video.last().unwrap().ssrc;
+        self.rtc.direct_api().stream_rx(&ssrc).unwrap().request_keyframe(KeyframeRequestKind::Pli);
+        self.timeout -= Duration::from_secs(1);
+    }
+
+    /// Numbers of the pictures that arrived whole, and of those that did not.
+    pub(super) fn pictures(&self) -> (Vec<u32>, Vec<u32>) {
+        let mut seen: BTreeMap<u32, (BTreeSet<u8>, u8)> = BTreeMap::new();
+        for got in &self.video {
+            seen.entry(got.frame).or_insert_with(|| (BTreeSet::new(), got.count)).0.insert(got.index);
+        }
+        let whole = |(indices, count): &(BTreeSet<u8>, u8)| indices.len() == usize::from(*count);
+        let (good, bad): (Vec<_>, Vec<_>) = seen.into_iter().partition(|(_, parts)| whole(parts));
+        (good.into_iter().map(|p| p.0).collect(), bad.into_iter().map(|p| p.0).collect())
+    }
+
+    /// On a network without loss: numbered without hole from the first, time only forward, one SSRC.
+    pub(super) fn assert_seamless(&self) {
+        for pair in self.video.windows(2).chain(self.audio.windows(2)) {
+            let [a, b] = pair else { unreachable!() };
+            assert_eq!(b.sequence, a.sequence + 1, "{a:?} then {b:?}");
+            assert_eq!(b.ssrc, a.ssrc);
+            let step = RtpTime(b.time).since(RtpTime(a.time));
+            if a.index + 1 == a.count {
+                assert!(step > 0 && b.index == 0, "a picture after another one: {a:?} then {b:?}");
+            } else {
+                assert_eq!((step, b.index), (0, a.index + 1), "within one picture: {a:?} then {b:?}");
+            }
+        }
+        let first = &self.video[0];
+        assert!(first.keyframe && first.index == 0, "begins with a keyframe: {first:?}");
+    }
+}

@@ -1,0 +1,228 @@
+//! One lane's numbering and RTP time, continuous across everything a source does: encoder switches, restarts, gaps.
+
+use std::time::{Duration, Instant};
+
+use crate::media::{Codec, Frame, MediaKind, RtpTime};
+
+/// A step of the source's sequence number larger than this is another source, not loss.
+const MAX_GAP: u64 = 1_000;
+
+/// The least step of RTP time between two frames, 1 ms: libwebrtc discards a frame whose RTP time is not newer.
+const MIN_STEP: Duration = Duration::from_millis(1);
+
+/// How the packets of one frame are to be renumbered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shift {
+    sequence: u64,
+    time: u32,
+}
+
+impl Shift {
+    /// The lane's number for a source's; wraps, because sources may count down from each other.
+    pub(super) const fn sequence(self, source: u64) -> u64 {
+        source.wrapping_add(self.sequence)
+    }
+
+    /// The lane's RTP time for a source's.
+    pub(super) const fn time(self, source: RtpTime) -> RtpTime {
+        source.offset(self.time)
+    }
+}
+
+/// Where a lane stands.
+#[derive(Debug)]
+pub(super) struct Timeline {
+    clock_rate: u32,
+    /// Video needs a keyframe to begin a source with.
+    needs_keyframe: bool,
+    source: Option<Source>,
+    next_sequence: u64,
+    last: Option<(RtpTime, Instant)>,
+}
+
+#[derive(Debug)]
+struct Source {
+    codec: Codec,
+    last_sequence: u64,
+    last_time: RtpTime,
+    /// The last packet ended its picture.
+    ended: bool,
+    shift: Shift,
+}
+
+impl Timeline {
+    /// A lane that has carried nothing yet.
+    pub(super) fn new(kind: MediaKind) -> Timeline {
+        let clock_rate = match kind {
+            MediaKind::Video => Codec::H264.clock_rate(),
+            MediaKind::Audio => Codec::Opus.clock_rate(),
+        };
+        let needs_keyframe = kind == MediaKind::Video;
+        Timeline { clock_rate, needs_keyframe, source: None, next_sequence: 0, last: None }
+    }
+
+    /// The next frame comes from another source.
+    pub(super) fn restart(&mut self) {
+        self.source = None;
+    }
+
+    /// Places a frame captured at `captured`; `None` when it cannot be decoded after what came before it, so that a
+    /// keyframe is needed.
+    pub(super) fn place(&mut self, frame: &Frame, captured: Instant) -> Option<Shift> {
+        let (first, last) = (frame.packets.first()?, frame.packets.last()?);
+        let shift = match &self.source {
+            Some(source) if source.continues(frame, first.sequence) => {
+                let step = first.rtp_time.since(source.last_time);
+                if first.sequence <= source.last_sequence {
+                    return Some(source.shift);
+                }
+                // The next picture, a further part of the same one, or time that stands still or runs backwards.
+                match step {
+                    1.. => source.shift,
+                    0 if !source.ended => source.shift,
+                    _ => {
+                        let time = self.later_than_last(captured)?;
+                        Shift { time: time.0.wrapping_sub(first.rtp_time.0), ..source.shift }
+                    }
+                }
+            }
+            _ if self.needs_keyframe && !frame.keyframe => return None,
+            _ => {
+                let time = self.later_than_last(captured).unwrap_or(first.rtp_time);
+                Shift {
+                    sequence: self.next_sequence.wrapping_sub(first.sequence),
+                    time: time.0.wrapping_sub(first.rtp_time.0),
+                }
+            }
+        };
+        self.next_sequence = shift.sequence(last.sequence) + 1;
+        self.last = Some((shift.time(last.rtp_time), captured));
+        self.source = Some(Source {
+            codec: frame.codec,
+            last_sequence: last.sequence,
+            last_time: last.rtp_time,
+            ended: last.marker,
+            shift,
+        });
+        Some(shift)
+    }
+
+    /// Forward by the time between the captures, at least by [`MIN_STEP`].
+    fn later_than_last(&self, captured: Instant) -> Option<RtpTime> {
+        let (time, at) = self.last?;
+        let step = captured.saturating_duration_since(at).max(MIN_STEP);
+        let units = step.as_nanos() * u128::from(self.clock_rate) / 1_000_000_000;
+        Some(time.offset(units as u32))
+    }
+}
+
+impl Source {
+    /// Whether `frame` belongs to this source and can follow it. A keyframe after a gap counts as a new source: nothing
+    /// before it is needed, so nobody has to be told of the gap.
+    fn continues(&self, frame: &Frame, first: u64) -> bool {
+        let next = self.last_sequence + 1;
+        let ahead = first.wrapping_sub(next);
+        let late = next.wrapping_sub(first) <= MAX_GAP;
+        frame.codec == self.codec && (ahead == 0 || !frame.keyframe && (ahead <= MAX_GAP || late))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::{MediaTime, Packet};
+    use proptest::prelude::*;
+
+    fn frame(codec: Codec, keyframe: bool, sequence: u64, packets: u64, time: u32) -> Frame {
+        let packet = |n| Packet {
+            sequence: sequence + n,
+            rtp_time: RtpTime(time),
+            marker: n + 1 == packets,
+            payload: vec![0; 10].into(),
+        };
+        Frame { codec, pts: MediaTime::default(), keyframe, packets: (0..packets).map(packet).collect() }
+    }
+
+    /// (first sequence, RTP time) as the lane numbers them.
+    fn place(lane: &mut Timeline, frame: &Frame, at: Instant) -> Option<(u64, u32)> {
+        let shift = lane.place(frame, at)?;
+        Some((shift.sequence(frame.packets[0].sequence), shift.time(frame.packets[0].rtp_time).0))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an arbitrary instant to count from")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn a_restarted_source_goes_on_where_the_last_one_ended() {
+        let (mut lane, t0) = (Timeline::new(MediaKind::Video), start());
+        let at = |ms| t0 + Duration::from_millis(ms);
+        assert_eq!(place(&mut lane, &frame(Codec::H264, false, 7, 2, 1_000), at(0)), None, "no keyframe yet");
+        assert_eq!(place(&mut lane, &frame(Codec::H264, true, 9, 3, 1_000), at(0)), Some((0, 1_000)));
+        assert_eq!(place(&mut lane, &frame(Codec::H264, false, 12, 1, 4_000), at(33)), Some((3, 4_000)));
+        // Another encoder with another codec, numbering and clock; its first frames cannot be decoded.
+        assert_eq!(place(&mut lane, &frame(Codec::Vp9, false, 60_000, 1, 77), at(66)), None);
+        assert_eq!(
+            place(&mut lane, &frame(Codec::Vp9, true, 60_001, 2, 80), at(66)),
+            Some((4, 4_000 + 33 * 90))
+        );
+        assert_eq!(place(&mut lane, &frame(Codec::Vp9, false, 60_003, 1, 3_080), at(99)), Some((6, 9_970)));
+        // A new feed that was captured before the last frame.
+        lane.restart();
+        assert_eq!(place(&mut lane, &frame(Codec::Vp9, true, 60_004, 1, 6_080), at(80)), Some((7, 10_060)));
+    }
+
+    #[test]
+    fn a_gap_is_told_unless_a_keyframe_follows_it() {
+        let (mut lane, t0) = (Timeline::new(MediaKind::Video), start());
+        assert_eq!(place(&mut lane, &frame(Codec::Vp8, true, 0, 1, 0), t0), Some((0, 0)));
+        assert_eq!(place(&mut lane, &frame(Codec::Vp8, false, 5, 1, 100), t0), Some((5, 100)));
+        assert_eq!(place(&mut lane, &frame(Codec::Vp8, true, 9, 1, 200), t0).map(|p| p.0), Some(6));
+        assert_eq!(
+            place(&mut lane, &frame(Codec::Vp8, false, 5_000, 1, 300), t0),
+            None,
+            "too far to be loss"
+        );
+    }
+
+    #[test]
+    fn the_parts_of_one_picture_keep_one_time() {
+        let (mut lane, t0) = (Timeline::new(MediaKind::Video), start());
+        let mut head = frame(Codec::H264, true, 0, 2, 500);
+        head.packets[1].marker = false;
+        assert_eq!(place(&mut lane, &head, t0), Some((0, 500)));
+        assert_eq!(place(&mut lane, &frame(Codec::H264, true, 2, 2, 500), t0), Some((2, 500)));
+        assert_eq!(
+            place(&mut lane, &frame(Codec::H264, false, 4, 1, 500), t0),
+            Some((4, 590)),
+            "stands still"
+        );
+        assert_eq!(place(&mut lane, &frame(Codec::H264, false, 5, 1, 400), t0), Some((5, 680)), "backwards");
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_and_time_only_ever_grow(
+            steps in prop::collection::vec((any::<bool>(), any::<bool>(), any::<u32>(), any::<u32>(), 0u64..200), 1..100),
+        ) {
+            let (mut lane, mut at, mut last) = (Timeline::new(MediaKind::Video), start(), None);
+            for (keyframe, jump, sequence, time, ms) in steps {
+                at += Duration::from_millis(ms);
+                let next = lane.source.as_ref().map(|s| (s.last_sequence + 1, s.last_time.0.wrapping_add(3_000)));
+                let (sequence, time) = match next {
+                    Some(next) if !jump => next,
+                    _ => (u64::from(sequence) + (1 << 33), time),
+                };
+                let frame = frame(Codec::Av1, keyframe, sequence, 3, time);
+                if let Some((sequence, time)) = place(&mut lane, &frame, at) {
+                    if let Some((last_sequence, last_time)) = last {
+                        prop_assert!(sequence > last_sequence);
+                        prop_assert!(RtpTime(time).since(RtpTime(last_time)) > 0);
+                    }
+                    last = Some((sequence + 2, time));
+                }
+            }
+        }
+    }
+}
