@@ -357,8 +357,9 @@ impl Peer {
             }
             Event::KeyframeRequest(_) => self.noted.keyframe_requests += 1,
             Event::IceConnectionStateChange(state) => {
-                self.reachable = !matches!(state, IceConnectionState::Disconnected);
-                if self.connected && !self.reachable && self.grace.is_none() {
+                self.reachable = state.is_connected();
+                let lost = state == IceConnectionState::Disconnected;
+                if self.connected && lost && self.grace.is_none() {
                     return Err(Disconnect::TimedOut);
                 }
             }

@@ -454,7 +454,10 @@ impl Sfu {
         assert!(live.len() <= self.settings.max_viewers as usize);
         let (names, addresses) = self.demux.len();
         assert_eq!(names, live.len(), "one name per peer");
-        assert!(addresses <= live.iter().map(|key| self.peers[*key].as_ref().unwrap().addresses.len()).sum());
+        assert!(
+            addresses
+                <= live.iter().map(|key| self.peers[*key].as_ref().unwrap().addresses.len()).sum::<usize>()
+        );
         let mut watching: Vec<usize> = self.streams.iter().flat_map(|s| s.viewers.clone()).collect();
         watching.sort_unstable();
         assert_eq!(watching, live, "every peer watches exactly one stream");

@@ -1,1 +1,322 @@
-//! The SFU over real sockets.
+//! The SFU's thread and sockets, with str0m viewers on loopback.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use capcast::media::{Codec, Frame, MediaTime, Packet, RtpTime, StreamName};
+use capcast::sfu::{
+    Answer, Disconnect, Handle, LocalFeed, Options, Patch, PatchError, Patched, Precondition, Stats,
+    WhepError,
+};
+use str0m::change::SdpAnswer;
+use str0m::media::{Direction, MediaKind};
+use str0m::net::{Protocol, Receive};
+use str0m::{Candidate, Event, Input, Output, Rtc};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[expect(clippy::disallowed_methods, reason = "tests live in real time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn block<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(future)
+}
+
+fn stream() -> StreamName {
+    "live".parse().unwrap()
+}
+
+/// An SFU with a feed that is given a frame whenever one is due.
+struct Studio {
+    handle: Handle,
+    feed: Option<LocalFeed>,
+    epoch: Instant,
+    frame: u32,
+    sequence: u64,
+    keyframe_requests: Arc<AtomicU32>,
+    answered_requests: u32,
+}
+
+impl Studio {
+    fn new(media: &str, max_viewers: u32) -> Studio {
+        let options = Options { media: media.parse().unwrap(), public_addresses: Vec::new(), max_viewers };
+        let handle = capcast::sfu::start(options).unwrap();
+        let mut studio = Studio {
+            handle,
+            feed: None,
+            epoch: now(),
+            frame: 0,
+            sequence: 0,
+            keyframe_requests: Arc::default(),
+            answered_requests: 0,
+        };
+        studio.open();
+        studio.until("the stream is live", |stats| stats.streams.first().is_some_and(|s| s.live));
+        studio
+    }
+
+    fn open(&mut self) {
+        let requests = self.keyframe_requests.clone();
+        let on_request = move || {
+            requests.fetch_add(1, Ordering::Relaxed);
+        };
+        self.feed = Some(self.handle.local_feed(stream(), self.epoch, Box::new(on_request)));
+    }
+
+    /// Pushes what is due: 100 pictures of three packets a second.
+    fn play(&mut self) {
+        let pts = self.epoch.elapsed();
+        if pts.as_millis() < u128::from(self.frame) * 10 {
+            return;
+        }
+        let requests = self.keyframe_requests.load(Ordering::Relaxed);
+        let keyframe = self.frame == 0 || requests > self.answered_requests;
+        self.answered_requests = requests;
+        self.frame += 1;
+        let packet = |index: u8| {
+            let mut payload = vec![index; 1_100];
+            payload[..4].copy_from_slice(&self.frame.to_be_bytes());
+            payload[4..6].copy_from_slice(&[u8::from(keyframe), index]);
+            let rtp_time = RtpTime(pts.as_millis() as u32 * 90);
+            Packet {
+                sequence: self.sequence + u64::from(index),
+                rtp_time,
+                marker: index == 2,
+                payload: payload.into(),
+            }
+        };
+        let packets = (0..3).map(packet).collect();
+        let pts = MediaTime::from_nanos(pts.as_nanos() as u64);
+        if let Some(feed) = &self.feed {
+            feed.push(Frame { codec: Codec::Vp8, pts, keyframe, packets });
+        }
+        self.sequence += 3;
+    }
+
+    /// Plays until the SFU counts what is expected.
+    fn until(&mut self, what: &str, expected: impl Fn(&Stats) -> bool) -> Arc<Stats> {
+        let deadline = now() + PATIENCE;
+        let idle = UdpSocket::bind("127.0.0.1:0").unwrap();
+        idle.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        loop {
+            let stats = self.handle.stats();
+            if expected(&stats) {
+                return stats;
+            }
+            assert!(now() < deadline, "waited in vain until {what}: {stats:#?}");
+            self.play();
+            // Nothing ever comes here: it is a wait.
+            let _ = idle.recv(&mut [0]);
+        }
+    }
+}
+
+/// A viewer on a real socket.
+struct Viewer {
+    rtc: Rtc,
+    socket: UdpSocket,
+    answer: Answer,
+    /// (sequence, frame, keyframe, index) of each packet.
+    got: Vec<(u64, u32, bool, u8)>,
+    closed: bool,
+}
+
+impl Viewer {
+    fn join(handle: &Handle, from: &str) -> Result<Viewer, WhepError> {
+        let socket = UdpSocket::bind(from).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        let mut rtc = Rtc::builder().set_rtp_mode(true).build(now());
+        rtc.add_local_candidate(Candidate::host(socket.local_addr().unwrap(), "udp").unwrap());
+        let mut api = rtc.sdp_api();
+        api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
+        let (offer, pending) = api.apply().unwrap();
+        let answer = block(handle.whep(&stream(), offer.to_sdp_string()))?;
+        let sdp = SdpAnswer::from_sdp_string(&answer.sdp).unwrap();
+        rtc.sdp_api().accept_answer(pending, sdp).unwrap();
+        Ok(Viewer { rtc, socket, answer, got: Vec::new(), closed: false })
+    }
+
+    /// Plays and watches until the viewer has what is expected.
+    fn until(&mut self, studio: &mut Studio, what: &str, expected: impl Fn(&Viewer) -> bool) {
+        let deadline = now() + PATIENCE;
+        let local = self.socket.local_addr().unwrap();
+        let mut buffer = [0; 2_000];
+        while !expected(self) {
+            assert!(
+                now() < deadline,
+                "waited in vain until {what}: {} packets, {:#?}",
+                self.got.len(),
+                studio.handle.stats()
+            );
+            studio.play();
+            self.rtc.handle_input(Input::Timeout(now())).unwrap();
+            self.drain();
+            if let Ok((length, source)) = self.socket.recv_from(&mut buffer)
+                && let Ok(receive) = Receive::new(Protocol::Udp, source, local, &buffer[..length])
+            {
+                self.rtc.handle_input(Input::Receive(now(), receive)).unwrap();
+                self.drain();
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        loop {
+            match self.rtc.poll_output().unwrap() {
+                Output::Timeout(_) => return,
+                Output::Transmit(sent) => {
+                    let _ = self.socket.send_to(&sent.contents, sent.destination);
+                }
+                Output::Event(Event::Closed) => self.closed = true,
+                Output::Event(Event::RtpPacket(packet)) if packet.payload.len() == 1_100 => {
+                    let frame = u32::from_be_bytes([0, 1, 2, 3].map(|n| packet.payload[n]));
+                    let (keyframe, index) = (packet.payload[4] == 1, packet.payload[5]);
+                    assert!(packet.payload[6..].iter().all(|byte| *byte == index), "payload is intact");
+                    self.got.push((*packet.seq_no, frame, keyframe, index));
+                }
+                Output::Event(_) => {}
+            }
+        }
+    }
+
+    /// From the first keyframe on, numbered without a hole; a busy machine may lose datagrams, resends fill in.
+    fn assert_whole(&self) {
+        let mut sorted = self.got.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!((sorted[0].2, sorted[0].3), (true, 0), "begins with a keyframe: {:?}", sorted[0]);
+        for (got, sequence) in sorted.iter().zip(sorted[0].0..) {
+            assert_eq!(got.0, sequence, "no packet is missing");
+        }
+    }
+}
+
+#[test]
+fn viewers_watch_over_ipv4_and_ipv6_through_one_socket() {
+    let mut studio = Studio::new("[::]:0", 10);
+    let port = studio.handle.local_addr().port();
+    let candidates = studio.handle.candidates();
+    assert!(candidates.contains(&SocketAddr::from(([127, 0, 0, 1], port))), "{candidates:?}");
+    for from in ["127.0.0.1:0", "[::1]:0"] {
+        if from.starts_with('[') && UdpSocket::bind(from).is_err() {
+            eprintln!("this host has no IPv6: that half is left out");
+            continue;
+        }
+        let mut viewer = Viewer::join(&studio.handle, from).unwrap();
+        viewer.until(&mut studio, "300 packets came", |viewer| viewer.got.len() >= 300);
+        viewer.assert_whole();
+        let counted = |stats: &Stats| {
+            let live = &stats.streams[0];
+            (stats.viewers, live.viewers) == (1, 1)
+                && live.packets_out >= 300
+                && stats.bytes_out > 300 * 1_100
+        };
+        let stats = studio.until("the viewer and its packets are counted", counted);
+        assert_eq!(stats.streams[0].video, Some(Codec::Vp8));
+        assert!(block(studio.handle.close(viewer.answer.session)));
+        viewer.until(&mut studio, "the viewer was told", |viewer| viewer.closed);
+        studio.until("nobody watches", |stats| stats.viewers == 0);
+    }
+}
+
+#[test]
+fn a_feed_may_end_and_come_again_while_viewers_stay() {
+    let mut studio = Studio::new("127.0.0.1:0", 10);
+    let mut viewer = Viewer::join(&studio.handle, "127.0.0.1:0").unwrap();
+    viewer.until(&mut studio, "the picture is there", |viewer| viewer.got.len() >= 30);
+    studio.feed = None;
+    studio.until("the stream ended", |stats| !stats.streams[0].live);
+    assert!(matches!(Viewer::join(&studio.handle, "127.0.0.1:0").err(), Some(WhepError::NotLive { .. })));
+    studio.sequence = 1 << 40;
+    studio.open();
+    let before = viewer.got.len();
+    viewer.until(&mut studio, "the picture is back", |viewer| viewer.got.len() >= before + 60);
+    viewer.assert_whole();
+}
+
+#[test]
+fn garbage_is_counted_and_harms_nobody() {
+    let mut studio = Studio::new("127.0.0.1:0", 10);
+    let mut viewer = Viewer::join(&studio.handle, "127.0.0.1:0").unwrap();
+    viewer.until(&mut studio, "the picture is there", |viewer| viewer.got.len() >= 30);
+    let attacker = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = studio.handle.local_addr();
+    let mut check = vec![0, 1, 0, 12, 0x21, 0x12, 0xa4, 0x42, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 6, 0, 7];
+    check.extend(b"who:me\0\0");
+    let large = vec![0x80; 9_000];
+    for n in 0..200_u8 {
+        for datagram in [&[n; 40][..], &check, &large, &[]] {
+            // On a busy machine the socket may be full for a moment; the counts below allow for that.
+            let _ = attacker.send_to(datagram, to);
+        }
+        studio.play();
+    }
+    let counted = |stats: &Stats| stats.garbage >= 50 && stats.stun_unknown >= 20;
+    let stats = studio.until("garbage is counted", counted);
+    assert_eq!((stats.viewers, &stats.disconnects[..]), (1, &[][..]));
+    let before = viewer.got.len();
+    viewer.until(&mut studio, "the picture goes on", |viewer| viewer.got.len() >= before + 60);
+}
+
+#[test]
+fn places_are_limited_and_freed() {
+    let mut studio = Studio::new("127.0.0.1:0", 2);
+    let first = Viewer::join(&studio.handle, "127.0.0.1:0").unwrap();
+    let _second = Viewer::join(&studio.handle, "127.0.0.1:0").unwrap();
+    let full = Viewer::join(&studio.handle, "127.0.0.1:0").err();
+    assert!(matches!(full, Some(WhepError::Full { max_viewers: 2, .. })), "{full:?}");
+    assert!(block(studio.handle.exists(first.answer.session)));
+    assert!(block(studio.handle.close(first.answer.session)));
+    assert!(!block(studio.handle.close(first.answer.session)));
+    assert!(!block(studio.handle.exists(first.answer.session)));
+    let mut third = Viewer::join(&studio.handle, "127.0.0.1:0").unwrap();
+    third.until(&mut studio, "the picture is there", |viewer| !viewer.got.is_empty());
+    let unknown = block(studio.handle.whep(&"other".parse().unwrap(), "v=0\r\n".to_owned()));
+    assert_eq!(unknown.err(), Some(WhepError::UnknownStream("other".parse().unwrap())));
+    let bad = block(studio.handle.whep(&stream(), "v=0\r\nm=video".to_owned()));
+    assert!(matches!(bad, Err(WhepError::BadOffer(_) | WhepError::Full { .. })), "{bad:?}");
+}
+
+#[test]
+fn patches_reach_the_session_and_shutting_down_ends_it() {
+    let mut studio = Studio::new("127.0.0.1:0", 10);
+    let mut viewer = Viewer::join(&studio.handle, "127.0.0.1:0").unwrap();
+    let patch = |tag: &str| Patch {
+        precondition: Precondition::Tag(tag.to_owned()),
+        ufrag: None,
+        pwd: None,
+        candidates: vec!["candidate:1 1 udp 1 127.0.0.1 9 typ host".to_owned()],
+    };
+    let session = viewer.answer.session;
+    let etag = viewer.answer.etag.clone();
+    assert_eq!(block(studio.handle.patch(session, patch(&etag))), Ok(Patched::Trickled));
+    let stale = block(studio.handle.patch(session, patch("stale")));
+    assert_eq!(stale, Err(PatchError::PreconditionFailed { etag }));
+    viewer.until(&mut studio, "the picture is there", |viewer| viewer.got.len() >= 30);
+    block(studio.handle.shutdown());
+    let stats = studio.handle.stats();
+    assert_eq!((stats.viewers, &stats.disconnects[..]), (0, &[(Disconnect::Shutdown, 1)][..]));
+    viewer.until(&mut studio, "the viewer was told", |viewer| viewer.closed);
+    assert_eq!(block(studio.handle.whep(&stream(), String::new())), Err(WhepError::Stopped));
+    // The port is free again once the thread has gone.
+    let address = studio.handle.local_addr();
+    let deadline = now() + PATIENCE;
+    while UdpSocket::bind(address).is_err() {
+        assert!(now() < deadline, "{address} is still taken");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_taken_port_is_said_with_its_address() {
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let media = taken.local_addr().unwrap();
+    let options = Options { media, public_addresses: Vec::new(), max_viewers: 1 };
+    let error = capcast::sfu::start(options).err().unwrap().to_string();
+    assert!(error.starts_with(&format!("cannot use media address `{media}`: ")), "{error}");
+}

@@ -77,7 +77,8 @@ fn five_percent_loss_is_repaired() {
 fn duplicates_and_reordering_do_no_harm() {
     let mut world = World::on_air(10);
     let client = world.watch();
-    let network = NetemConfig::new().duplicate(Probability::new(0.1)).jitter(Duration::from_millis(4));
+    let network =
+        NetemConfig::new().duplicate(Probability::new(0.1)).jitter(Duration::from_millis(4)).reorder_gap(5);
     world.network(network);
     world.run(3_000);
     let client = &world.clients[client];
@@ -311,6 +312,7 @@ fn patches_trickle_and_restart_ice() {
         .map(|line| match line.split_once(':').map(|(key, _)| key) {
             Some("a=ice-ufrag") => format!("a=ice-ufrag:{ufrag}"),
             Some("a=ice-pwd") => format!("a=ice-pwd:{pwd}"),
+            Some("a=candidate") => format!("a={}", candidates[0]),
             _ => line.to_owned(),
         })
         .collect();
