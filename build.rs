@@ -8,6 +8,9 @@ fn main() {
     let built = Path::new(&root).join("web/dist");
     // Cargo can watch only what exists; watching a missing path would rebuild the crate every time.
     let _ = fs::create_dir_all(&built);
+    // What is embedded, so that a new file is too.
+    println!("cargo:rerun-if-changed=pipelines");
+    println!("cargo:rerun-if-changed=profiles");
     println!("cargo:rerun-if-changed=web/dist");
     println!("cargo:rerun-if-changed=web/fallback");
     let folder = if built.join("index.html").is_file() {

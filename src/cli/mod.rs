@@ -10,11 +10,13 @@ mod profiles;
 mod run;
 mod status;
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+
+use crate::config::{Diagnostics, Look};
 
 /// Capture a live picture, encode it, and send it to browsers and WHIP servers.
 #[derive(Debug, Parser)]
@@ -51,7 +53,7 @@ pub(crate) enum Outcome {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
-        Command::Check(args) => check::run(args),
+        Command::Check(args) => check::run(&args),
         Command::Plan(args) => plan::run(args),
         Command::Profiles(args) => profiles::run(args),
         Command::Devices(args) => devices::run(&args),
@@ -76,6 +78,16 @@ pub(crate) fn answer(text: &str) -> anyhow::Result<Outcome> {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
         _ => Ok(Outcome::Done),
     }
+}
+
+/// Writes what is wrong with configuration files to stderr, in colour on a terminal.
+pub(crate) fn report_problems(problems: &Diagnostics) {
+    let wanted = |name: &str| std::env::var_os(name).is_none_or(|value| value.is_empty());
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    let colour = std::io::stderr().is_terminal() && wanted("NO_COLOR") && !dumb;
+    let report = problems.render(Look { colour, ..Look::PLAIN });
+    // Where stderr is closed nobody reads it.
+    let _ = std::io::stderr().write_all(report.as_bytes());
 }
 
 /// Writes an error with its causes to stderr.

@@ -1,5 +1,6 @@
 //! The composition root: the parts become the running appliance.
 
+pub mod files;
 mod socket;
 
 pub use socket::SocketPlaces;
