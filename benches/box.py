@@ -1,0 +1,107 @@
+"""A running Capcast to be measured, and what the kernel says of a process."""
+
+import os
+import pathlib
+import re
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP = pathlib.Path(__file__).resolve().parent.parent
+CAPCAST = os.environ.get("CAPCAST", TOP / "target/release/capcast")
+SWARM = os.environ.get("SWARM", TOP / "benches/swarm/target/release/swarm")
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pid):
+    """User and system time of all threads of a process so far."""
+    stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    fields = stat[stat.rindex(")") + 2 :].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def rss_mib(pid):
+    """Resident memory of a process now."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
+
+
+class Box:
+    """`with Box("--demo") as box:`: starts `capcast run`, and returns once it says under which URL it is on air."""
+
+    def __init__(self, *arguments, config=None):
+        self.arguments = list(arguments)
+        self.config = config
+
+    def __enter__(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="capcast-bench.")
+        arguments = [str(CAPCAST), "run", "--listen", "127.0.0.1:0", "--set", 'sfu.media="127.0.0.1:0"']
+        if self.config is not None:
+            path = pathlib.Path(self.folder.name, "capcast.toml")
+            path.write_text(self.config)
+            arguments += ["--config", str(path)]
+        environment = {**os.environ, "CAPCAST_SOCKET": f"{self.folder.name}/capcast.sock", "NO_COLOR": "1"}
+        started = time.monotonic()
+        self.process = subprocess.Popen(
+            arguments + self.arguments,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        os.set_blocking(self.process.stdout.fileno(), False)
+        try:
+            self.url = self._url(started + 30)
+        except BaseException:
+            self.__exit__()
+            raise
+        self.start_seconds = time.monotonic() - started
+        self.pid = self.process.pid
+        return self
+
+    def _url(self, deadline):
+        wrote = ""
+        selector = selectors.DefaultSelector()
+        selector.register(self.process.stdout, selectors.EVENT_READ)
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if selector.select(max(0.0, deadline - time.monotonic())):
+                wrote += (self.process.stdout.read() or b"").decode(errors="replace")
+                if found := re.search(r"http://(127\.0\.0\.1|localhost):\d+", wrote):
+                    return found[0]
+        sys.exit(f"`capcast run` did not go on air; it wrote:\n{wrote}")
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        try:
+            self.process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+        self.folder.cleanup()
+
+
+def median(values):
+    values = sorted(values)
+    middle = len(values) // 2
+    return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
+
+
+def interval(values):
+    """Bounds that hold the true median with at least 95 %, whatever the distribution: two order statistics."""
+    from math import comb
+
+    values = sorted(values)
+    count = len(values)
+    outside, rank = 0.0, 0
+    while rank < count // 2 and 2 * (outside + comb(count, rank) / 2**count) <= 0.05:
+        outside += comb(count, rank) / 2**count
+        rank += 1
+    rank = max(rank - 1, 0)
+    return values[rank], values[count - 1 - rank]
+
+
+def row(what, value, goal=""):
+    """One line of the table."""
+    print(f"| {what} | {value} | {goal} |", flush=True)
