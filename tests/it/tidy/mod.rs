@@ -202,6 +202,7 @@ fn the_rules_let_good_sources_pass() {
         ("src/sfu/mod.rs", "pub mod shell;\npub use shell::Handle;\nuse self::shell::Thread;"),
         ("src/sfu/shell/mod.rs", "use std::net::UdpSocket;\nuse crate::telemetry::Counter;\nuse super::Sfu;"),
         ("src/device/ioctl.rs", "fn a() { unsafe { b() } }"),
+        ("src/sfu/tests/world.rs", "let start = Instant::now();"),
         ("src/http/a.rs", "struct Database;\nfn handler() {}\nlet max_buffers = state.max_buffers;"),
         ("src/main.rs", "fn main() { capcast::cli::main() }"),
     ];

@@ -46,7 +46,7 @@ pub(super) struct Named {
 impl Source {
     pub(super) fn new(path: &str, text: &str) -> Source {
         let mut tokens = tokens(text);
-        mark_regions(&mut tokens, path.ends_with("/tests.rs"));
+        mark_regions(&mut tokens, path.ends_with("/tests.rs") || path.contains("/tests/"));
         Source { path: path.to_owned(), text: text.to_owned(), tokens }
     }
 
