@@ -1,10 +1,10 @@
 //! `capcast check`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Outcome;
 use crate::config::Diagnostics;
-use crate::daemon::files::{Counted, Sources};
+use crate::daemon::files::{Counted, DEFAULT_CONFIG, Sources};
 
 /// Check configuration, profiles and fragments; report every problem at once.
 ///
@@ -44,7 +44,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     } else {
         super::report_problems(&problems);
         if !failed {
-            super::answer(&format!("ok: {}\n", words(counted)))?;
+            let absent = args.files.is_empty() && counted.configurations == 0;
+            let defaults =
+                if absent { format!("; no {DEFAULT_CONFIG}, so its defaults hold") } else { String::new() };
+            super::answer(&format!("ok: {}{defaults}\n", words(counted)))?;
         }
     }
     Ok(if failed { Outcome::Failed } else { Outcome::Done })
@@ -62,6 +65,10 @@ fn check(paths: &[PathBuf], mut others: Sources) -> (Counted, Diagnostics) {
         given
     };
     let given: Vec<Sources> = paths.iter().map(read).collect();
+    // As `run --config` would, with what stands beside a file.
+    for beside in paths.iter().filter(|path| path.is_file()).filter_map(|path| path.parent()) {
+        others.overlay(if beside.as_os_str().is_empty() { Path::new(".") } else { beside });
+    }
     given.iter().for_each(|given| others.extend(given));
     let (mut counted, mut problems) = (Counted::default(), Diagnostics::default());
     for given in given {

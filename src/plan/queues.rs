@@ -61,7 +61,7 @@ fn read_class(mut table: Table<'_>) -> Option<QueueClass> {
     let buffers = table.integer("buffers", 1..=10_000);
     let time = table.text::<Duration>("time");
     let bytes = table.integer("bytes", 1_000..=1_000_000_000);
-    if buffers.is_none() && time.is_none() && bytes.is_none() {
+    if !["buffers", "time", "bytes"].iter().any(|limit| table.has(limit)) {
         table.complain(
             Complaint::new("this class of queues has no limit")
                 .hint("add `buffers = 3`, `time = \"100 ms\"` or `bytes = 4000000`"),

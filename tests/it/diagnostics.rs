@@ -8,10 +8,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use capcast::config::{Diagnostics, KnownEncoders, Look, Source, parse_box_with, parse_profile_among};
+use capcast::daemon::files::Sources;
 use capcast::media::Codec;
+use capcast::plan::{FragmentKind, parse_fragment, parse_queues};
+
+/// Relative, as tests run in the package's folder and reports name what they read.
+const FOLDER: &str = "tests/data/diagnostics";
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/diagnostics")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER)
 }
 
 /// Name and path of every case.
@@ -27,6 +32,13 @@ fn cases() -> Vec<(String, PathBuf)> {
 }
 
 fn diagnose(name: &str, path: &Path) -> Diagnostics {
+    if path.is_dir() {
+        let mut sources = Sources::shipped();
+        sources.read_folder(&Path::new(FOLDER).join(name));
+        let (loaded, diagnostics) = sources.load(&[]);
+        assert_eq!(loaded.is_none(), diagnostics.has_errors(), "{name}");
+        return diagnostics;
+    }
     let text = fs::read_to_string(path).unwrap();
     let source = Source::new(format!("{name}.toml"), &text);
     match name.split('-').next() {
@@ -45,6 +57,21 @@ fn diagnose(name: &str, path: &Path) -> Diagnostics {
             .into();
             let (profile, diagnostics) = parse_profile_among(name, source, Some(&encoders));
             assert_eq!(profile.is_none(), diagnostics.has_errors(), "{name}");
+            diagnostics
+        }
+        Some("fragment") => {
+            let kind = match name.split('-').nth(1) {
+                Some("encoder") => FragmentKind::Encoder,
+                Some("output") => FragmentKind::Output,
+                _ => FragmentKind::Source,
+            };
+            let (fragment, diagnostics) = parse_fragment(kind, name, source);
+            assert_eq!(fragment.is_none(), diagnostics.has_errors(), "{name}");
+            diagnostics
+        }
+        Some("queues") => {
+            let (queues, diagnostics) = parse_queues(source);
+            assert_eq!(queues.is_none(), diagnostics.has_errors(), "{name}");
             diagnostics
         }
         _ => panic!("{name}: the name must say what it is"),

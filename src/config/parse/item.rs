@@ -202,6 +202,9 @@ impl<'a> Item<'a> {
             Value::List(nodes) => {
                 Some(nodes.iter().map(|node| Item { node, listed: true, ..self.clone() }).collect())
             }
+            Value::Text(text) if text.len() <= 60 => {
+                self.expected(format!("a list such as `[{example}]`"), format!("[{text:?}]"))
+            }
             _ => self.expected(format!("a list such as `[{example}]`"), format!("[{example}]")),
         }
     }

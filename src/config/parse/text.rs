@@ -179,11 +179,11 @@ pub(in crate::config) fn meant_rate(text: &str) -> Option<String> {
     }
 }
 
-/// `2sec`, `500msec`, `2`.
+/// `2sec`, `500msec`.
 fn meant_span(text: &str) -> Option<String> {
     let (number, unit) = number_and_rest(text)?;
     let unit = match unit.to_lowercase().as_str() {
-        "" | "s" | "sec" | "secs" | "second" | "seconds" => "s",
+        "s" | "sec" | "secs" | "second" | "seconds" => "s",
         "ms" | "msec" | "msecs" | "milliseconds" => "ms",
         "m" | "min" | "mins" | "minute" | "minutes" => "min",
         "h" | "hour" | "hours" => "h",

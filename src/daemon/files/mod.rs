@@ -99,7 +99,7 @@ impl Sources {
             match (kind, text_of(&name, bytes)) {
                 (Some(kind), Ok(source)) => drop(sources.files.insert(kind, source)),
                 (Some(_), Err(diagnostic)) => sources.problems.push(diagnostic),
-                (None, _) => sources.refuse(&name, misplaced()),
+                (None, _) => sources.refuse(&name, misplaced(Path::new(&path))),
             }
         };
         for path in ShippedProfiles::iter().filter(|path| is_toml(Path::new(&**path))) {
@@ -142,8 +142,11 @@ impl Sources {
     /// Lays `FOLDER/profiles` and `FOLDER/pipelines` over what is there; either may be absent.
     pub fn overlay(&mut self, folder: &Path) {
         self.overlay_folder(&folder.join("profiles"));
-        let pipelines = folder.join("pipelines");
-        self.overlay_folder(&pipelines);
+        self.overlay_pipelines(&folder.join("pipelines"));
+    }
+
+    fn overlay_pipelines(&mut self, pipelines: &Path) {
+        self.overlay_folder(pipelines);
         for kind in KINDS.map(|(_, word)| word) {
             self.overlay_folder(&pipelines.join(kind));
         }
@@ -166,11 +169,11 @@ impl Sources {
         let whole = fs::canonicalize(path);
         match kind_by_place(whole.as_deref().unwrap_or(path)).or_else(|| kind_by_text(path, source.text())) {
             Some(kind) => drop(self.files.insert(kind, source)),
-            None => self.refuse(source.name(), misplaced()),
+            None => self.refuse(source.name(), misplaced(path)),
         }
     }
 
-    /// Reads a folder's `capcast.toml`, `profiles` and `pipelines`; one of them must be there.
+    /// Reads a folder's `capcast.toml`, `profiles` and `pipelines`, one of which must be there; or such a folder itself.
     pub fn read_folder(&mut self, folder: &Path) {
         let before = (self.files.len(), self.problems.count(Severity::Error));
         let config = folder.join("capcast.toml");
@@ -178,6 +181,12 @@ impl Sources {
             self.read(FileKind::Box, &config);
         }
         self.overlay(folder);
+        let own = fs::canonicalize(folder).unwrap_or_default();
+        match own.file_name().map(|name| name.to_string_lossy()).as_deref() {
+            Some("profiles") => self.overlay_folder(&own),
+            Some("pipelines") => self.overlay_pipelines(&own),
+            _ => {}
+        }
         if before == (self.files.len(), self.problems.count(Severity::Error)) {
             let complaint = Complaint::new("this folder holds no configuration")
                 .hint("expected `capcast.toml`, `profiles/` or `pipelines/` in it");
@@ -295,7 +304,7 @@ impl Sources {
         for path in paths {
             match kind_by_place(&path) {
                 Some(kind) => self.read(kind, &path),
-                None => self.refuse(&path.display().to_string(), misplaced()),
+                None => self.refuse(&path.display().to_string(), misplaced(&path)),
             }
         }
     }

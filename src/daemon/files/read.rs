@@ -65,11 +65,17 @@ fn name_of(path: &Path) -> Option<String> {
     fits.then(|| name.to_owned())
 }
 
-pub(super) fn misplaced() -> Complaint {
-    Complaint::new("this file has no place in a configuration").hint(
-        "`profiles/NAME.toml`, `pipelines/{source,encoder,output}/NAME.toml` or `pipelines/queues.toml`, with names of \
-         up to 64 letters, digits, `-`, `_` and `.`; no profile is called `auto`",
-    )
+/// Why [`kind_by_place`] knows no kind for a file.
+pub(super) fn misplaced(path: &Path) -> Complaint {
+    let folder = path.parent().and_then(Path::file_name).is_some_and(|folder| folder == "profiles");
+    match name_of(path) {
+        None => Complaint::new("this file's name cannot be a profile's or fragment's")
+            .hint("up to 64 letters, digits, `-`, `_` and `.`, then `.toml`"),
+        Some(name) if folder && name == "auto" => Complaint::new("no profile can be called `auto`")
+            .hint("`profile = \"auto\"` takes what runs here; give the file another name"),
+        Some(_) => Complaint::new("this file has no place in a configuration")
+            .hint("fragments stand in `pipelines/source/`, `pipelines/encoder/` or `pipelines/output/`"),
+    }
 }
 
 pub(super) fn read_text(path: &Path) -> Result<Source, Box<Diagnostic>> {

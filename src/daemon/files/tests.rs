@@ -71,8 +71,8 @@ fn what_cannot_be_read_is_said() {
         ("profiles/latin.toml", b"# gut\nsummary = \"gr\xfc\xdfe\"\n".to_vec(), "latin.toml:2:14"),
         ("profiles/utf16.toml", b"\xff\xfes\0u\0".to_vec(), "utf16.toml:1:1"),
         ("profiles/bom.toml", b"\xef\xbb\xbf\xff".to_vec(), "bom.toml:1:1"),
-        ("profiles/auto.toml", PROFILE.into(), "no place in a configuration"),
-        ("profiles/a b.toml", PROFILE.into(), "no place in a configuration"),
+        ("profiles/auto.toml", PROFILE.into(), "no profile can be called `auto`"),
+        ("profiles/a b.toml", PROFILE.into(), "this file's name cannot be"),
         ("pipelines/mine.toml", PROFILE.into(), "no place in a configuration"),
     ] {
         let path = write(folder.path(), path, bytes);

@@ -1,7 +1,7 @@
 //! The rules of ARCHITECTURE.md and CONTRIBUTING.md that a machine can check, checked over the whole source tree.
 
 mod rules;
-mod source;
+pub(super) mod source;
 
 use std::fmt;
 use std::path::Path;

@@ -135,7 +135,7 @@ impl Source {
 }
 
 /// Every file below `root` that is part of the source tree, relative to it, in order.
-pub(super) fn files_below(root: &Path) -> Vec<PathBuf> {
+pub(in super::super) fn files_below(root: &Path) -> Vec<PathBuf> {
     const SKIPPED: [&str; 7] =
         [".git", "target", "node_modules", "dist", "__pycache__", "artifacts", "corpus"];
     let mut found = Vec::new();
