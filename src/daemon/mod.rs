@@ -1,6 +1,28 @@
 //! The composition root: the parts become the running appliance.
+//!
+//! ```text
+//!  Options ─> files ─> config, profiles, fragments ─┐
+//!  GStreamer, devices ─> Inventory ─────────────────┴─> Plan ─> Part (one per graph, under `lifecycle`)
+//!  listeners, SFU: up before any graph, so that a port in use leaves nothing half started
+//!  Appliance: one loop hears graphs, commands and signals; tells snapshots of `control::State`
+//! ```
+
+mod appliance;
+mod error;
+mod options;
+mod part;
+mod secret;
+mod snapshot;
+mod socket;
+mod start;
+mod survey;
 
 pub mod files;
-mod socket;
 
+pub use error::RunError;
+pub use options::Options;
 pub use socket::SocketPlaces;
+pub use start::{Live, run};
+pub use survey::survey;
+
+pub use crate::telemetry::start_logging;

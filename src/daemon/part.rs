@@ -1,0 +1,351 @@
+//! One graph under supervision: its plan, its life, what it counted before it was last rebuilt.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::engine::{
+    BuildError, Engine, Graph, GraphEvent, Outlet, QueueLevel, RawHub, StageCounters, TEARDOWN_PATIENCE,
+};
+use crate::lifecycle::{Action, Event, Machine, Phase, Timing};
+use crate::media::{Bitrate, Fault, MediaKind};
+use crate::plan::GraphPlan;
+
+/// Which graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PartName {
+    Capture,
+    AudioCapture,
+    Encode,
+    AudioEncode,
+}
+
+impl PartName {
+    /// As the log calls it.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            PartName::Capture => "capture",
+            PartName::AudioCapture => "audio capture",
+            PartName::Encode => "encode",
+            PartName::AudioEncode => "audio encode",
+        }
+    }
+
+    const fn medium(self) -> MediaKind {
+        match self {
+            PartName::Capture | PartName::Encode => MediaKind::Video,
+            PartName::AudioCapture | PartName::AudioEncode => MediaKind::Audio,
+        }
+    }
+
+    /// Opening a device and the first picture of a slow encoder take long; a stall of sound is heard at once.
+    const fn timing(self) -> Timing {
+        let stall = match self {
+            PartName::Encode => 4,
+            PartName::Capture | PartName::AudioCapture | PartName::AudioEncode => 2,
+        };
+        Timing {
+            first_buffer: Duration::from_secs(10),
+            stall: Duration::from_secs(stall),
+            settled: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What a graph told, and which one: an event of a graph that was since replaced means nothing.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) part: PartName,
+    pub(super) generation: u64,
+    pub(super) event: GraphEvent,
+}
+
+/// Where a graph stands.
+pub(super) enum Seat {
+    /// It fills a hub.
+    Capture(RawHub),
+    /// It drains a hub into an outlet.
+    Encode(RawHub, Outlet),
+}
+
+/// One graph under supervision.
+pub(super) struct Part {
+    name: PartName,
+    plan: GraphPlan,
+    engine: Engine,
+    seat: Seat,
+    told: mpsc::Sender<Told>,
+    machine: Machine,
+    graph: Option<Graph>,
+    generation: u64,
+    /// The bitrate in force, where it is not the plan's.
+    bitrate: Option<Bitrate>,
+    /// Frames out and in at the last look.
+    seen: (u64, u64),
+    /// What earlier graphs of this part counted.
+    carried: StageCounters,
+    leaving_since: Option<Duration>,
+    /// Of sound: the peak of each channel in dBFS.
+    peaks: Vec<f64>,
+}
+
+impl Part {
+    /// Not started.
+    pub(super) fn new(
+        name: PartName,
+        plan: GraphPlan,
+        engine: &Engine,
+        seat: Seat,
+        told: mpsc::Sender<Told>,
+        seed: u64,
+    ) -> Part {
+        Part {
+            name,
+            plan,
+            engine: engine.clone(),
+            seat,
+            told,
+            machine: Machine::new(name.timing(), seed),
+            graph: None,
+            generation: 0,
+            bitrate: None,
+            seen: (0, 0),
+            carried: StageCounters::default(),
+            leaving_since: None,
+            peaks: Vec::new(),
+        }
+    }
+
+    pub(super) fn name(&self) -> PartName {
+        self.name
+    }
+
+    pub(super) fn plan(&self) -> &GraphPlan {
+        &self.plan
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.machine.phase()
+    }
+
+    pub(super) fn reason(&self) -> &str {
+        self.machine.reason()
+    }
+
+    pub(super) fn rebuilds(&self) -> u64 {
+        self.machine.rebuilds()
+    }
+
+    pub(super) fn graph(&self) -> Option<&Graph> {
+        self.graph.as_ref()
+    }
+
+    /// What it counts now, with what it counted before it was rebuilt.
+    pub(super) fn stage(&self) -> StageCounters {
+        let mut stage = self.graph.as_ref().map(Graph::stage).unwrap_or_default();
+        add(&mut stage, &self.carried);
+        stage
+    }
+
+    pub(super) fn queues(&self) -> Vec<QueueLevel> {
+        self.graph.as_ref().map(Graph::queues).unwrap_or_default()
+    }
+
+    /// The last peak of each channel in dBFS; empty where nothing measures it.
+    pub(super) fn peaks(&self) -> &[f64] {
+        &self.peaks
+    }
+
+    /// Holds for graphs to come, too.
+    pub(super) fn keep_bitrate(&mut self, bitrate: Bitrate) {
+        self.bitrate = Some(bitrate);
+    }
+
+    pub(super) fn bitrate(&self) -> Option<Bitrate> {
+        self.bitrate
+    }
+
+    /// Feeds its life with what happened, and does what that says.
+    pub(super) fn drive(&mut self, now: Duration, event: Event) {
+        let mut next = Some(event);
+        while let Some(event) = next.take() {
+            let before = self.machine.phase();
+            match self.machine.on(now, event) {
+                Some(Action::Build) => {
+                    if let Err(error) = self.build() {
+                        next = Some(Event::Error(error.fault(), error.to_string()));
+                    }
+                }
+                Some(Action::TearDown) => match self.graph.take() {
+                    Some(graph) => self.take_down(graph, now),
+                    None => next = Some(Event::Gone),
+                },
+                None => {}
+            }
+            self.tell(before);
+        }
+    }
+
+    /// Takes in what its graph told.
+    pub(super) fn hear(&mut self, now: Duration, generation: u64, event: GraphEvent) {
+        if generation != self.generation {
+            return;
+        }
+        let event = match event {
+            GraphEvent::Flowing => Event::Flowed,
+            GraphEvent::Error(error) => {
+                if let Some(details) = &error.debug {
+                    tracing::debug!(part = self.name.as_str(), element = error.element, "{details}");
+                }
+                Event::Error(error.fault, format!("{}: {}", error.element, error.message))
+            }
+            GraphEvent::Ended => Event::Ended,
+            GraphEvent::LinkCut => {
+                let reason = "it did not keep up and held the capture up for 500 ms".to_owned();
+                Event::Error(Fault::Graph, reason)
+            }
+            GraphEvent::Gone { abandoned } => {
+                if abandoned {
+                    tracing::warn!(part = self.name.as_str(), "a graph would not stop and was left behind");
+                }
+                self.leaving_since = None;
+                Event::Gone
+            }
+            GraphEvent::OnAir(_) => {
+                // From here it may make the capture wait: until then it skips what it has no room for.
+                if let Some(graph) = &self.graph {
+                    graph.set_on_air(true);
+                }
+                return;
+            }
+            GraphEvent::Warning { element, message } => {
+                tracing::debug!(part = self.name.as_str(), element, "{message}");
+                return;
+            }
+            GraphEvent::AudioLevel { peak_dbfs } => {
+                self.peaks = peak_dbfs;
+                return;
+            }
+            GraphEvent::Playing => return,
+        };
+        self.drive(now, event);
+    }
+
+    /// Looks whether frames came out since the last look; `fed` says whether any could.
+    pub(super) fn look(&mut self, now: Duration) {
+        if let Some(graph) = &self.graph {
+            let stage = graph.stage();
+            let seen = (stage.frames_out, self.frames_offered());
+            let event = if seen.0 != self.seen.0 {
+                Event::Flowed
+            } else if self.is_held(seen.1) {
+                Event::Held
+            } else {
+                Event::Tick
+            };
+            self.seen = seen;
+            self.drive(now, event);
+        }
+        if self.leaving_since.is_some_and(|since| now > since + TEARDOWN_PATIENCE + Duration::from_secs(1)) {
+            self.leaving_since = None;
+            self.drive(now, Event::Gone);
+        }
+        self.drive(now, Event::Tick);
+    }
+
+    /// Takes it down for good; gives what to wait for.
+    pub(super) fn end(&mut self, now: Duration) -> Option<crate::engine::Departure> {
+        let departure = self.graph.take().map(Graph::stop);
+        self.drive(now, Event::Stop);
+        departure
+    }
+
+    /// Capture: held up by a link. Encode: nothing comes in.
+    fn is_held(&self, offered: u64) -> bool {
+        match &self.seat {
+            Seat::Capture(hub) => hub
+                .last_frame()
+                .is_some_and(|last| self.engine.now().saturating_since(last) < Duration::from_millis(100)),
+            Seat::Encode(..) => offered == self.seen.1,
+        }
+    }
+
+    fn frames_offered(&self) -> u64 {
+        match &self.seat {
+            Seat::Capture(_) => 0,
+            Seat::Encode(hub, _) => hub.stage().frames_out,
+        }
+    }
+
+    fn build(&mut self) -> Result<(), BuildError> {
+        self.generation += 1;
+        self.seen = (0, 0);
+        let (told, part, generation) = (self.told.clone(), self.name, self.generation);
+        let sink = Arc::new(move |event: GraphEvent| {
+            // A full queue means that the daemon's loop stands still: then one event more or less is not the trouble,
+            // and a graph that is gone is noticed by time as well.
+            let _ = told.try_send(Told { part, generation, event });
+        });
+        let mut graph = match &self.seat {
+            Seat::Capture(hub) => self.engine.capture(&self.plan, hub, sink)?,
+            Seat::Encode(hub, outlet) => {
+                let graph = self.engine.encode(&self.plan, hub, outlet, sink)?;
+                outlet.attach(&graph);
+                graph
+            }
+        };
+        if let Some(bitrate) = self.bitrate
+            && let Err(error) = graph.set_bitrate(bitrate)
+        {
+            tracing::warn!(part = self.name.as_str(), %error, "the bitrate set before cannot be set again");
+            self.bitrate = None;
+        }
+        graph.start()?;
+        self.graph = Some(graph);
+        Ok(())
+    }
+
+    fn take_down(&mut self, graph: Graph, now: Duration) {
+        let last = graph.stage();
+        add(&mut self.carried, &last);
+        self.leaving_since = Some(now);
+        drop(graph.stop());
+    }
+
+    /// Says changes of its life in the log.
+    fn tell(&self, before: Phase) {
+        let (phase, part) = (self.machine.phase(), self.name.as_str());
+        if phase == before {
+            return;
+        }
+        let (state, reason) = (phase.as_str(), self.machine.reason());
+        match phase {
+            Phase::Backoff | Phase::WaitingForDevice => {
+                tracing::warn!(part, rebuilds = self.machine.rebuilds(), "{state}: {reason}");
+            }
+            Phase::Failed => tracing::warn!(part, "failed for good: {reason}"),
+            Phase::Degraded => tracing::warn!(part, "{reason}"),
+            Phase::Running if before == Phase::Starting => {
+                tracing::info!(part, medium = ?self.name.medium(), "running: {}", self.plan.title);
+            }
+            _ => tracing::debug!(part, "{state}"),
+        }
+    }
+}
+
+/// Adds totals; rates, latencies and the last time stay `to`'s own.
+fn add(to: &mut StageCounters, more: &StageCounters) {
+    to.frames_in += more.frames_in;
+    to.frames_out += more.frames_out;
+    to.bytes_out += more.bytes_out;
+    to.rate_skipped += more.rate_skipped;
+    to.keyframes += more.keyframes;
+    to.keyframes_forced += more.keyframes_forced;
+    for (place, count) in &more.dropped {
+        match to.dropped.iter_mut().find(|(known, _)| known == place) {
+            Some((_, sum)) => *sum += count,
+            None => to.dropped.push((place, *count)),
+        }
+    }
+}

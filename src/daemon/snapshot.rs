@@ -1,0 +1,265 @@
+//! What runs, as one [`State`].
+
+use std::time::Duration;
+
+use super::part::Part;
+use crate::config::{BoxConfig, OutputKind};
+use crate::control::{
+    AudioState, CaptureState, EncodeState, OutputState, QueueState, StageState, State, StreamState, Summary,
+};
+use crate::engine::{QueueLevel, StageCounters};
+use crate::lifecycle::Phase;
+use crate::media::{Bitrate, Codec, FrameSize, Framerate, MediaKind};
+use crate::plan::Downstream;
+use crate::sfu;
+
+/// What a snapshot is made from.
+pub(super) struct View<'a> {
+    pub(super) uptime: Duration,
+    pub(super) profile: &'a str,
+    pub(super) config: &'a BoxConfig,
+    pub(super) capture: &'a Part,
+    pub(super) audio_capture: Option<&'a Part>,
+    pub(super) encode: &'a Part,
+    pub(super) audio_encode: Option<&'a Part>,
+    pub(super) keyframes_forced: u64,
+    pub(super) sfu: Option<&'a sfu::Stats>,
+    /// Frames have been on air since the start.
+    pub(super) was_on_air: bool,
+}
+
+impl View<'_> {
+    pub(super) fn state(&self) -> State {
+        let summary = self.summary();
+        let mut encode = vec![self.encode_state(self.encode)];
+        encode[0].keyframes_forced = self.keyframes_forced;
+        encode.extend(self.audio_encode.map(|part| self.encode_state(part)));
+        State {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime: self.uptime,
+            summary,
+            words: self.words(summary, &encode[0]),
+            profile: self.profile.to_owned(),
+            capture: self.capture_state(),
+            audio: self.audio_capture.map(audio_state),
+            encode,
+            outputs: self.outputs(),
+            streams: self.streams(),
+            queues: self.queues(),
+        }
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        [Some(self.capture), Some(self.encode), self.audio_capture, self.audio_encode].into_iter().flatten()
+    }
+
+    fn summary(&self) -> Summary {
+        let picture = [self.capture.phase(), self.encode.phase()];
+        if picture.iter().all(|phase| phase.is_flowing()) {
+            let well = self.parts().all(|part| part.phase() == Phase::Running);
+            return if well { Summary::OnAir } else { Summary::Degraded };
+        }
+        if picture.iter().all(|phase| matches!(phase, Phase::Stopped | Phase::Stopping)) {
+            return Summary::Stopped;
+        }
+        let failed = |part: &Part| part.rebuilds() > 0 || part.phase() == Phase::Failed;
+        if self.was_on_air || failed(self.capture) || failed(self.encode) {
+            return Summary::Failed;
+        }
+        Summary::Starting
+    }
+
+    /// The whole in one sentence.
+    fn words(&self, summary: Summary, encode: &EncodeState) -> String {
+        let ill = |part: &Part| {
+            let phase = part.phase().as_str().replace('_', " ");
+            match part.reason() {
+                "" => format!("{} {phase}", part.name().as_str()),
+                reason => format!("{} {phase}: {reason}", part.name().as_str()),
+            }
+        };
+        let trouble: Vec<String> =
+            self.parts().filter(|part| part.phase() != Phase::Running).map(ill).collect();
+        match summary {
+            Summary::OnAir | Summary::Degraded => {
+                let viewers = self.sfu.map_or(0, |sfu| sfu.viewers);
+                let mut words = format!(
+                    "on air: {viewers} viewer{}, {}",
+                    if viewers == 1 { "" } else { "s" },
+                    encode.codec.title()
+                );
+                if let Some(size) = encode.size {
+                    words += &format!(" {size}");
+                }
+                words +=
+                    &format!(" at {:.0}, {:.1} Mbit/s", encode.stage.fps, encode.stage.bitrate as f64 / 1e6);
+                for one in trouble {
+                    words += &format!("; {one}");
+                }
+                words
+            }
+            Summary::Starting => "starting".to_owned(),
+            Summary::Stopped => "stopped".to_owned(),
+            Summary::Failed => format!("off air: {}", trouble.join("; ")),
+        }
+    }
+
+    fn capture_state(&self) -> CaptureState {
+        let part = self.capture;
+        let found = part.graph().and_then(crate::engine::Graph::format);
+        let (mut format, mut size, mut framerate) = match &part.plan().downstream {
+            Downstream::RawVideo { format, size, framerate } => (format.clone(), *size, *framerate),
+            _ => (None, None, None),
+        };
+        if let Some(found) = found {
+            format = Some(found.format);
+            size = found.size.or(size);
+            framerate = found.framerate.or(framerate);
+        }
+        CaptureState {
+            lifecycle: part.phase(),
+            reason: part.reason().to_owned(),
+            source: part.plan().title.clone(),
+            format,
+            size,
+            framerate,
+            restarts: part.rebuilds(),
+            stage: stage_state(&part.stage()),
+        }
+    }
+
+    fn encode_state(&self, part: &Part) -> EncodeState {
+        let (codec, size, framerate, planned): (Codec, Option<FrameSize>, Option<Framerate>, Bitrate) =
+            match &part.plan().downstream {
+                Downstream::Video { codec, size, framerate, bitrate } => {
+                    (*codec, *size, Some(*framerate), *bitrate)
+                }
+                Downstream::Audio { codec, bitrate } => (*codec, None, None, *bitrate),
+                Downstream::RawVideo { .. } | Downstream::RawAudio => {
+                    (Codec::H264, None, None, Bitrate::from_bits(0))
+                }
+            };
+        let counters = part.stage();
+        let size = match codec.kind() {
+            MediaKind::Video => {
+                size.or(part.graph().and_then(crate::engine::Graph::format).and_then(|f| f.size))
+            }
+            MediaKind::Audio => None,
+        };
+        EncodeState {
+            lifecycle: part.phase(),
+            reason: part.reason().to_owned(),
+            encoder: part.plan().fragment.clone(),
+            codec,
+            size,
+            framerate,
+            target_bitrate: part.bitrate().unwrap_or(planned),
+            keyframes: counters.keyframes,
+            keyframes_forced: counters.keyframes_forced,
+            restarts: part.rebuilds(),
+            stage: stage_state(&counters),
+        }
+    }
+
+    /// Listed so that nobody takes silence for success.
+    fn outputs(&self) -> Vec<OutputState> {
+        let outputs = self.config.outputs.iter();
+        outputs
+            .map(|output| OutputState {
+                name: output.name.clone(),
+                kind: match output.kind {
+                    OutputKind::Whip => "whip",
+                    OutputKind::Srt => "srt",
+                    OutputKind::Record => "record",
+                    OutputKind::Trickle => "trickle",
+                },
+                state: "failed".to_owned(),
+                reason: "this version has no outputs yet".to_owned(),
+                stage: StageState::default(),
+            })
+            .collect()
+    }
+
+    fn streams(&self) -> Vec<StreamState> {
+        let streams = self.sfu.map(|sfu| sfu.streams.as_slice()).unwrap_or_default().iter();
+        streams
+            .map(|stream| StreamState {
+                name: stream.name.to_string(),
+                live: stream.live,
+                publisher: stream.live.then_some("box"),
+                video: stream.video,
+                audio: stream.audio,
+                viewers: stream.viewers,
+                packets_in: stream.packets_in,
+                packets_out: stream.packets_out,
+                bytes_out: stream.bytes_out,
+                keyframe_requests: stream.keyframe_requests,
+                dropped: stream.dropped,
+            })
+            .collect()
+    }
+
+    fn queues(&self) -> Vec<QueueState> {
+        let stage_of = |part: &Part| match part.name().as_str() {
+            name if name.ends_with("capture") => "capture",
+            _ => "encode",
+        };
+        let mut queues: Vec<QueueState> = self
+            .parts()
+            .flat_map(|part| part.queues().into_iter().map(|level| queue_state(level, stage_of(part))))
+            .collect();
+        for lane in self.sfu.map(|sfu| sfu.lanes.as_slice()).unwrap_or_default() {
+            let kind = match lane.kind {
+                MediaKind::Video => "video",
+                MediaKind::Audio => "audio",
+            };
+            queues.push(QueueState {
+                name: format!("sfu/{}/{kind}", lane.stream),
+                stage: "sfu",
+                level_buffers: lane.level,
+                level: lane.level_time,
+                max_buffers: lane.max,
+                max: lane.max_time,
+                dropped: lane.dropped,
+                blocked: Duration::ZERO,
+            });
+        }
+        queues
+    }
+}
+
+fn audio_state(part: &Part) -> AudioState {
+    AudioState {
+        lifecycle: part.phase(),
+        reason: part.reason().to_owned(),
+        source: part.plan().title.clone(),
+        peak_dbfs: part.peaks().to_vec(),
+        restarts: part.rebuilds(),
+        stage: stage_state(&part.stage()),
+    }
+}
+
+fn stage_state(counters: &StageCounters) -> StageState {
+    StageState {
+        frames_in: counters.frames_in,
+        frames_out: counters.frames_out,
+        dropped: counters.dropped.clone(),
+        fps: counters.fps,
+        bitrate: counters.bitrate,
+        latency_p50: counters.latency_p50,
+        latency_p95: counters.latency_p95,
+    }
+}
+
+fn queue_state(level: QueueLevel, stage: &'static str) -> QueueState {
+    QueueState {
+        name: level.name,
+        stage,
+        level_buffers: level.buffers,
+        level: level.time,
+        max_buffers: level.max_buffers,
+        max: level.max_time,
+        dropped: level.dropped,
+        blocked: level.blocked,
+    }
+}

@@ -1,0 +1,273 @@
+//! From options to the running appliance, and its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use super::appliance::Appliance;
+use super::files::Loaded;
+use super::part::{Part, PartName, Seat};
+use super::{Options, RunError, SocketPlaces, secret, survey};
+use crate::config::{AudioInput, BoxConfig, Profile, ProfileChoice, VideoInput};
+use crate::control::{self, State};
+use crate::engine::{self, Engine};
+use crate::http::{self, ControlToken, Documents, Limits, ListenError, Listener, Site};
+use crate::media::MediaKind;
+use crate::output::Local;
+use crate::plan::{self, Plan};
+use crate::sfu;
+use crate::telemetry::Drops;
+
+/// Events of graphs that wait to be heard.
+const TOLD: usize = 1024;
+
+/// What is left to HTTP and stray threads once graphs and SFU are down.
+const LAST: Duration = Duration::from_millis(200);
+
+/// Where the running daemon is found: told once its stream is live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// Where HTTP is served, with the real port.
+    pub http: SocketAddr,
+    /// The stream that is watched there.
+    pub stream: String,
+    /// Does the command line reach it?
+    pub socket: bool,
+    /// The state in words.
+    pub words: String,
+}
+
+/// Runs the daemon until SIGINT or SIGTERM. `on_live` is called once, when the first frames are ready for viewers.
+///
+/// # Errors
+/// When it cannot start; then nothing is left half started.
+pub fn run(options: &Options, on_live: impl FnOnce(Live)) -> Result<(), RunError> {
+    // GStreamer takes longest, and depends on nothing.
+    let gstreamer = std::thread::spawn(engine::init);
+    let (loaded, problems) = options.sources().load(&options.overrides());
+    let Some(loaded) = loaded else { return Err(RunError::Config(Box::new(problems))) };
+    for problem in &problems {
+        tracing::warn!("{}: {}", problem.source.name(), problem.message);
+    }
+    refuse_what_is_missing(&loaded.config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("http")
+        .enable_all()
+        .build()
+        .map_err(|source| RunError::System { what: "threads", source })?;
+    let ended = runtime.block_on(serve(options, loaded, gstreamer, on_live));
+    // A graph that hangs has threads that never end; they are not waited for.
+    runtime.shutdown_timeout(LAST);
+    ended
+}
+
+async fn serve(
+    options: &Options,
+    loaded: Loaded,
+    gstreamer: std::thread::JoinHandle<Result<engine::GstVersion, engine::InitError>>,
+    on_live: impl FnOnce(Live),
+) -> Result<(), RunError> {
+    let Loaded { config, profiles, fragments, queues } = loaded;
+    let ended = end_signal()?;
+    let tcp = Listener::tcp(config.http.listen).await?;
+    let http_address = tcp.local_addr().unwrap_or(config.http.listen);
+    let unix = socket()?;
+    let token = match &config.http.control_token {
+        Some(source) => ControlToken::new(&secret::read("http.control_token_file", source)?),
+        None => None,
+    };
+    let sfu = config.sfu.enabled.then(|| sfu::start(sfu_options(&config))).transpose()?;
+
+    gstreamer.join().map_err(|_| engine::InitError::Start("it panicked".to_owned()))??;
+    let inventory = survey(&fragments, needs_devices(&config))?;
+    let profile = chosen_profile(&config.profile, &profiles, &inventory)?;
+    let plan = plan::resolve(&config, &profile, &fragments, &queues, &inventory)
+        .map_err(|reasons| RunError::Plan { profile: profile.name.clone(), reasons })?;
+    for choice in plan.choices.iter().filter(|choice| choice.taken) {
+        tracing::debug!("{}: {} ({})", choice.subject, choice.candidate, choice.reason);
+    }
+
+    let (control, inbox) = control::channel(State::starting(env!("CARGO_PKG_VERSION"), profile.name.clone()));
+    let site = Site {
+        control,
+        sfu: sfu.clone(),
+        default_stream: config.sfu.stream.clone(),
+        ice_servers: config.sfu.ice_servers.clone(),
+        control_token: token,
+        documents: Arc::new(documents(options.clone())),
+    };
+    let (close, closing) = watch::channel(false);
+    let router = http::router(site);
+    let with_socket = unix.is_some();
+    for listener in [Some(tcp), unix].into_iter().flatten() {
+        tokio::spawn(http::serve(listener, router.clone(), Limits::default(), closing.clone()));
+    }
+    tracing::info!("listening on http://{http_address}");
+
+    let mut appliance = compose(config, profile, plan, sfu, inbox)?;
+    let stream = appliance.config.sfu.stream.to_string();
+    appliance
+        .run(ended, |state| {
+            let words = state.words.clone();
+            tracing::info!(after_ms = state.uptime.as_millis() as u64, "live: {words}");
+            on_live(Live { http: http_address, stream, socket: with_socket, words });
+        })
+        .await;
+    close.send_replace(true);
+    appliance.shut_down().await;
+    Ok(())
+}
+
+/// Hubs, outlets and the parts that join them, not started.
+fn compose(
+    config: BoxConfig,
+    profile: Profile,
+    plan: Plan,
+    sfu: Option<sfu::Handle>,
+    inbox: control::Inbox,
+) -> Result<Appliance, RunError> {
+    let engine = Engine::new()?;
+    let (tell, told) = mpsc::channel(TOLD);
+    let (video_hub, audio_hub) = (engine.raw_hub(MediaKind::Video), engine.raw_hub(MediaKind::Audio));
+    let (picture, sound) = (engine.outlet(MediaKind::Video), engine.outlet(MediaKind::Audio));
+    let seed = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
+    let part = |name: PartName, plan, seat| {
+        Part::new(name, plan, &engine, seat, tell.clone(), seed.wrapping_add(name as u64))
+    };
+    if plan.video_encode.len() > 1 {
+        tracing::warn!("this version encodes the profile's first rendition only");
+    }
+    if !config.outputs.is_empty() {
+        tracing::warn!("this version has no outputs yet: nothing is sent to those configured");
+    }
+    let encode = plan
+        .video_encode
+        .into_iter()
+        .next()
+        .ok_or_else(|| RunError::Plan { profile: profile.name.clone(), reasons: vec![] })?;
+    let capture = part(PartName::Capture, plan.video_capture, Seat::Capture(video_hub.clone()));
+    let encode = part(PartName::Encode, encode, Seat::Encode(video_hub, picture.clone()));
+    let audio_capture =
+        plan.audio_capture.map(|plan| part(PartName::AudioCapture, plan, Seat::Capture(audio_hub.clone())));
+    let audio_encode = plan
+        .audio_encode
+        .map(|plan| part(PartName::AudioEncode, plan, Seat::Encode(audio_hub, sound.clone())));
+    let epoch = engine.instant_of(crate::media::MediaTime::default());
+    let local = sfu.as_ref().map(|sfu| {
+        let sound = audio_encode.is_some().then_some(&sound);
+        Local::publish(sfu, config.sfu.stream.clone(), epoch, &picture, sound)
+    });
+    Ok(Appliance {
+        engine,
+        config,
+        profile,
+        capture,
+        audio_capture,
+        encode,
+        audio_encode,
+        picture,
+        sfu,
+        local,
+        inbox,
+        told,
+        drops: Drops::default(),
+        last_told: Duration::ZERO,
+        was_on_air: false,
+    })
+}
+
+/// Going on without these would open what the user wanted closed.
+fn refuse_what_is_missing(config: &BoxConfig) -> Result<(), RunError> {
+    let unsupported = |key, hint| Err(RunError::Unsupported { key, hint });
+    if config.http.tls.is_some() {
+        return unsupported(
+            "http.tls_certificate",
+            "put a reverse proxy with TLS in front, and remove the key",
+        );
+    }
+    if !config.sfu.views.is_empty() {
+        return unsupported("sfu.view", "remove it: every stream can be watched without a key");
+    }
+    if config.sfu.jwt.is_some() {
+        return unsupported("sfu.jwt", "remove it: every stream can be watched without a token");
+    }
+    if config.sfu.webhook.is_some() {
+        return unsupported("sfu.webhook", "remove it: every stream can be watched without being asked for");
+    }
+    if !config.sfu.publishers.is_empty() {
+        tracing::warn!("this version takes no publishers yet: `sfu.publisher` has no effect");
+    }
+    Ok(())
+}
+
+fn sfu_options(config: &BoxConfig) -> sfu::Options {
+    sfu::Options {
+        media: config.sfu.media,
+        public_addresses: config.sfu.public_addresses.clone(),
+        max_viewers: config.sfu.max_viewers,
+    }
+}
+
+/// The socket for the command line. Without a place for it the daemon runs all the same; a second daemon does not.
+fn socket() -> Result<Option<Listener>, RunError> {
+    let Some(path) = SocketPlaces::from_environment().to_listen() else {
+        tracing::warn!(
+            "no place for the daemon's socket, so `capcast status` will not reach it; set `CAPCAST_SOCKET`"
+        );
+        return Ok(None);
+    };
+    match Listener::unix(&path) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error @ ListenError::Socket { .. }) if std::env::var_os("CAPCAST_SOCKET").is_none() => {
+            tracing::warn!("{error}");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Test picture, tone and files need no look at the hardware.
+fn needs_devices(config: &BoxConfig) -> bool {
+    let picture =
+        matches!(config.capture.video, VideoInput::Auto | VideoInput::Device(_) | VideoInput::ById(_));
+    let sound = matches!(config.capture.audio, AudioInput::Alsa(_));
+    picture || sound
+}
+
+fn chosen_profile(
+    choice: &ProfileChoice,
+    profiles: &std::collections::BTreeMap<String, Profile>,
+    inventory: &plan::Inventory,
+) -> Result<Profile, RunError> {
+    match choice {
+        ProfileChoice::Auto => Ok(plan::auto_profile(inventory)),
+        ProfileChoice::Named(name) => {
+            profiles.get(name).cloned().ok_or_else(|| RunError::NoProfile(name.clone()))
+        }
+    }
+}
+
+/// Resolves when the daemon is to end, with the reason.
+fn end_signal() -> Result<impl Future<Output = &'static str>, RunError> {
+    let take = |kind| signal(kind).map_err(|source| RunError::System { what: "signals", source });
+    let mut interrupt = take(SignalKind::interrupt())?;
+    let mut terminate = take(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => "interrupted",
+            _ = terminate.recv() => "told to terminate",
+        }
+    })
+}
+
+fn documents(options: Options) -> Documents {
+    let _ = options;
+    Documents {
+        profiles: Box::new(|| Err("not yet".to_owned())),
+        devices: Box::new(|| Ok(crate::device::json(&crate::device::list()))),
+    }
+}
