@@ -156,7 +156,7 @@ fn crates(source: &Source) -> Vec<Violation> {
                 let home: Vec<&str> = home.split("::").collect();
                 module.len() >= home.len() && module.iter().zip(&home).all(|(a, b)| a == b)
             });
-            if names.iter().any(|name| matches(&name)) && !home {
+            if names.iter().any(matches) && !home {
                 found.push(violation(source, named.line, "crate", format!("`{first}`: {reason}")));
             }
         }
@@ -172,13 +172,15 @@ fn purity(source: &Source) -> Vec<Violation> {
     let mut found = Vec::new();
     for named in source.named().iter().filter(|named| !named.test) {
         let path: Vec<&str> = named.segments.iter().map(String::as_str).collect();
-        let impure = match path.as_slice() {
-            ["std", "fs" | "env" | "thread" | "process", ..] | ["tokio" | "nix", ..] => true,
-            ["std", "net", "TcpStream" | "TcpListener" | "UdpSocket", ..] => true,
-            ["std", "io", "stdin" | "stdout" | "stderr", ..] => true,
-            [.., "Instant" | "SystemTime", "now"] | ["fs" | "env" | "thread", _, ..] => true,
-            _ => false,
-        };
+        let impure = matches!(
+            path.as_slice(),
+            ["std", "fs" | "env" | "thread" | "process", ..]
+                | ["tokio" | "nix", ..]
+                | ["std", "net", "TcpStream" | "TcpListener" | "UdpSocket", ..]
+                | ["std", "io", "stdin" | "stdout" | "stderr", ..]
+                | [.., "Instant" | "SystemTime", "now"]
+                | ["fs" | "env" | "thread", _, ..]
+        );
         if impure {
             let reason =
                 format!("`{}`: layers 0 to {LAST_PURE} take such things as arguments", path.join("::"));
@@ -245,11 +247,12 @@ fn names(source: &Source) -> Vec<Violation> {
     }
     for pair in source.tokens.windows(2) {
         let declares = matches!(pair[0].text.as_str(), "struct" | "enum" | "trait" | "type" | "mod");
-        if declares && pair[0].kind == Kind::Ident && pair[1].kind == Kind::Ident {
-            if let Some(word) = banned(&pair[1].text) {
-                let reason = format!("`{}`: `{word}` says nothing; see the glossary", pair[1].text);
-                found.push(violation(source, pair[1].line, "name", reason));
-            }
+        if declares
+            && pair.iter().all(|token| token.kind == Kind::Ident)
+            && let Some(word) = banned(&pair[1].text)
+        {
+            let reason = format!("`{}`: `{word}` says nothing; see the glossary", pair[1].text);
+            found.push(violation(source, pair[1].line, "name", reason));
         }
     }
     found
