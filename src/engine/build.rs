@@ -36,7 +36,7 @@ pub enum BuildError {
     },
     /// A property cannot be set.
     #[error(transparent)]
-    Property(#[from] PropertyError),
+    Property(#[from] Box<PropertyError>),
     /// Two nodes have the same id.
     #[error("two nodes are called `{0}`")]
     SameId(String),

@@ -152,13 +152,13 @@ impl Watch {
                 self.tell(GraphEvent::Error(GraphError {
                     fault: if device { Fault::Device } else { Fault::Graph },
                     element,
-                    message: error.error().message().trim_end_matches('.').to_owned(),
+                    message: words(&error.error(), error.debug().as_deref()),
                     debug: error.debug().map(|text| text.to_string()),
                 }));
             }
             MessageView::Warning(warning) => self.tell(GraphEvent::Warning {
                 element: self.node(message),
-                message: warning.error().message().trim_end_matches('.').to_owned(),
+                message: words(&warning.error(), warning.debug().as_deref()),
             }),
             MessageView::Eos(_) => {
                 let again = self.looping.as_ref().is_some_and(|looping| looping.again(&self.pipeline));
@@ -204,6 +204,17 @@ impl Watch {
             }
         }
         self.name.clone()
+    }
+}
+
+/// GStreamer's message with its detail, which is the part that names things: `Resource not found: No such file "/x"`.
+/// The debug text is `file.c(line): function (): /path/of/element:` and the detail on the lines after it.
+fn words(error: &glib::Error, debug: Option<&str>) -> String {
+    let message = error.message().trim_end_matches('.');
+    let detail = debug.and_then(|debug| debug.split_once('\n')).map(|(_, detail)| detail.trim());
+    match detail.and_then(|detail| detail.lines().next()).filter(|detail| !detail.is_empty()) {
+        Some(detail) => format!("{message}: {}", detail.trim_end_matches('.')),
+        None => message.to_owned(),
     }
 }
 

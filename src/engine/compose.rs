@@ -254,6 +254,9 @@ fn take_frames(sink: &gst_app::AppSink, codec: Codec, feed: &Arc<Feed>, outlet: 
                 .and_then(|(segment, pts)| segment.to_running_time(pts))
                 .map(|time| MediaTime::from_nanos(time.nseconds()));
             let read = assembler.take(buffer, pts, |pts, packets| {
+                if !flowing.swap(true, Ordering::Relaxed) {
+                    post(sink, Note::Flowing);
+                }
                 let keyframe = !video || tally.is_keyframe(pts);
                 outlet.frame(&feed, codec, (pts, keyframe), packets);
             });
@@ -264,9 +267,6 @@ fn take_frames(sink: &gst_app::AppSink, codec: Codec, feed: &Arc<Feed>, outlet: 
         match sample.buffer_list() {
             Some(list) => list.iter().for_each(&mut one),
             None => sample.buffer().into_iter().for_each(&mut one),
-        }
-        if !flowing.swap(true, Ordering::Relaxed) {
-            post(sink, Note::Flowing);
         }
         Ok(gst::FlowSuccess::Ok)
     });

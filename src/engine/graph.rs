@@ -38,7 +38,7 @@ pub enum ControlError {
     TooSoon(Duration),
     /// The element refused.
     #[error(transparent)]
-    Property(#[from] PropertyError),
+    Property(#[from] Box<PropertyError>),
 }
 
 /// One queue or `appsrc` of a graph.

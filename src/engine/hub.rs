@@ -17,9 +17,6 @@ use super::link::{Link, Offer};
 /// How long one frame may wait for links that are on air before they are cut.
 pub const LINK_PATIENCE: Duration = Duration::from_millis(500);
 
-/// A frame that is this late before the last one is a new start of the same source rather than a frame out of order.
-const RESTART: Duration = Duration::from_secs(10);
-
 /// Takes raw media from one capture graph at a time and passes it by reference to every link. Cheap to clone; all clones
 /// are the same hub. It outlives the graphs on both sides.
 ///
@@ -129,12 +126,10 @@ impl RawHub {
     pub(super) fn push(&self, sample: &gst::Sample, pts: MediaTime) -> bool {
         let inner = &*self.inner;
         let now = inner.timebase.now();
-        let last = MediaTime::from_nanos(inner.last_pts.load(Ordering::Relaxed));
-        if pts <= last && inner.flow.frames() > 0 && last.saturating_since(pts) < RESTART {
+        if inner.last_pts.fetch_max(pts.as_nanos(), Ordering::Relaxed) >= pts.as_nanos() {
             inner.backwards.fetch_add(1, Ordering::Relaxed);
             return false;
         }
-        inner.last_pts.store(pts.as_nanos(), Ordering::Relaxed);
         inner.age.record(now.saturating_since(pts));
         inner.flow.record(now, 0);
         inner.note_format(sample);
@@ -170,22 +165,21 @@ impl Inner {
         let deadline = now + LINK_PATIENCE;
         let mut cut = false;
         for (_, link) in links.iter().enumerate().filter(|(index, _)| *index < 64 && full >> index & 1 == 1) {
-            link.wait(deadline);
+            let waited = link.wait(deadline);
+            self.blocked.fetch_add(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
             match link.offer(sample) {
                 Offer::Taken => {}
                 // Taken off air meanwhile: it skips like any other.
                 Offer::Full if !link.is_on_air() => link.skip(),
                 Offer::Full => {
                     link.skip();
-                    link.cut();
                     self.cuts.fetch_add(1, Ordering::Relaxed);
+                    link.cut();
                     cut = true;
                 }
                 Offer::Detached => cut = true,
             }
         }
-        let waited = self.timebase.now().saturating_since(now);
-        self.blocked.fetch_add(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.blocked_since.store(0, Ordering::Relaxed);
         cut
     }

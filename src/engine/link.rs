@@ -99,8 +99,8 @@ impl Link {
     }
 
     /// Waits until there is room, the link is detached, or `deadline`. The streaming thread sleeps here without a lock;
-    /// the consumer's thread wakes it.
-    pub(super) fn wait(&self, deadline: MediaTime) {
+    /// the consumer's thread wakes it. Tells how long it was.
+    pub(super) fn wait(&self, deadline: MediaTime) -> Duration {
         let began = self.timebase.now();
         self.waiter.store(Some(Arc::new(thread::current())));
         // Room is looked at only after the waiter can be seen, so no wake-up is missed.
@@ -114,6 +114,7 @@ impl Link {
         self.waiter.store(None);
         let waited = self.timebase.now().saturating_since(began);
         self.blocked.fetch_add(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        waited
     }
 
     /// Ends this link because it blocked the hub for too long, and tells the graph.

@@ -81,13 +81,15 @@ pub(super) fn fit(
     (element, factory): (&str, &str),
     property: &str,
     value: &Value,
-) -> Result<glib::Value, PropertyError> {
-    let refuse = |problem| PropertyError {
-        element: element.to_owned(),
-        factory: factory.to_owned(),
-        property: property.to_owned(),
-        value: describe(value),
-        problem,
+) -> Result<glib::Value, Box<PropertyError>> {
+    let refuse = |problem| {
+        Box::new(PropertyError {
+            element: element.to_owned(),
+            factory: factory.to_owned(),
+            property: property.to_owned(),
+            value: describe(value),
+            problem,
+        })
     };
     let spec = class
         .find_property(property)
@@ -102,17 +104,23 @@ pub(super) fn fit(
 ///
 /// A property without any `GST_PARAM_MUTABLE` flag passes: many encoders change their bitrate while playing and do not
 /// say so (`vp8enc`, `vp9enc`, `av1enc`).
-pub(super) fn set_live(element: &gst::Element, property: &str, value: &Value) -> Result<(), PropertyError> {
+pub(super) fn set_live(
+    element: &gst::Element,
+    property: &str,
+    value: &Value,
+) -> Result<(), Box<PropertyError>> {
     let factory = element.factory().map(|factory| factory.name().to_string()).unwrap_or_default();
     let name = element.name();
     let class = element.object_class();
     let fitted = fit(class, (&name, &factory), property, value)?;
-    let refuse = |problem| PropertyError {
-        element: name.to_string(),
-        factory: factory.clone(),
-        property: property.to_owned(),
-        value: describe(value),
-        problem,
+    let refuse = |problem| {
+        Box::new(PropertyError {
+            element: name.to_string(),
+            factory: factory.clone(),
+            property: property.to_owned(),
+            value: describe(value),
+            problem,
+        })
     };
     let flags = class.find_property(property).map_or(glib::ParamFlags::empty(), |spec| spec.flags());
     if flags.contains(glib::ParamFlags::CONSTRUCT_ONLY) {

@@ -1,0 +1,202 @@
+//! How graphs end: by error, by force, again and again.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use capcast::config::VideoInput;
+use capcast::engine::{Engine, GraphEvent};
+use capcast::media::{Fault, MediaKind};
+use capcast::plan::{Downstream, GraphKind, Role, Value};
+
+use super::{
+    PATIENCE, chain, node, pass_through, plan_for, shared_engine, test_capture, text, told, unheard,
+};
+
+#[test]
+fn a_missing_file_is_a_device_error_with_the_nodes_name() {
+    let engine = shared_engine();
+    let hub = engine.raw_hub(MediaKind::Video);
+    let plan = chain(
+        GraphKind::VideoCapture,
+        vec![
+            node("source", "filesrc", Role::Source, &[("location", text("/no/such/file.mkv"))]),
+            node("decoder", "decodebin", Role::Decoder, &[]),
+            node("to-hub", "appsink", Role::ToHub, &[]),
+        ],
+        Downstream::RawVideo { format: None, size: None, framerate: None },
+    );
+    let (events, mut said) = told();
+    let mut graph = engine.capture(&plan, &hub, events).unwrap();
+    graph.start().unwrap();
+    let GraphEvent::Error(error) = said.wait_for("the error", |e| matches!(e, GraphEvent::Error(_))) else {
+        unreachable!()
+    };
+    assert_eq!((error.fault, error.element.as_str()), (Fault::Device, "source"), "{error:?}");
+    assert!(error.message.contains("/no/such/file.mkv"), "{error:?}");
+    assert!(graph.stop().wait(PATIENCE));
+}
+
+#[test]
+fn an_element_that_fails_while_running_is_a_graph_error() {
+    let engine = shared_engine();
+    let hub = engine.raw_hub(MediaKind::Video);
+    let broken = node("breaks", "identity", Role::Plain, &[("error-after", Value::Integer(5))]);
+    let (events, mut said) = told();
+    let mut graph = engine.capture(&test_capture(&[], vec![broken]), &hub, events).unwrap();
+    graph.start().unwrap();
+    let GraphEvent::Error(error) = said.wait_for("the error", |e| matches!(e, GraphEvent::Error(_))) else {
+        unreachable!()
+    };
+    assert_eq!((error.fault, error.element.as_str()), (Fault::Graph, "breaks"), "{error:?}");
+    assert!(said.seen.contains(&GraphEvent::Flowing), "{:?}", said.seen);
+    assert!(graph.stop().wait(PATIENCE));
+}
+
+#[test]
+fn a_source_that_ends_says_so() {
+    let engine = shared_engine();
+    let hub = engine.raw_hub(MediaKind::Video);
+    let (events, mut said) = told();
+    let plan = test_capture(&[("num-buffers", Value::Integer(3))], vec![]);
+    let mut graph = engine.capture(&plan, &hub, events).unwrap();
+    graph.start().unwrap();
+    said.wait_for("the end", |event| *event == GraphEvent::Ended);
+    assert!(graph.stop().wait(PATIENCE));
+}
+
+#[test]
+fn a_graph_that_will_not_stop_is_left_behind_and_counted() {
+    let engine = Engine::new().unwrap();
+    let hub = engine.raw_hub(MediaKind::Video);
+    let hangs = node("hangs", "identity", Role::Plain, &[("sleep-time", Value::Integer(20_000_000))]);
+    let (events, mut said) = told();
+    let mut stuck = engine.capture(&test_capture(&[], vec![hangs]), &hub, events).unwrap();
+    let (other_events, mut other_said) = told();
+    let mut other = engine.capture(&test_capture(&[], vec![]), &hub, other_events).unwrap();
+    stuck.start().unwrap();
+    other.start().unwrap();
+    other_said.wait_for("flowing", |event| *event == GraphEvent::Flowing);
+    said.wait_for("playing", |event| *event == GraphEvent::Playing);
+    let (stuck, other) = (stuck.stop(), other.stop());
+    assert!(other.wait(PATIENCE), "one that hangs delays no other");
+    assert!(!stuck.wait(PATIENCE), "it cannot be gone");
+    assert_eq!(
+        said.wait_for("gone", |e| matches!(e, GraphEvent::Gone { .. })),
+        GraphEvent::Gone { abandoned: true }
+    );
+    assert_eq!(engine.abandoned(), 1);
+}
+
+#[test]
+fn a_graph_that_was_never_started_goes_without_a_word_but_the_last() {
+    let engine = shared_engine();
+    let hub = engine.raw_hub(MediaKind::Video);
+    let (events, mut said) = told();
+    let graph = engine.capture(&test_capture(&[], vec![]), &hub, events).unwrap();
+    drop(graph);
+    said.wait_for("gone", |event| matches!(event, GraphEvent::Gone { .. }));
+    assert_eq!(said.seen.len(), 1, "{:?}", said.seen);
+}
+
+/// What the kernel counts of one engine's process, where nothing else runs: this test has a process of its own.
+#[test]
+fn graphs_rebuilt_fifty_times_leave_nothing_behind() {
+    const CHILD: &str = "CAPCAST_TEST_REBUILD";
+    if std::env::var_os(CHILD).is_none() {
+        let name = "engine::endings::graphs_rebuilt_fifty_times_leave_nothing_behind";
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([name, "--exact", "--nocapture"])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        return;
+    }
+    let engine = Engine::new().unwrap();
+    let plan = plan_for("x264", "h264", VideoInput::Test);
+    let (hub, outlet) = (engine.raw_hub(MediaKind::Video), engine.outlet(MediaKind::Video));
+    let once = || {
+        let (sender, ticks) = mpsc::sync_channel(64);
+        let _frames = outlet.subscribe(move |frame| {
+            let _ = sender.try_send(frame.keyframe);
+        });
+        let mut capture = engine.capture(&plan.video_capture, &hub, unheard()).unwrap();
+        let mut encode = engine.encode(&plan.video_encode[0], &hub, &outlet, unheard()).unwrap();
+        outlet.attach(&encode);
+        encode.set_on_air(true);
+        encode.start().unwrap();
+        capture.start().unwrap();
+        assert_eq!(ticks.recv_timeout(PATIENCE), Ok(true), "a keyframe first");
+        assert!(capture.stop().wait(PATIENCE) && encode.stop().wait(PATIENCE));
+    };
+    let count = |what: &str| std::fs::read_dir(format!("/proc/self/{what}")).unwrap().count();
+    for _ in 0..3 {
+        once();
+    }
+    let (fds, threads) = (count("fd"), count("task"));
+    for _ in 0..50 {
+        once();
+    }
+    // Threads of finished graphs are on their way out when the graph is gone.
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while count("task") > threads + 2 && std::time::Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    assert!(count("fd") <= fds + 2, "{} fds, {fds} before", count("fd"));
+    assert!(count("task") <= threads + 2, "{} threads, {threads} before", count("task"));
+    assert_eq!(engine.abandoned(), 0);
+}
+
+#[test]
+fn a_new_encoder_takes_over_at_its_keyframe_and_the_old_one_is_silent() {
+    let engine = shared_engine();
+    let (hub, outlet) = (engine.raw_hub(MediaKind::Video), engine.outlet(MediaKind::Video));
+    let (first, second) =
+        (plan_for("vp8", "vp8", VideoInput::Test), plan_for("x264", "h264", VideoInput::Test));
+    let mut capture = engine.capture(&first.video_capture, &hub, unheard()).unwrap();
+    let mut old = engine.encode(&first.video_encode[0], &hub, &outlet, unheard()).unwrap();
+    let (events, mut said) = told();
+    let mut new = engine.encode(&second.video_encode[0], &hub, &outlet, events).unwrap();
+    let (sender, inbox) = mpsc::sync_channel(4096);
+    let _frames = outlet.subscribe(move |frame| {
+        let _ = sender.try_send(frame.clone());
+    });
+    outlet.attach(&old);
+    old.set_on_air(true);
+    old.start().unwrap();
+    capture.start().unwrap();
+    let mut frames = super::frames_until(&inbox, "frames of the old", |frames| frames.len() >= 10);
+    outlet.switch_to(&new);
+    new.start().unwrap();
+    let GraphEvent::OnAir(takeover) = said.wait_for("the change", |e| matches!(e, GraphEvent::OnAir(_)))
+    else {
+        unreachable!()
+    };
+    assert!(takeover.shifted <= Duration::from_millis(51), "{takeover:?}");
+    new.set_on_air(true);
+    frames.extend(super::frames_until(&inbox, "frames of the new", |frames| {
+        frames.iter().filter(|frame| frame.codec == capcast::media::Codec::H264).count() >= 10
+    }));
+    let change = frames.iter().position(|frame| frame.codec == capcast::media::Codec::H264).unwrap();
+    assert!(frames[change].keyframe && change >= 10);
+    assert!(
+        frames[change..].iter().all(|frame| frame.codec == capcast::media::Codec::H264),
+        "the old one is silent"
+    );
+    for pair in frames.windows(2) {
+        let (a, b) = (pair[0].packets.last().unwrap(), &pair[1].packets[0]);
+        assert!(b.rtp_time.since(a.rtp_time) > 0, "RTP time goes up");
+        assert_eq!(b.sequence, a.sequence + 1, "no gap in sequence");
+    }
+    assert!(old.stop().wait(PATIENCE));
+    super::frames_until(&inbox, "frames after the old one is gone", |frames| frames.len() >= 5);
+    assert!(new.stop().wait(PATIENCE) && capture.stop().wait(PATIENCE));
+}
+
+#[test]
+fn pass_through_graphs_of_these_tests_are_sound() {
+    let engine = shared_engine();
+    let (hub, outlet) = (engine.raw_hub(MediaKind::Video), engine.outlet(MediaKind::Video));
+    assert!(engine.encode(&pass_through(vec![]), &hub, &outlet, unheard()).is_ok());
+}
