@@ -101,7 +101,7 @@ fn told() -> (EventSink, Told) {
 fn unheard() -> EventSink {
     Arc::new(|event| {
         if let GraphEvent::Error(error) = event {
-            eprintln!("graph error: {error:?}");
+            println!("graph error: {error:?}");
         }
     })
 }

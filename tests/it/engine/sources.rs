@@ -25,7 +25,7 @@ fn the_test_picture_skips_under_load_and_does_not_grow_old() {
     let slow = node("slow", "identity", Role::Plain, &[("sleep-time", Value::Integer(100_000))]);
     let mut encode = engine.encode(&pass_through(vec![slow]), &hub, &outlet, unheard()).unwrap();
     let (sender, ticks) = mpsc::sync_channel(4096);
-    let clock = engine.clone();
+    let clock = shared_engine();
     let _units = outlet.subscribe_units(move |unit| {
         let _ = sender.try_send(clock.now().saturating_since(unit.pts));
     });
@@ -176,7 +176,6 @@ fn a_file_without_the_medium_says_what_is_missing() {
     let GraphEvent::Error(error) = said.wait_for("an error", |e| matches!(e, GraphEvent::Error(_))) else {
         unreachable!()
     };
-    eprintln!("{error:?}");
     assert_eq!(error.element, "decoder");
     assert!(graph.stop().wait(PATIENCE));
     let _ = std::fs::remove_file(path);
