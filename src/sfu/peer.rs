@@ -336,7 +336,7 @@ impl Peer {
                 Ok(Output::Transmit(sent)) => {
                     out.batch.push(sent.source, sent.destination, &sent.contents, out.wire);
                 }
-                Ok(Output::Event(event)) => self.event(event)?,
+                Ok(Output::Event(event)) => self.event(&event)?,
                 Ok(Output::Timeout(at)) if self.rtc.is_alive() => {
                     self.timeout = at.max(now);
                     return Ok(());
@@ -347,7 +347,7 @@ impl Peer {
         }
     }
 
-    fn event(&mut self, event: Event) -> Result<(), Disconnect> {
+    fn event(&mut self, event: &Event) -> Result<(), Disconnect> {
         match event {
             Event::Connected => {
                 self.connected = true;
@@ -358,7 +358,7 @@ impl Peer {
             Event::KeyframeRequest(_) => self.noted.keyframe_requests += 1,
             Event::IceConnectionStateChange(state) => {
                 self.reachable = state.is_connected();
-                let lost = state == IceConnectionState::Disconnected;
+                let lost = *state == IceConnectionState::Disconnected;
                 if self.connected && lost && self.grace.is_none() {
                     return Err(Disconnect::TimedOut);
                 }

@@ -88,15 +88,10 @@ impl Offer {
     /// The same offer after an ICE restart of the viewer: other credentials, no candidates.
     pub(super) fn restarted(&self, credentials: &IceCreds) -> String {
         let mut out = String::with_capacity(self.text.len());
-        for line in self.text.lines() {
-            match line {
-                _ if line.starts_with("a=ice-ufrag:") => {
-                    out.push_str(&format!("a=ice-ufrag:{}", credentials.ufrag))
-                }
-                _ if line.starts_with("a=ice-pwd:") => {
-                    out.push_str(&format!("a=ice-pwd:{}", credentials.pass))
-                }
-                _ if line.starts_with("a=candidate:") => continue,
+        for line in self.text.lines().filter(|line| !line.starts_with("a=candidate:")) {
+            match line.split_once(':').map_or(line, |(key, _)| key) {
+                "a=ice-ufrag" => out.extend(["a=ice-ufrag:", credentials.ufrag.as_str()]),
+                "a=ice-pwd" => out.extend(["a=ice-pwd:", credentials.pass.as_str()]),
                 _ => out.push_str(line),
             }
             out.push_str("\r\n");

@@ -87,6 +87,8 @@ pub(super) struct Source {
 pub(super) struct World {
     pub(super) sfu: Sfu,
     pub(super) start: Instant,
+    /// The same on the wall clock.
+    pub(super) wall: SystemTime,
     pub(super) now: Instant,
     pub(super) clients: Vec<Client>,
     pub(super) sent: Sent,
@@ -113,6 +115,7 @@ impl World {
         World {
             sfu,
             start,
+            wall,
             now: start,
             clients: Vec::new(),
             sent: Sent::default(),

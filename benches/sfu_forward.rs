@@ -1,0 +1,302 @@
+//! What one forwarded packet costs the SFU's thread, beside what it must cost: sealing it and sending it.
+//!
+//! `cargo bench --bench sfu_forward [-- SECONDS]`. Viewers live in this process on loopback; their sockets are drained.
+//! CPU time is that of the thread `sfu` alone, from `/proc/self/task/*/schedstat`.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
+
+use std::net::UdpSocket;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use capcast::media::{Codec, Frame, MediaTime, Packet, RtpTime, StreamName};
+use capcast::sfu::{Handle, LocalFeed, Options};
+use openssl::cipher::Cipher;
+use openssl::cipher_ctx::CipherCtx;
+use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
+use str0m::change::SdpAnswer;
+use str0m::media::{Direction, MediaKind};
+use str0m::net::{Protocol, Receive};
+use str0m::{Candidate, Input, Output, Rtc};
+
+/// 30 frames a second of nine packets of 1157 bytes: 2.5 Mbit/s.
+const FRAME_TIME: Duration = Duration::from_micros(33_333);
+const PACKETS: u64 = 9;
+const PAYLOAD: usize = 1_157;
+/// The same with header, extensions and tag.
+const SEALED: usize = 1_200;
+
+fn main() {
+    // `cargo bench` passes `--bench`.
+    let seconds = std::env::args().skip(1).find_map(|word| word.parse().ok()).unwrap_or(5);
+    println!("2.5 Mbit/s of H.264, {seconds} s each, CPU time of the SFU's thread");
+    println!(
+        "{:>7} {:>9} {:>10} {:>10} {:>8}  the limit: seal + send",
+        "viewers", "packets/s", "µs/packet", "% of core", "lost"
+    );
+    for viewers in [10, 50, 100] {
+        let run = Run::new(viewers).measure(Duration::from_secs(seconds));
+        let (seal, send) = (seal(), send(viewers));
+        println!(
+            "{viewers:>7} {:>9.0} {:>10.2} {:>10.1} {:>8}  {:.2} = {seal:.2} + {send:.2}",
+            run.packets as f64 / run.wall.as_secs_f64(),
+            run.cpu.as_secs_f64() * 1e6 / run.packets as f64,
+            run.cpu.as_secs_f64() / run.wall.as_secs_f64() * 100.0,
+            run.lost,
+            seal + send,
+        );
+    }
+}
+
+struct Measured {
+    packets: u64,
+    lost: u64,
+    wall: Duration,
+    cpu: Duration,
+}
+
+struct Run {
+    handle: Handle,
+    feed: LocalFeed,
+    epoch: Instant,
+    frames: u64,
+    received: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    viewers: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Run {
+    #[expect(clippy::disallowed_methods, reason = "a benchmark lives in real time")]
+    fn new(count: u32) -> Run {
+        let media = "127.0.0.1:0".parse().expect("an address");
+        let options = Options { media, public_addresses: Vec::new(), max_viewers: count };
+        let handle = capcast::sfu::start(options).expect("the SFU starts");
+        let epoch = Instant::now();
+        let feed = handle.local_feed(stream(), epoch, Box::new(|| {}));
+        let (received, stop) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let mut run = Run { handle, feed, epoch, frames: 0, received, stop, viewers: None };
+        run.play(5);
+        let (received, stop) = (run.received.clone(), run.stop.clone());
+        let (joined, joins) = std::sync::mpsc::channel();
+        run.viewers = Some(std::thread::spawn(move || drain(&joins, &received, &stop)));
+        for joining in 1..=count {
+            joined.send(Viewer::join(&run.handle)).expect("the viewers' thread");
+            // Few may be connecting at a time.
+            while joining.is_multiple_of(20) && run.handle.stats().viewers < joining {
+                run.play(1);
+            }
+            run.play(1);
+        }
+        while run.handle.stats().viewers < count {
+            run.play(1);
+        }
+        run
+    }
+
+    fn measure(mut self, span: Duration) -> Measured {
+        self.play(60);
+        let sent = |run: &Run| run.handle.stats().streams[0].packets_out;
+        let before = (sent(&self), self.received.load(Ordering::Relaxed), cpu_of_sfu(), self.epoch.elapsed());
+        self.play((span.as_secs_f64() / FRAME_TIME.as_secs_f64()) as u64);
+        let (cpu, wall) = (cpu_of_sfu() - before.2, self.epoch.elapsed() - before.3);
+        // The counters that are shared are a quarter of a second old.
+        self.play(10);
+        let packets = (sent(&self) - before.0) * (wall.as_nanos() as u64)
+            / ((self.epoch.elapsed() - before.3).as_nanos() as u64);
+        let lost = (sent(&self) - before.0).saturating_sub(self.received.load(Ordering::Relaxed) - before.1);
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(viewers) = self.viewers.take() {
+            viewers.join().expect("viewers");
+        }
+        Measured { packets, lost, wall, cpu }
+    }
+
+    /// Pushes frames, each at its time; every sixtieth is a keyframe.
+    fn play(&mut self, frames: u64) {
+        for _ in 0..frames {
+            let due = FRAME_TIME * self.frames as u32;
+            while let Some(wait) = due.checked_sub(self.epoch.elapsed()).filter(|wait| !wait.is_zero()) {
+                std::thread::park_timeout(wait);
+            }
+            let packet = |index| Packet {
+                sequence: self.frames * PACKETS + index,
+                rtp_time: RtpTime((self.frames * 3_000) as u32),
+                marker: index + 1 == PACKETS,
+                payload: vec![index as u8; PAYLOAD].into(),
+            };
+            let frame = Frame {
+                codec: Codec::H264,
+                pts: MediaTime::from_nanos(self.epoch.elapsed().as_nanos() as u64),
+                keyframe: self.frames.is_multiple_of(60),
+                packets: (0..PACKETS).map(packet).collect(),
+            };
+            self.feed.push(frame);
+            self.frames += 1;
+        }
+    }
+}
+
+fn stream() -> StreamName {
+    "live".parse().expect("a name")
+}
+
+struct Viewer {
+    rtc: Rtc,
+    socket: UdpSocket,
+    timeout: Instant,
+}
+
+impl Viewer {
+    #[expect(clippy::disallowed_methods, reason = "a benchmark lives in real time")]
+    fn join(handle: &Handle) -> Viewer {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        socket.set_nonblocking(true).expect("non-blocking");
+        let now = Instant::now();
+        let mut rtc = Rtc::builder().set_rtp_mode(true).build(now);
+        let local = socket.local_addr().expect("bound");
+        rtc.add_local_candidate(Candidate::host(local, "udp").expect("a candidate"));
+        let mut api = rtc.sdp_api();
+        api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
+        let (offer, pending) = api.apply().expect("an offer");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let answer = runtime.block_on(handle.whep(&stream(), offer.to_sdp_string())).expect("an answer");
+        let answer = SdpAnswer::from_sdp_string(&answer.sdp).expect("SDP");
+        rtc.sdp_api().accept_answer(pending, answer).expect("accepted");
+        Viewer { rtc, socket, timeout: now }
+    }
+
+    /// Takes what is there. RTP is counted but not decrypted: that is not measured here,
+    /// and the machine is small. So no viewer asks for resends; a browser also reports once a second.
+    fn turn(&mut self, now: Instant, buffer: &mut [u8], received: &AtomicU64) {
+        let local = self.socket.local_addr().expect("bound");
+        let mut input = false;
+        while let Ok((length, source)) = self.socket.recv_from(buffer) {
+            let rtp = (128..192).contains(&buffer[0]) && !(192..224).contains(&buffer[1]);
+            if rtp {
+                received.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            if let Ok(receive) = Receive::new(Protocol::Udp, source, local, &buffer[..length]) {
+                self.rtc.handle_input(Input::Receive(now, receive)).expect("alive");
+                input = true;
+            }
+        }
+        if input || self.timeout <= now {
+            self.rtc.handle_input(Input::Timeout(now)).expect("alive");
+            loop {
+                match self.rtc.poll_output().expect("alive") {
+                    Output::Timeout(at) => {
+                        self.timeout = at;
+                        break;
+                    }
+                    Output::Transmit(sent) => {
+                        let _ = self.socket.send_to(&sent.contents, sent.destination);
+                    }
+                    Output::Event(_) => {}
+                }
+            }
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark lives in real time")]
+fn drain(joins: &Receiver<Viewer>, received: &AtomicU64, stop: &AtomicBool) {
+    let mut viewers = Vec::new();
+    let mut buffer = vec![0; 2_000];
+    while !stop.load(Ordering::Relaxed) {
+        let now = Instant::now();
+        viewers.extend(joins.try_iter());
+        for viewer in &mut viewers {
+            viewer.turn(now, &mut buffer, received);
+        }
+        std::thread::park_timeout(Duration::from_millis(4));
+    }
+}
+
+/// CPU time of the newest thread called `sfu`.
+fn cpu_of_sfu() -> Duration {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
+    let named = tasks.flatten().filter(|task| {
+        std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "sfu")
+    });
+    let newest = named.max_by_key(|task| task.file_name().to_string_lossy().parse::<u32>().unwrap_or(0));
+    cpu_of(&newest.expect("an SFU").path())
+}
+
+/// CPU time of this thread.
+fn cpu() -> Duration {
+    cpu_of(Path::new("/proc/thread-self"))
+}
+
+fn cpu_of(task: &Path) -> Duration {
+    let stat = std::fs::read_to_string(task.join("schedstat")).expect("schedstat");
+    Duration::from_nanos(stat.split(' ').next().and_then(|nanos| nanos.parse().ok()).expect("nanoseconds"))
+}
+
+/// µs to seal one packet with AES-128-GCM, the copy into place included.
+fn seal() -> f64 {
+    const ROUNDS: u32 = 200_000;
+    let mut context = CipherCtx::new().expect("OpenSSL");
+    context.encrypt_init(Some(Cipher::aes_128_gcm()), Some(&[7; 16]), None).expect("a key");
+    let (payload, mut out, mut tag) = (vec![1; PAYLOAD + 7], vec![0; SEALED * PACKETS as usize], [0; 16]);
+    let start = cpu();
+    for round in 0..ROUNDS {
+        let at = (round as usize % PACKETS as usize) * SEALED;
+        let mut iv = [0; 12];
+        iv[..4].copy_from_slice(&round.to_be_bytes());
+        context.encrypt_init(None, None, Some(&iv)).expect("an IV");
+        context.cipher_update(&[9; 20], None).expect("the header");
+        context.cipher_update(&payload, Some(&mut out[at..at + SEALED])).expect("room");
+        context.cipher_final(&mut []).expect("sealed");
+        context.tag(&mut tag).expect("a tag");
+    }
+    (cpu() - start).as_secs_f64() * 1e6 / f64::from(ROUNDS)
+}
+
+/// µs to send one packet to `count` sockets that are drained, nine packets at a time (UDP_SEGMENT).
+fn send(count: u32) -> f64 {
+    let receivers: Vec<UdpSocket> =
+        (0..count).map(|_| UdpSocket::bind("127.0.0.1:0").expect("a socket")).collect();
+    let destinations: Vec<_> = receivers.iter().map(|socket| socket.local_addr().expect("bound")).collect();
+    let stop = Arc::<AtomicBool>::default();
+    let stopped = stop.clone();
+    let drained = std::thread::spawn(move || {
+        let mut buffer = vec![0; 2_000];
+        for receiver in &receivers {
+            receiver.set_nonblocking(true).expect("non-blocking");
+        }
+        while !stopped.load(Ordering::Relaxed) {
+            for receiver in &receivers {
+                while receiver.recv(&mut buffer).is_ok() {}
+            }
+            std::thread::park_timeout(Duration::from_millis(4));
+        }
+    });
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let state = UdpSocketState::new(UdpSockRef::from(&socket)).expect("options");
+    let contents = vec![1; SEALED * PACKETS as usize];
+    let mut busy = Duration::ZERO;
+    const FRAMES: u32 = 60;
+    for _ in 0..FRAMES {
+        let start = cpu();
+        for destination in &destinations {
+            let segment_size = Some(SEALED);
+            let transmit = Transmit {
+                destination: *destination,
+                ecn: None,
+                contents: &contents,
+                segment_size,
+                src_ip: None,
+            };
+            let _ = state.try_send(UdpSockRef::from(&socket), &transmit);
+        }
+        busy += cpu() - start;
+        std::thread::park_timeout(Duration::from_millis(33));
+    }
+    stop.store(true, Ordering::Relaxed);
+    drained.join().expect("drained");
+    busy.as_secs_f64() * 1e6 / f64::from(FRAMES) / f64::from(count) / PACKETS as f64
+}
