@@ -168,7 +168,8 @@ pub(super) fn watch_pacer(
         let late = timebase.now().saturating_since(MediaTime::from_nanos(running_time));
         if late > tolerance(kind, buffer.duration()) {
             tally.late.fetch_add(1, Relaxed);
-            return gst::PadProbeReturn::Drop;
+            // Not `Drop`: the bindings have taken the buffer by then, and GStreamer would release it once more.
+            return gst::PadProbeReturn::Handled;
         }
         gst::PadProbeReturn::Ok
     });
