@@ -85,7 +85,8 @@ pub(crate) fn report_problems(problems: &Diagnostics) {
     let wanted = |name: &str| std::env::var_os(name).is_none_or(|value| value.is_empty());
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
     let colour = std::io::stderr().is_terminal() && wanted("NO_COLOR") && !dumb;
-    let report = problems.render(Look { colour, ..Look::PLAIN });
+    let width = if std::io::stderr().is_terminal() { 100 } else { Look::PLAIN.width };
+    let report = problems.render(Look { colour, width });
     // Where stderr is closed nobody reads it.
     let _ = std::io::stderr().write_all(report.as_bytes());
 }

@@ -161,9 +161,9 @@ impl<'a> IntoIterator for &'a Diagnostics {
 fn clean(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut clean, c| {
         if c.is_control() {
-            clean.extend(c.escape_default())
+            clean.extend(c.escape_default());
         } else {
-            clean.push(c)
+            clean.push(c);
         }
         clean
     })

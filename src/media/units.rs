@@ -84,7 +84,7 @@ impl FromStr for Bitrate {
             _ => return Err(error()),
         };
         match scaled(number, scale) {
-            Some(bits) if bits >= 1 && bits <= Bitrate::MAX.0 => Ok(Bitrate(bits)),
+            Some(bits) if (1..=Bitrate::MAX.0).contains(&bits) => Ok(Bitrate(bits)),
             Some(_) => Err(UnitError::new("bitrate", text, "more than 0 and at most `\"10 Gbit/s\"`")),
             None => Err(error()),
         }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use capcast::config::{Diagnostics, KnownEncoders, Look, Source, parse_box_with, parse_profile_among};
 use capcast::daemon::files::Sources;
@@ -22,10 +23,10 @@ fn folder() -> PathBuf {
 /// Name and path of every case.
 fn cases() -> Vec<(String, PathBuf)> {
     let mut cases: Vec<_> = fs::read_dir(folder())
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
+        .expect("the folder of cases is there")
+        .map(|entry| entry.expect("the folder of cases is readable").path())
         .filter(|path| path.is_dir() || path.extension().is_some_and(|extension| extension == "toml"))
-        .map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), path))
+        .filter_map(|path| Some((path.file_stem()?.to_str()?.to_owned(), path)))
         .collect();
     cases.sort();
     cases
@@ -39,7 +40,7 @@ fn diagnose(name: &str, path: &Path) -> Diagnostics {
         assert_eq!(loaded.is_none(), diagnostics.has_errors(), "{name}");
         return diagnostics;
     }
-    let text = fs::read_to_string(path).unwrap();
+    let text = fs::read_to_string(path).expect("a case is UTF-8");
     let source = Source::new(format!("{name}.toml"), &text);
     match name.split('-').next() {
         Some("box") => {
@@ -136,5 +137,61 @@ fn a_report_in_colour_says_the_same() {
         }
         plain.push_str(rest);
         assert_eq!(plain, diagnostics.render(Look::PLAIN), "{name}");
+    }
+}
+
+/// Exit code, stdout, stderr of `capcast check` with these arguments.
+fn check(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_capcast")).arg("check").args(arguments).output();
+    let output = output.expect("the binary runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it speaks UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn check_reports_on_stderr_and_fails() {
+    let tree = format!("{FOLDER}/tree-all-at-once");
+    let (code, stdout, stderr) = check(&[&tree]);
+    assert_eq!((code, &*stdout), (Some(1), ""), "{stderr}");
+    let expected = diagnose("tree-all-at-once", Path::new(&tree)).render(Look::PLAIN);
+    assert_eq!(stderr, expected, "as the library, and without colour into a pipe");
+}
+
+#[test]
+fn check_gives_json_on_stdout() {
+    let file = format!("{FOLDER}/box-unicode-columns.toml");
+    let (code, stdout, stderr) = check(&["--json", &file]);
+    assert_eq!((code, &*stderr), (Some(1), ""));
+    let problems: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(problems[1]["file"], serde_json::json!(file));
+    assert_eq!(
+        (&problems[1]["line"], &problems[1]["column"]),
+        (&serde_json::json!(4), &serde_json::json!(9))
+    );
+    assert_eq!(problems[1]["severity"], "error");
+    let (code, stdout, _) = check(&["--json", "packaging/capcast.toml"]);
+    assert_eq!((code, &*stdout), (Some(0), "[]\n"));
+}
+
+#[test]
+fn check_says_what_was_right() {
+    let (code, stdout, stderr) = check(&["packaging/capcast.toml", "pipelines", "profiles/vp9-720p60.toml"]);
+    assert_eq!((code, &*stderr), (Some(0), ""));
+    assert!(stdout.starts_with("ok: 1 configuration, 1 profile, "), "{stdout}");
+    let warned = format!("{FOLDER}/box-views-warning.toml");
+    let (code, stdout, stderr) = check(&[&warned]);
+    assert_eq!((code, &*stdout), (Some(0), "ok: 1 configuration\n"));
+    assert!(
+        stderr.starts_with("warning: nobody can publish `obz`") && stderr.ends_with("1 warning\n"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn check_of_nothing_fails() {
+    for nothing in ["no/such/file.toml", "tests/it", "/dev/null"] {
+        let (code, stdout, stderr) = check(&[nothing]);
+        assert_eq!((code, &*stdout), (Some(1), ""), "{nothing}");
+        assert!(stderr.contains(&format!("--> {nothing}\n")) && stderr.contains("hint: "), "{stderr}");
     }
 }

@@ -72,15 +72,16 @@ fn read(mut root: Table<'_>, profiles: Option<&[&str]>) -> BoxConfig {
     let outputs = root.tables("output").into_iter().filter_map(|table| output(table, &mut names)).collect();
     let (sfu, media) = root.table("sfu").map(sfu).unwrap_or_default();
     let (http, listen) = root.table("http").map(http).unwrap_or_default();
-    if sfu.media.port() == http.listen.port() && sfu.media.port() != 0 {
-        if let Some(item) = media.or(listen) {
-            let complaint = Complaint::new(format!(
-                "port {} is taken twice: `sfu.media` and `http.listen`",
-                sfu.media.port()
-            ))
-            .hint("both listen for TCP; give each its own port, such as 8900 and 8899");
-            item.complain(complaint);
-        }
+    if sfu.media.port() == http.listen.port()
+        && sfu.media.port() != 0
+        && let Some(item) = media.or(listen)
+    {
+        let complaint = Complaint::new(format!(
+            "port {} is taken twice: `sfu.media` and `http.listen`",
+            sfu.media.port()
+        ))
+        .hint("both listen for TCP; give each its own port, such as 8900 and 8899");
+        item.complain(complaint);
     }
     BoxConfig { profile: profile.unwrap_or(ProfileChoice::Auto), capture, outputs, sfu, http }
 }

@@ -77,7 +77,7 @@ impl<'a> Item<'a> {
     pub fn string(&self, example: &str) -> Option<&'a str> {
         match &self.node.value {
             Value::Text(text) => Some(text),
-            _ => self.expected(format!("a string such as `\"{example}\"`"), format!("\"{example}\"")),
+            _ => self.expected(&format!("a string such as `\"{example}\"`"), format!("\"{example}\"")),
         }
     }
 
@@ -85,7 +85,7 @@ impl<'a> Item<'a> {
     pub fn text<T: FromText>(&self) -> Option<T> {
         match self.whole_number().and_then(T::meant_by) {
             Some(meant) => {
-                self.expected(format!("a string such as `\"{}\"`", T::EXAMPLE), format!("\"{meant}\""))
+                self.expected(&format!("a string such as `\"{}\"`", T::EXAMPLE), format!("\"{meant}\""))
             }
             None => self.read(T::EXAMPLE, T::from_text),
         }
@@ -121,7 +121,7 @@ impl<'a> Item<'a> {
                 self.complain(Complaint::new("expected `true` or `false`, found a string").hint(hint));
                 None
             }
-            _ => self.expected("`true` or `false`".to_owned(), "true"),
+            _ => self.expected("`true` or `false`", "true"),
         }
     }
 
@@ -138,7 +138,7 @@ impl<'a> Item<'a> {
                 self.complain(Complaint::new("expected a whole number, found a string").hint(hint));
                 None
             }
-            _ => self.expected("a whole number".to_owned(), *bounds.start()),
+            _ => self.expected("a whole number", *bounds.start()),
         }
     }
 
@@ -147,7 +147,7 @@ impl<'a> Item<'a> {
         let number = match &self.node.value {
             Value::Float(float) => *float,
             Value::Integer(Some(integer)) => *integer as f64,
-            _ => return self.expected("a number".to_owned(), bounds.start()),
+            _ => return self.expected("a number", bounds.start()),
         };
         if !bounds.contains(&number) {
             self.out_of_bounds(bounds.start(), bounds.end());
@@ -168,7 +168,7 @@ impl<'a> Item<'a> {
             Value::Float(float) => Some(PropertyLiteral::Float(*float)),
             Value::Text(text) => Some(PropertyLiteral::Text(text.clone())),
             Value::Datetime | Value::List(_) | Value::Table(_) => {
-                self.expected("a boolean, number or string".to_owned(), "8")
+                self.expected("a boolean, number or string", "8")
             }
         }
     }
@@ -203,9 +203,9 @@ impl<'a> Item<'a> {
                 Some(nodes.iter().map(|node| Item { node, listed: true, ..self.clone() }).collect())
             }
             Value::Text(text) if text.len() <= 60 => {
-                self.expected(format!("a list such as `[{example}]`"), format!("[{text:?}]"))
+                self.expected(&format!("a list such as `[{example}]`"), format!("[{text:?}]"))
             }
-            _ => self.expected(format!("a list such as `[{example}]`"), format!("[{example}]")),
+            _ => self.expected(&format!("a list such as `[{example}]`"), format!("[{example}]")),
         }
     }
 
@@ -271,7 +271,7 @@ impl<'a> Item<'a> {
         Table::new(self.document, self.node, header)
     }
 
-    fn expected<T>(&self, what: String, example: impl Display) -> Option<T> {
+    fn expected<T>(&self, what: &str, example: impl Display) -> Option<T> {
         let complaint = Complaint::new(format!("expected {what}, found {}", self.node.value.kind()));
         let complaint = match self.listed {
             true => complaint.hint(format!("such as `{} = [{example}]`", self.key)),

@@ -67,7 +67,7 @@ impl Document {
             let index = sources.len();
             sources.push(over.source().clone());
             if let Err(diagnostic) = over.lay_over(&mut root, index) {
-                diagnostics.push(diagnostic);
+                diagnostics.push(*diagnostic);
             }
         }
         Document { sources, root, broken, advice: &[], diagnostics: RefCell::new(diagnostics) }

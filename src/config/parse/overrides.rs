@@ -23,9 +23,9 @@ impl Override {
         &self.source
     }
 
-    pub(super) fn lay_over(&self, root: &mut Node, index: usize) -> Result<(), Diagnostic> {
+    pub(super) fn lay_over(&self, root: &mut Node, index: usize) -> Result<(), Box<Diagnostic>> {
         let text = self.source.text();
-        let refuse = |complaint| Diagnostic::error(&self.source, 0..text.len(), complaint);
+        let refuse = |complaint| Box::new(Diagnostic::error(&self.source, 0..text.len(), complaint));
         let Some((path, _)) = text.split_once('=') else {
             return Err(refuse(
                 Complaint::new("an override lacks its value")
@@ -68,7 +68,7 @@ impl Override {
         Ok(())
     }
 
-    fn entries_of<'a>(&self, node: &'a mut Node) -> Result<&'a mut Vec<Entry>, Diagnostic> {
+    fn entries_of<'a>(&self, node: &'a mut Node) -> Result<&'a mut Vec<Entry>, Box<Diagnostic>> {
         let kind = node.value.kind();
         match &mut node.value {
             Value::Table(entries) => Ok(entries),
@@ -76,7 +76,7 @@ impl Override {
                 let path = self.source.text().split('=').next().unwrap_or_default();
                 let complaint = Complaint::new(format!("`{path}` leads through {kind}, not a table"))
                     .hint("an override reaches single values and whole lists, such as `output=[]`");
-                Err(Diagnostic::error(&self.source, 0..path.len(), complaint))
+                Err(Box::new(Diagnostic::error(&self.source, 0..path.len(), complaint)))
             }
         }
     }

@@ -23,7 +23,8 @@ pub(super) fn parse(source: &Source, diagnostics: &mut Diagnostics) -> Parsed {
             .hint("write `key = value` lines, and `[table]` before those that belong together");
         diagnostics.push(Diagnostic::error(source, begin..begin + 1, complaint));
         let root = Node { place: Place { source: 0 }, span: 0..0, value: Value::Table(Vec::new()) };
-        return Parsed { root, broken: vec![0..source.text().len()] };
+        let everything = 0..source.text().len();
+        return Parsed { root, broken: vec![everything] };
     }
     let (table, errors) = DeTable::parse_recoverable(source.text());
     let entries = tree::entries(table.into_inner(), 0, 0);
@@ -83,7 +84,7 @@ impl Slip {
             },
             "unclosed array" | "unclosed inline table" => {
                 let (name, bracket) = if what == "unclosed array" { ("list", "]") } else { ("table", "}") };
-                let open = container_at(entries, span.start).map_or(span.clone(), |value| value.span.clone());
+                let open = container_at(entries, span.start).map_or(span, |value| value.span.clone());
                 let complaint = Complaint::new(format!("this {name} is never closed"))
                     .hint(format!("end it with `{bracket}`"));
                 Slip { broken: open.clone(), unclosed: true, ..slip(open.start..open.start + 1, complaint) }
@@ -129,7 +130,7 @@ impl Slip {
             "invalid basic string" | "invalid literal string"
                 if matches!(expected, "`\"`" | "`'`" | "'`'") =>
             {
-                let open = value_at(entries, span.start).map_or(span.clone(), |value| value.span.clone());
+                let open = value_at(entries, span.start).map_or(span, |value| value.span.clone());
                 let quote = text[open.start..].chars().next().filter(|c| *c == '\'').unwrap_or('"');
                 let complaint = Complaint::new("this string is never closed")
                     .hint(format!("end it with `{quote}`, on the same line"));
@@ -202,11 +203,10 @@ fn bare_value(written: &str, line: &str, what: &str, expected: &str) -> Complain
         return Complaint::new(format!("{} has no value", quoted(key)))
             .hint(format!("write `{key} = …`, or take the line out for the default"));
     }
-    if let Some(word) = nearest(written, ["true", "false"]).filter(|word| *word == lower || lower.len() > 3) {
-        if !line.contains('"') && (*word == *lower || lower.chars().all(char::is_alphabetic)) {
-            return Complaint::new(format!("{} is not a value", quoted(written)))
-                .hint(format!("write `{word}`, in lower case"));
-        }
+    let truth = nearest(written, ["true", "false"]).filter(|word| *word == lower || lower.len() > 3);
+    if let Some(word) = truth.filter(|_| lower.chars().all(char::is_alphabetic)) {
+        return Complaint::new(format!("{} is not a value", quoted(written)))
+            .hint(format!("write `{word}`, in lower case"));
     }
     if let "yes" | "on" | "no" | "off" = &*lower {
         let word = if matches!(&*lower, "yes" | "on") { "true" } else { "false" };

@@ -251,28 +251,27 @@ fn renditions(item: Option<Item<'_>>, size: Option<SizeChoice>, bitrate: Option<
                 Complaint::new("more than four renditions").hint("each one is an encoder of its own"),
             );
         }
-        if let (Some(item), Some(own), Some(SizeChoice::Fixed(size))) = (&size_item, own_size, size) {
-            if own.width > size.width || own.height > size.height || own == size {
-                let complaint =
-                    Complaint::new(format!("a rendition must be smaller than the picture, {size}"))
-                        .hint(format!("such as `\"{}\"`", half(size)));
-                item.complain(complaint);
-            }
+        if let (Some(item), Some(own), Some(SizeChoice::Fixed(size))) = (&size_item, own_size, size)
+            && (own.width > size.width || own.height > size.height || own == size)
+        {
+            let complaint = Complaint::new(format!("a rendition must be smaller than the picture, {size}"))
+                .hint(format!("such as `\"{}\"`", half(size)));
+            item.complain(complaint);
         }
-        if let (Some(item), Some(own), Some(bitrate)) = (&rate_item, own_rate, bitrate) {
-            if own >= bitrate {
-                let complaint =
-                    Complaint::new(format!("a rendition's bitrate must be below the picture's, {bitrate}"))
-                        .hint(format!("such as `\"{}\"`", Bitrate::from_bits(bitrate.bits() / 4)));
-                item.complain(complaint);
-            }
+        if let (Some(item), Some(own), Some(bitrate)) = (&rate_item, own_rate, bitrate)
+            && own >= bitrate
+        {
+            let complaint =
+                Complaint::new(format!("a rendition's bitrate must be below the picture's, {bitrate}"))
+                    .hint(format!("such as `\"{}\"`", Bitrate::from_bits((bitrate.bits() / 4).max(20_000))));
+            item.complain(complaint);
         }
-        if let (Some(item), Some(own)) = (&size_item, own_size) {
-            if renditions.iter().any(|rendition| rendition.size == own) {
-                item.complain(
-                    Complaint::new(format!("a second rendition of {own}")).hint("give each its own size"),
-                );
-            }
+        if let (Some(item), Some(own)) = (&size_item, own_size)
+            && renditions.iter().any(|rendition| rendition.size == own)
+        {
+            item.complain(
+                Complaint::new(format!("a second rendition of {own}")).hint("give each its own size"),
+            );
         }
         if let (Some(size), Some(bitrate)) = (own_size, own_rate) {
             renditions.push(Rendition { size, bitrate });
@@ -287,14 +286,14 @@ fn half(size: FrameSize) -> FrameSize {
 }
 
 fn audio(mut table: Table<'_>) -> AudioProfile {
-    if let Some(item) = table.get("codec") {
-        if let Some(text) = item.string("opus").filter(|text| *text != "opus") {
-            let complaint = Complaint::new(format!("audio codec {} is not offered", quoted(text)));
-            item.complain(match nearest(text, ["opus"]) {
-                Some(_) => complaint.hint("did you mean `opus`?"),
-                None => complaint.hint("only `opus`: it is the one every browser plays over WebRTC"),
-            });
-        }
+    if let Some(item) = table.get("codec")
+        && let Some(text) = item.string("opus").filter(|text| *text != "opus")
+    {
+        let complaint = Complaint::new(format!("audio codec {} is not offered", quoted(text)));
+        item.complain(match nearest(text, ["opus"]) {
+            Some(_) => complaint.hint("did you mean `opus`?"),
+            None => complaint.hint("only `opus`: it is the one every browser plays over WebRTC"),
+        });
     }
     let bitrate = table.get("bitrate").and_then(|item| {
         let bitrate: Bitrate = item.text()?;

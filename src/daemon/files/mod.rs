@@ -98,7 +98,7 @@ impl Sources {
             let name = format!("<built-in>/{path}");
             match (kind, text_of(&name, bytes)) {
                 (Some(kind), Ok(source)) => drop(sources.files.insert(kind, source)),
-                (Some(_), Err(diagnostic)) => sources.problems.push(diagnostic),
+                (Some(_), Err(diagnostic)) => sources.problems.push(*diagnostic),
                 (None, _) => sources.refuse(&name, misplaced(Path::new(&path))),
             }
         };

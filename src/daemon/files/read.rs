@@ -94,7 +94,7 @@ pub(super) fn read_text(path: &Path) -> Result<Source, Box<Diagnostic>> {
         Ok(Some(bytes)) if bytes.len() as u64 > MAX_BYTES => {
             Err(refuse(Complaint::new("larger than 1 MiB").hint("is this a configuration file?")))
         }
-        Ok(Some(bytes)) => text_of(&name, &bytes).map_err(Box::new),
+        Ok(Some(bytes)) => text_of(&name, &bytes),
         Ok(None) => Err(refuse(Complaint::new("not a regular file").hint("name a `.toml` file"))),
         Err(error) => Err(refuse(unreadable(&error))),
     }
@@ -109,7 +109,7 @@ pub(super) fn unreadable(error: &io::Error) -> Complaint {
     }
 }
 
-pub(super) fn text_of(name: &str, bytes: &[u8]) -> Result<Source, Diagnostic> {
+pub(super) fn text_of(name: &str, bytes: &[u8]) -> Result<Source, Box<Diagnostic>> {
     let error = match std::str::from_utf8(bytes) {
         Ok(text) => return Ok(Source::new(name, text)),
         Err(error) => error,
@@ -122,5 +122,5 @@ pub(super) fn text_of(name: &str, bytes: &[u8]) -> Result<Source, Diagnostic> {
     let complaint = Complaint::new("not UTF-8 text")
         .label(format!("byte 0x{:02x}", bytes[error.valid_up_to()]))
         .hint("save it as UTF-8");
-    Err(Diagnostic::error(&source, at..at + char::REPLACEMENT_CHARACTER.len_utf8(), complaint))
+    Err(Box::new(Diagnostic::error(&source, at..at + char::REPLACEMENT_CHARACTER.len_utf8(), complaint)))
 }
