@@ -36,18 +36,24 @@ pub(super) fn routes() -> Router<Site> {
         on_post
             .get(|| async { StatusCode::NO_CONTENT })
             .head(|| async { ([(header::CONTENT_TYPE, SDP)], ()) })
+            .options(preflight)
     };
     let endpoints = Router::new()
         .route("/api/whep", endpoint(post(watch_by_token)))
         .route("/api/whep/{stream}", endpoint(post(watch)))
         .layer(cors(&[Method::POST, Method::GET, Method::HEAD, Method::OPTIONS]))
         .layer(SetResponseHeaderLayer::overriding(ACCEPT_POST, HeaderValue::from_static(SDP)));
-    let session = get(exists).patch(patch).delete(leave);
+    let session = get(exists).patch(patch).delete(leave).options(preflight);
     let sessions = Router::new()
         .route("/api/whep/session/{id}", session)
         .layer(cors(&[Method::PATCH, Method::DELETE, Method::GET, Method::HEAD, Method::OPTIONS]))
         .layer(SetResponseHeaderLayer::overriding(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT)));
     endpoints.merge(sessions)
+}
+
+/// Answered by the CORS layer before it comes here; the route must exist for that.
+async fn preflight() -> StatusCode {
+    StatusCode::NO_CONTENT
 }
 
 /// Any site may embed a player: watching is open, and no cookie counts here.
