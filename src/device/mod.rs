@@ -14,7 +14,7 @@ mod video;
 pub use report::{json, text};
 pub use signal::Signal;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::plan::{Inventory, SoundCard, VideoDevice};
 
@@ -47,8 +47,6 @@ impl Devices {
 pub struct Camera {
     /// What a plan needs.
     pub device: VideoDevice,
-    /// Names in `/dev/v4l/by-path/`, which stay with the port.
-    pub by_path: Vec<String>,
     /// What arrives at its input.
     pub signal: Signal,
     /// Speed of its USB link in Mbit/s; none where it is not on USB.
@@ -57,12 +55,8 @@ pub struct Camera {
 
 impl Camera {
     /// The name to put into `capture.video`: one that survives replugging where there is one.
-    pub fn stable_name(&self) -> String {
-        match (self.device.by_id.first(), self.by_path.first()) {
-            (Some(id), _) => format!("/dev/v4l/by-id/{id}"),
-            (None, Some(path)) => format!("/dev/v4l/by-path/{path}"),
-            (None, None) => self.device.node.display().to_string(),
-        }
+    pub fn stable_name(&self) -> &Path {
+        self.device.links.first().unwrap_or(&self.device.node)
     }
 
     /// Raw high-definition video does not fit through its link.

@@ -58,7 +58,7 @@ fn camera_text(devices: &Devices, camera: &Camera, out: &mut String) {
             row(out, "hint:", "`sudo usermod --append --groups video,audio $USER`, then log in again");
         }
     }
-    row(out, "config", &format!("video = \"{}\"", camera.stable_name()));
+    row(out, "config", &format!("video = \"{}\"", camera.stable_name().display()));
     if let Some(card) = devices.sound_of(camera) {
         row(out, "", &format!("audio = \"{}\"", card.hw));
     }
@@ -124,9 +124,8 @@ fn camera_json(devices: &Devices, camera: &Camera) -> Value {
     }
     json!({
         "node": device.node.display().to_string(),
-        "config": camera.stable_name(),
-        "by_id": device.by_id,
-        "by_path": camera.by_path,
+        "config": camera.stable_name().display().to_string(),
+        "links": device.links.iter().map(|link| link.display().to_string()).collect::<Vec<_>>(),
         "card": device.card,
         "driver": device.driver,
         "bus": device.bus,
@@ -168,7 +167,10 @@ mod tests {
             video: vec![Camera {
                 device: VideoDevice {
                     node: "/dev/video0".into(),
-                    by_id: vec!["usb-MACROSILICON_USB_Video-video-index0".to_owned()],
+                    links: vec![
+                        "/dev/v4l/by-id/usb-MACROSILICON_USB_Video-video-index0".into(),
+                        "/dev/v4l/by-path/pci-0000:00:14.0-usb-0:2:1.0-video-index0".into(),
+                    ],
                     card: "USB Video".to_owned(),
                     driver: "uvcvideo".to_owned(),
                     bus: "usb-0000:00:14.0-2".to_owned(),
@@ -180,7 +182,6 @@ mod tests {
                     ],
                     access: DeviceAccess::Free,
                 },
-                by_path: vec!["pci-0000:00:14.0-usb-0:2:1.0-video-index0".to_owned()],
                 signal: Signal::Unknown,
                 link: Some(480),
             }],

@@ -35,7 +35,7 @@ pub(super) fn list(devices: &mut Devices) {
         let class = Path::new("/sys/class/video4linux").join(node.file_name().unwrap_or_default());
         let mut camera = Camera {
             device: VideoDevice {
-                by_id: links("/dev/v4l/by-id", &node),
+                links: [links("/dev/v4l/by-id", &node), links("/dev/v4l/by-path", &node)].concat(),
                 card: fs::read_to_string(class.join("name")).unwrap_or_default().trim().to_owned(),
                 driver: String::new(),
                 bus: sysfs::bus(&class),
@@ -43,11 +43,9 @@ pub(super) fn list(devices: &mut Devices) {
                 access,
                 node,
             },
-            by_path: Vec::new(),
             signal: Signal::Unknown,
             link: sysfs::usb_speed(&class),
         };
-        camera.by_path = links("/dev/v4l/by-path", &camera.device.node);
         match opened {
             Ok(device) => match ask(&device, &mut camera) {
                 Ok(true) => devices.video.push(camera),
@@ -72,16 +70,13 @@ fn nodes() -> Vec<PathBuf> {
     nodes.into_iter().map(|(_, path)| path).collect()
 }
 
-/// Names in `folder` that point to `node`.
-fn links(folder: &str, node: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let points_here = |path: &Path| fs::canonicalize(path).is_ok_and(|target| target == node);
-    let mut names: Vec<_> = entries
-        .filter(|entry| points_here(&entry.path()))
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    names
+/// Links in `folder` that point to `node`.
+fn links(folder: &str, node: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut links: Vec<_> =
+        entries.filter(|link| fs::canonicalize(link).is_ok_and(|target| target == node)).collect();
+    links.sort();
+    links
 }
 
 /// Fills in what an open node says of itself; false where it does not capture video.

@@ -23,12 +23,12 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// The device at a node (`/dev/video0`) or under a by-id name (with or without its directory).
+    /// The device at a node (`/dev/video0`) or under a stable name (with or without its directory).
     pub fn video_device(&self, name: &str) -> Option<&VideoDevice> {
-        let bare = name.strip_prefix("/dev/v4l/by-id/").unwrap_or(name);
+        let links_here = |link: &PathBuf| link.as_os_str() == name || link.file_name() == Some(name.as_ref());
         self.video_devices
             .iter()
-            .find(|device| device.node.as_os_str() == name || device.by_id.iter().any(|id| id == bare))
+            .find(|device| device.node.as_os_str() == name || device.links.iter().any(links_here))
     }
 }
 
@@ -94,8 +94,8 @@ pub enum PropertyKind {
 pub struct VideoDevice {
     /// `/dev/video0`
     pub node: PathBuf,
-    /// Names in `/dev/v4l/by-id/`, which stay the same when it is plugged in again.
-    pub by_id: Vec<String>,
+    /// Stable names: in `/dev/v4l/by-id`, which stay with the device, then in `/dev/v4l/by-path`, which stay with the port.
+    pub links: Vec<PathBuf>,
     /// As the driver calls it: `USB3 HDMI`.
     pub card: String,
     /// `uvcvideo`, `vivid`, …

@@ -129,8 +129,11 @@ class Viewer:
         self.session = aiohttp.ClientSession()
         try:
             answer, self.resource = await asyncio.wait_for(self._offer(), self.seconds)
-        except asyncio.TimeoutError:
+        except BaseException as error:
             await self.session.close()
+            await self.peer.close()
+            if not isinstance(error, asyncio.TimeoutError):
+                raise
             raise AssertionError(f"{self.endpoint} gave no answer within {self.seconds} s: {self.refusal}") from None
         await self.peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
         return self.seen
@@ -151,7 +154,7 @@ class Viewer:
                     if response.status not in (409, 503):
                         raise AssertionError(f"{self.endpoint} answered {self.refusal}")
                     wait = min(1.0, float(response.headers.get("Retry-After", "1")))
-            except aiohttp.ClientConnectorError:
+            except aiohttp.ClientConnectionError:
                 pass  # the daemon is starting
             await asyncio.sleep(wait)  # as long as the server asked for
 
