@@ -100,6 +100,9 @@ async fn serve(
         control_token: token,
         documents: Arc::new(documents(options.clone())),
     };
+    // Before anyone can ask: a viewer that comes early must hear "not live yet", not "no such stream".
+    let mut appliance = compose(config, profile, plan, sfu, inbox)?;
+    let stream = appliance.config.sfu.stream.to_string();
     let (close, closing) = watch::channel(false);
     let router = http::router(site);
     let with_socket = unix.is_some();
@@ -108,8 +111,6 @@ async fn serve(
     }
     tracing::info!("listening on http://{http_address}");
 
-    let mut appliance = compose(config, profile, plan, sfu, inbox)?;
-    let stream = appliance.config.sfu.stream.to_string();
     appliance
         .run(ended, |state| {
             let words = state.words.clone();
