@@ -13,6 +13,7 @@ use gstreamer::prelude::*;
 use crate::media::{Fault, MediaTime};
 
 use super::events::{EventSink, GraphError, GraphEvent, Takeover};
+use super::log::Limit;
 use super::looping::Looping;
 
 /// What a streaming thread tells the graph's own thread, through the bus.
@@ -81,6 +82,8 @@ pub(super) struct Watch {
     /// Set when the graph is to go: from then on its complaints are of no interest.
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) looping: Option<Arc<Looping>>,
+    /// How many warnings get through.
+    pub(super) warnings: Limit,
     /// Runs once the graph takes buffers.
     pub(super) started: Box<dyn FnOnce() + Send>,
 }
@@ -126,14 +129,7 @@ impl Watch {
                 started();
                 self.tell(GraphEvent::Playing);
             }
-            // An element that refuses a state says why on the bus; one that does not gets words from here.
-            Err(_) if bus.have_pending() => {}
-            Err(_) => self.tell(GraphEvent::Error(GraphError {
-                fault: Fault::Graph,
-                element: self.name.clone(),
-                message: "the graph refused to start".to_owned(),
-                debug: None,
-            })),
+            Err(_) => self.explain(&bus),
         }
         for message in bus.iter_timed(gst::ClockTime::NONE) {
             if !self.react(&message) {
@@ -142,12 +138,30 @@ impl Watch {
         }
     }
 
+    /// An element that refuses a state says why on the bus; for one that does not, words come from here.
+    fn explain(&self, bus: &gst::Bus) {
+        let waiting: Vec<gst::Message> = bus.iter().collect();
+        let explained = waiting.iter().any(|message| message.type_() == gst::MessageType::Error);
+        for message in waiting {
+            // Put back rather than handled: one of them may be the end.
+            let _ = bus.post(message);
+        }
+        if !explained {
+            self.tell(GraphEvent::Error(GraphError {
+                fault: Fault::Graph,
+                element: self.name.clone(),
+                message: "the graph refused to start".to_owned(),
+                debug: None,
+            }));
+        }
+    }
+
     /// False when the thread is to end.
-    fn react(&self, message: &gst::Message) -> bool {
+    fn react(&self, from: &gst::Message) -> bool {
         use gst::MessageView;
-        match message.view() {
+        match from.view() {
             MessageView::Error(error) => {
-                let element = self.node(message);
+                let element = self.node(from);
                 let device = self.devices.contains(&element);
                 self.tell(GraphEvent::Error(GraphError {
                     fault: if device { Fault::Device } else { Fault::Graph },
@@ -156,10 +170,13 @@ impl Watch {
                     debug: error.debug().map(|text| text.to_string()),
                 }));
             }
-            MessageView::Warning(warning) => self.tell(GraphEvent::Warning {
-                element: self.node(message),
-                message: words(&warning.error(), warning.debug().as_deref()),
-            }),
+            MessageView::Warning(warning) => {
+                // Some elements warn at every frame.
+                if self.warnings.admit().is_some() {
+                    let message = words(&warning.error(), warning.debug().as_deref());
+                    self.tell(GraphEvent::Warning { element: self.node(from), message });
+                }
+            }
             MessageView::Eos(_) => {
                 let again = self.looping.as_ref().is_some_and(|looping| looping.again(&self.pipeline));
                 if !again {

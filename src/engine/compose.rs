@@ -20,6 +20,7 @@ use super::graph::Graph;
 use super::hub::RawHub;
 use super::keyframe::Keyframer;
 use super::link::Link;
+use super::log::Limit;
 use super::looping::Looping;
 use super::outlet::{Feed, Outlet};
 use super::probes::{Tally, watch_encoder, watch_pacer, watch_source};
@@ -180,6 +181,7 @@ fn watch(
         events: Arc::clone(&graph.events),
         stopping: Arc::clone(&graph.stopping),
         looping,
+        warnings: Limit::default(),
         started: Box::new(started),
     }
 }

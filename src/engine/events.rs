@@ -18,7 +18,7 @@ pub enum GraphEvent {
     Flowing,
     /// The graph is broken: stop it, and build it anew if that helps. May come more than once.
     Error(GraphError),
-    /// An element complains but goes on.
+    /// An element complains but goes on. At most a few a second.
     Warning {
         /// The node's id.
         element: String,

@@ -21,8 +21,9 @@ pub const LINK_PATIENCE: Duration = Duration::from_millis(500);
 /// are the same hub. It outlives the graphs on both sides.
 ///
 /// Frames are passed on the capture's streaming thread, which takes no lock here and waits for nothing but a full link
-/// that is on air. A V4L2 driver's pool is not starved by what encoders hold: `v4l2src` copies by itself as soon as fewer
-/// buffers than its threshold are queued in the driver.
+/// that is on air. A V4L2 driver's pool is not starved by what encoders hold: as no pool is offered to it downstream,
+/// `v4l2src` takes more buffers from the driver, or copies where that has none left, as soon as fewer than its threshold
+/// are queued (`gst_v4l2_buffer_pool_process`). So there is no second copy here.
 #[derive(Clone)]
 pub struct RawHub {
     inner: Arc<Inner>,

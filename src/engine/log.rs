@@ -44,7 +44,7 @@ pub(super) fn route() {
 
 /// A counter per second. Lock-free, since lines come from streaming threads.
 #[derive(Default)]
-struct Limit {
+pub(super) struct Limit {
     second: AtomicU64,
     lines: AtomicU64,
     missed: AtomicU64,
@@ -52,7 +52,7 @@ struct Limit {
 
 impl Limit {
     /// How many lines were missed since the last one that passed, or none when this one must not pass either.
-    fn admit(&self) -> Option<u64> {
+    pub(super) fn admit(&self) -> Option<u64> {
         self.admit_at(gst::get_timestamp().seconds())
     }
 

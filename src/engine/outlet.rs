@@ -158,7 +158,9 @@ impl Outlet {
     }
 
     /// Lets an encode graph take over at its first complete keyframe; what is on air goes on until then. The graph gets
-    /// [`GraphEvent::OnAir`](super::GraphEvent::OnAir) when it did.
+    /// [`GraphEvent::OnAir`](super::GraphEvent::OnAir) when it did. One whose frames are more than 50 ms later than those
+    /// on air silences them at its first keyframe and takes over at its next, so that time never goes back: the gap is
+    /// the difference. If the candidate goes away before it took over, the old one goes on.
     pub fn switch_to(&self, candidate: &Graph) {
         let Some(feed) = candidate.feed() else { return };
         for track in [&self.inner.frames, &self.inner.units] {
@@ -204,12 +206,24 @@ impl Outlet {
     /// Takes a graph's feed off air and off the candidates.
     pub(super) fn detach(&self, feed: &Feed) {
         for track in [&self.inner.frames, &self.inner.units] {
-            let _ = track.candidate.compare_exchange(feed.number, 0, Ordering::Relaxed, Ordering::Relaxed);
+            let candidate =
+                track.candidate.compare_exchange(feed.number, 0, Ordering::Relaxed, Ordering::Relaxed);
             track.baton.drop_feed(feed.number);
+            if candidate.is_ok() && track.gap.swap(0, Ordering::Relaxed) > 0 {
+                self.give_back(track);
+            }
         }
         let gone = self.inner.on_air.load().as_ref().is_some_and(|on_air| on_air.number == feed.number);
         if gone {
             self.inner.on_air.store(None);
+        }
+    }
+
+    /// The candidate that silenced the feed on air is gone before it took over: the old one goes on at a new keyframe.
+    fn give_back(&self, track: &Track) {
+        if let Some(old) = self.inner.on_air.load().as_deref() {
+            track.candidate.store(old.number, Ordering::Relaxed);
+            old.force_keyframe();
         }
     }
 

@@ -4,13 +4,11 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use capcast::config::VideoInput;
-use capcast::engine::{Engine, GraphEvent};
-use capcast::media::{Fault, MediaKind};
-use capcast::plan::{Downstream, GraphKind, Role, Value};
+use capcast::engine::{ControlError, Engine, GraphEvent, PropertyProblem};
+use capcast::media::{Codec, Fault, MediaKind};
+use capcast::plan::{BitrateControl, Downstream, GraphKind, Link, Role, Value};
 
-use super::{
-    PATIENCE, chain, node, pass_through, plan_for, shared_engine, test_capture, text, told, unheard,
-};
+use super::{PATIENCE, chain, node, plan_for, shared_engine, test_capture, text, told, unheard};
 
 #[test]
 fn a_missing_file_is_a_device_error_with_the_nodes_name() {
@@ -176,14 +174,11 @@ fn a_new_encoder_takes_over_at_its_keyframe_and_the_old_one_is_silent() {
     assert!(takeover.shifted <= Duration::from_millis(51), "{takeover:?}");
     new.set_on_air(true);
     frames.extend(super::frames_until(&inbox, "frames of the new", |frames| {
-        frames.iter().filter(|frame| frame.codec == capcast::media::Codec::H264).count() >= 10
+        frames.iter().filter(|frame| frame.codec == Codec::H264).count() >= 10
     }));
-    let change = frames.iter().position(|frame| frame.codec == capcast::media::Codec::H264).unwrap();
+    let change = frames.iter().position(|frame| frame.codec == Codec::H264).unwrap();
     assert!(frames[change].keyframe && change >= 10);
-    assert!(
-        frames[change..].iter().all(|frame| frame.codec == capcast::media::Codec::H264),
-        "the old one is silent"
-    );
+    assert!(frames[change..].iter().all(|frame| frame.codec == Codec::H264), "the old one is silent");
     for pair in frames.windows(2) {
         let (a, b) = (pair[0].packets.last().unwrap(), &pair[1].packets[0]);
         assert!(b.rtp_time.since(a.rtp_time) > 0, "RTP time goes up");
@@ -194,9 +189,115 @@ fn a_new_encoder_takes_over_at_its_keyframe_and_the_old_one_is_silent() {
     assert!(new.stop().wait(PATIENCE) && capture.stop().wait(PATIENCE));
 }
 
+/// rav1e holds back 13 frames: its first keyframe is older than what has long gone out.
 #[test]
-fn pass_through_graphs_of_these_tests_are_sound() {
+fn an_encoder_that_is_much_slower_leaves_a_gap_and_never_goes_back_in_time() {
     let engine = shared_engine();
     let (hub, outlet) = (engine.raw_hub(MediaKind::Video), engine.outlet(MediaKind::Video));
-    assert!(engine.encode(&pass_through(vec![]), &hub, &outlet, unheard()).is_ok());
+    let (first, second) =
+        (plan_for("vp8", "vp8", VideoInput::Test), plan_for("rav1e", "av1", VideoInput::Test));
+    let mut capture = engine.capture(&first.video_capture, &hub, unheard()).unwrap();
+    let mut old = engine.encode(&first.video_encode[0], &hub, &outlet, unheard()).unwrap();
+    let (events, mut said) = told();
+    let mut new = engine.encode(&second.video_encode[0], &hub, &outlet, events).unwrap();
+    let (sender, inbox) = mpsc::sync_channel(4096);
+    let _frames = outlet.subscribe(move |frame| {
+        let _ = sender.try_send(frame.clone());
+    });
+    outlet.attach(&old);
+    old.set_on_air(true);
+    old.start().unwrap();
+    capture.start().unwrap();
+    let mut frames = super::frames_until(&inbox, "frames of the old", |frames| frames.len() >= 5);
+    outlet.switch_to(&new);
+    new.start().unwrap();
+    let event = said.wait_for("the change", |event| matches!(event, GraphEvent::OnAir(_)));
+    let GraphEvent::OnAir(takeover) = event else { unreachable!() };
+    assert!(takeover.gap > Duration::from_millis(250), "it holds back 13 frames of 33 ms: {takeover:?}");
+    assert!(takeover.shifted <= Duration::from_millis(51), "{takeover:?}");
+    frames.extend(super::frames_until(&inbox, "frames of the new", |frames| {
+        frames.iter().filter(|frame| frame.codec == Codec::Av1).count() >= 5
+    }));
+    let change = frames.iter().position(|frame| frame.codec == Codec::Av1).unwrap();
+    assert!(frames[change].keyframe);
+    assert!(frames[change..].iter().all(|frame| frame.codec == Codec::Av1));
+    for pair in frames.windows(2) {
+        let (a, b) = (pair[0].packets.last().unwrap(), &pair[1].packets[0]);
+        assert!(b.rtp_time.since(a.rtp_time) > 0, "RTP time goes up");
+        assert_eq!(b.sequence, a.sequence + 1, "no gap in sequence");
+    }
+    drop((old.stop(), new.stop(), capture.stop()));
+}
+
+/// The candidate silences the old one, then goes away before it could take over.
+#[test]
+fn a_candidate_that_goes_away_gives_the_stream_back() {
+    let engine = shared_engine();
+    let (hub, outlet) = (engine.raw_hub(MediaKind::Video), engine.outlet(MediaKind::Video));
+    let first = plan_for("vp8", "vp8", VideoInput::Test);
+    let mut capture = engine.capture(&first.video_capture, &hub, unheard()).unwrap();
+    let mut old = engine.encode(&first.video_encode[0], &hub, &outlet, unheard()).unwrap();
+    // Each frame comes 150 ms late, and there is no second keyframe.
+    let late = node("late", "identity", Role::Plain, &[("sleep-time", Value::Integer(150_000))]);
+    let mut slow = first.video_encode[0].clone();
+    let encoder = slow.nodes.iter().position(|node| node.role == Role::Encoder).unwrap();
+    for link in &mut slow.links {
+        if link.to == slow.nodes[encoder].id {
+            link.to = "late".to_owned();
+        }
+    }
+    slow.links.push(Link { from: "late".to_owned(), to: slow.nodes[encoder].id.clone() });
+    slow.nodes.push(late);
+    slow.control.keyframe = None;
+    let mut candidate = engine.encode(&slow, &hub, &outlet, unheard()).unwrap();
+    let (sender, inbox) = mpsc::sync_channel(4096);
+    let _frames = outlet.subscribe(move |frame| {
+        let _ = sender.try_send(frame.clone());
+    });
+    outlet.attach(&old);
+    old.set_on_air(true);
+    old.start().unwrap();
+    capture.start().unwrap();
+    super::frames_until(&inbox, "frames of the old", |frames| frames.len() >= 5);
+    outlet.switch_to(&candidate);
+    candidate.start().unwrap();
+    // Once the candidate's first keyframe is out, the old one is silent.
+    let silent = std::time::Instant::now() + PATIENCE;
+    while candidate.stage().frames_out < 3 {
+        assert!(std::time::Instant::now() < silent, "{:?}", candidate.stage());
+        std::thread::yield_now();
+    }
+    while inbox.try_recv().is_ok() {}
+    drop(candidate.stop());
+    let frames = super::frames_until(&inbox, "the old one again", |frames| frames.len() >= 5);
+    assert!(frames[0].keyframe, "viewers can go on from here");
+    drop((old.stop(), capture.stop()));
+}
+
+/// rav1e says that it takes a bitrate only while it is stopped; a plan that says otherwise is refused, not obeyed.
+#[test]
+fn a_property_that_cannot_change_while_playing_is_refused() {
+    let engine = shared_engine();
+    let (hub, outlet) = (engine.raw_hub(MediaKind::Video), engine.outlet(MediaKind::Video));
+    let mut plan = plan_for("rav1e", "av1", VideoInput::Test).video_encode.remove(0);
+    let range = ("1 kbit/s".parse().unwrap(), "10 Mbit/s".parse().unwrap());
+    plan.control.bitrate = Some(BitrateControl {
+        node: "encoder".to_owned(),
+        property: "bitrate".to_owned(),
+        divisor: 1,
+        range,
+        min_interval: Duration::from_secs(3600),
+    });
+    let encode = engine.encode(&plan, &hub, &outlet, unheard()).unwrap();
+    encode.set_bitrate(range.1).expect("it is stopped");
+    assert!(matches!(encode.set_bitrate(range.1), Err(ControlError::TooSoon(_))));
+    drop(encode.stop());
+    plan.control.bitrate.as_mut().unwrap().min_interval = Duration::ZERO;
+    let (events, mut said) = told();
+    let mut encode = engine.encode(&plan, &hub, &outlet, events).unwrap();
+    encode.start().unwrap();
+    said.wait_for("playing", |event| *event == GraphEvent::Playing);
+    let error = encode.set_bitrate(range.1).unwrap_err();
+    assert!(matches!(&error, ControlError::Property(e) if e.problem == PropertyProblem::NotNow), "{error}");
+    drop(encode.stop());
 }

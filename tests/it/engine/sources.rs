@@ -8,7 +8,7 @@ use std::time::Duration;
 use capcast::config::VideoInput;
 use capcast::engine::{GraphEvent, StageCounters};
 use capcast::media::{Delay, MediaKind, MediaTime};
-use capcast::plan::{Role, Value};
+use capcast::plan::{Link, Role, Value};
 
 use super::{PATIENCE, node, pass_through, plan_for, shared_engine, test_capture, told, unheard, wait_until};
 
@@ -206,4 +206,28 @@ fn the_hub_never_lets_time_go_back() {
     let refused = capture.stage().dropped.iter().find(|(place, _)| *place == "backwards").unwrap().1;
     assert!(refused >= 10 && hub.stage().dropped == [("backwards", refused)], "{refused}");
     assert!(capture.stop().wait(PATIENCE) && encode.stop().wait(PATIENCE));
+}
+
+/// A sine of amplitude 0.2 peaks at 20·log₁₀ 0.2 = −14 dBFS.
+#[test]
+fn a_level_element_tells_the_peaks() {
+    let engine = shared_engine();
+    let hub = engine.raw_hub(MediaKind::Audio);
+    let mut plan = plan_for("vp8", "vp8", VideoInput::Test).audio_capture.unwrap();
+    let end = plan.nodes.len() - 1;
+    let level = node("level", "level", Role::Plain, &[]);
+    plan.links.last_mut().unwrap().to = "level".to_owned();
+    plan.links.push(Link { from: "level".to_owned(), to: plan.nodes[end].id.clone() });
+    plan.nodes.insert(end, level);
+    let (events, mut said) = told();
+    let mut capture = engine.capture(&plan, &hub, events).unwrap();
+    capture.start().unwrap();
+    let GraphEvent::AudioLevel { peak_dbfs } =
+        said.wait_for("a level", |event| matches!(event, GraphEvent::AudioLevel { .. }))
+    else {
+        unreachable!()
+    };
+    assert_eq!(peak_dbfs.len(), 2, "{peak_dbfs:?}");
+    assert!(peak_dbfs.iter().all(|peak| (-15.0..-13.0).contains(peak)), "{peak_dbfs:?}");
+    assert!(capture.stop().wait(PATIENCE));
 }
