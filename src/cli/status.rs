@@ -47,49 +47,14 @@ fn page(state: &Value, colour: bool) -> String {
         text(state, "profile")
     );
 
-    let mut rows: Vec<[String; 3]> = Vec::new();
-    if let Some(capture) = state.get("capture") {
-        rows.push(["capture".into(), life(capture), with(capture, &["source", "format", "size"], false)]);
-    }
-    if let Some(encode) = part(state, "encode") {
-        rows.push(["encode".into(), life(encode), with(encode, &["encoder", "codec", "size"], true)]);
-        for (index, rendition) in
-            encode.get("renditions").and_then(Value::as_array).into_iter().flatten().enumerate()
-        {
-            let name = format!("encode {}", index + 1);
-            rows.push([name, life(rendition), with(rendition, &["encoder", "codec", "size"], true)]);
-        }
-    }
-    if let Some(audio) = part(state, "audio") {
-        rows.push(["audio".into(), life(audio), with(audio, &["source"], false)]);
-        if let Some(encode) = part(audio, "encode") {
-            rows.push(["audio encode".into(), life(encode), with(encode, &["encoder"], true)]);
-        }
-    }
-    for output in list(state, "outputs") {
-        let name = format!("output {}", text(output, "name"));
-        rows.push([name, life(output), with(output, &["kind"], true)]);
-    }
-    for stream in list(state, "streams") {
-        let live =
-            if stream.get("live").and_then(Value::as_bool) == Some(true) { "live" } else { "not live" };
-        let codecs: Vec<&str> = ["video", "audio"]
-            .iter()
-            .map(|name| text(stream, name))
-            .filter(|name| !name.is_empty())
-            .collect();
-        let viewers = number(stream, "viewers");
-        let viewers = if viewers == 1.0 { "1 viewer".to_owned() } else { format!("{viewers:.0} viewers") };
-        rows.push([
-            format!("stream {}", text(stream, "name")),
-            live.into(),
-            format!("{viewers}, {}", codecs.join(" + ")),
-        ]);
-    }
-    let wide = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let rows = rows(state);
+    let wide = |column: usize| rows.iter().map(|row| row.cells[column].chars().count()).max().unwrap_or(0);
     let (first, second) = (wide(0), wide(1));
-    for [name, life, more] in &rows {
+    for Row { cells: [name, life, more], reason } in &rows {
         let _ = writeln!(page, "{}", format!("{name:first$}  {life:second$}  {more}").trim_end());
+        if !reason.is_empty() {
+            let _ = writeln!(page, "{:first$}  {}", "", paint("33", reason.clone()));
+        }
     }
 
     let troubled: Vec<&Value> = list(state, "queues")
@@ -110,13 +75,55 @@ fn page(state: &Value, colour: bool) -> String {
     page
 }
 
-/// A graph's state with its reason.
-fn life(part: &Value) -> String {
-    let state = text(part, "state").replace('_', " ");
-    match text(part, "reason") {
-        "" => state,
-        reason => format!("{state}: {reason}"),
+/// One line of the table, and why it is as it is.
+struct Row {
+    cells: [String; 3],
+    reason: String,
+}
+
+fn rows(state: &Value) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut add = |name: String, part: &Value, more: String| {
+        let cells = [name, text(part, "state").replace('_', " "), more];
+        rows.push(Row { cells, reason: text(part, "reason").to_owned() });
+    };
+    if let Some(capture) = part(state, "capture") {
+        add("capture".into(), capture, with(capture, &["source", "format"], false));
     }
+    if let Some(encode) = part(state, "encode") {
+        add("encode".into(), encode, with(encode, &["encoder", "codec", "size"], true));
+        for (index, rendition) in list(encode, "renditions").enumerate() {
+            let name = format!("encode {}", index + 1);
+            add(name, rendition, with(rendition, &["encoder", "codec", "size"], true));
+        }
+    }
+    if let Some(audio) = part(state, "audio") {
+        add("audio".into(), audio, with(audio, &["source"], false));
+        if let Some(encode) = part(audio, "encode") {
+            add("audio encode".into(), encode, with(encode, &["encoder"], true));
+        }
+    }
+    for output in list(state, "outputs") {
+        add(format!("output {}", text(output, "name")), output, text(output, "kind").to_owned());
+    }
+    for stream in list(state, "streams") {
+        let live =
+            if stream.get("live").and_then(Value::as_bool) == Some(true) { "live" } else { "not live" };
+        let codecs: Vec<&str> = ["video", "audio"]
+            .iter()
+            .map(|name| text(stream, name))
+            .filter(|name| !name.is_empty())
+            .collect();
+        let viewers = number(stream, "viewers");
+        let viewers = if viewers == 1.0 { "1 viewer".to_owned() } else { format!("{viewers:.0} viewers") };
+        let cells = [
+            format!("stream {}", text(stream, "name")),
+            live.to_owned(),
+            format!("{viewers}, {}", codecs.join(" + ")),
+        ];
+        rows.push(Row { cells, reason: String::new() });
+    }
+    rows
 }
 
 /// What a part is, and what it does per second.
@@ -206,10 +213,10 @@ mod tests {
             "On air: 1 viewer\n\
              capcast 0.1.0, up 2 h 13 min, profile auto\n\
              \n\
-             capture      running                         test I420 1280x720, 30.0 a second, 0.4 ms\n\
-             encode       backoff: no buffer for 2000 ms  x264 h264 1280x720, 0.0 a second, 0 kbit/s of 3.0 Mbit/s, 4 \
-             dropped, rebuilt 2 times\n\
-             stream live  live                            1 viewer, h264\n\
+             capture      running  test I420, 30.0 a second, 0.4 ms\n\
+             encode       backoff  x264 h264 1280x720, 0.0 a second, 0 kbit/s of 3.0 Mbit/s, 4 dropped, rebuilt 2 times\n\
+             \u{20}             no buffer for 2000 ms\n\
+             stream live  live     1 viewer, h264\n\
              \n\
              queues that dropped or held something up:\n  video-encode/from-hub: 4 dropped, 2 s blocked\n"
         );

@@ -257,10 +257,11 @@ impl Appliance {
     }
 }
 
-/// Every place that can lose frames, with its total. Links that are not on air skip frames by design.
+/// Every place that can lose frames, with its total. Links that are not on air skip frames by design; one that is on air
+/// and is cut says so itself.
 fn losses(state: &State) -> Vec<(String, u64)> {
     let stage = |name: &str, stage: &crate::control::StageState| {
-        let places = stage.dropped.iter();
+        let places = stage.dropped.iter().filter(|(place, _)| *place != "link");
         places.map(|(place, count)| (format!("{name}, {place}"), *count)).collect::<Vec<_>>()
     };
     let mut losses = stage("capture", &state.capture.stage);

@@ -9,7 +9,7 @@ use crate::engine::{
     BuildError, Engine, Graph, GraphEvent, Outlet, QueueLevel, RawHub, StageCounters, TEARDOWN_PATIENCE,
 };
 use crate::lifecycle::{Action, Event, Machine, Phase, Timing};
-use crate::media::{Bitrate, Fault, MediaKind};
+use crate::media::{Bitrate, Fault};
 use crate::plan::GraphPlan;
 
 /// Which graph.
@@ -29,13 +29,6 @@ impl PartName {
             PartName::AudioCapture => "audio capture",
             PartName::Encode => "encode",
             PartName::AudioEncode => "audio encode",
-        }
-    }
-
-    const fn medium(self) -> MediaKind {
-        match self {
-            PartName::Capture | PartName::Encode => MediaKind::Video,
-            PartName::AudioCapture | PartName::AudioEncode => MediaKind::Audio,
         }
     }
 
@@ -322,14 +315,14 @@ impl Part {
         let (state, reason) = (phase.as_str(), self.machine.reason());
         match phase {
             Phase::Backoff | Phase::WaitingForDevice => {
-                tracing::warn!(part, rebuilds = self.machine.rebuilds(), "{state}: {reason}");
+                tracing::warn!("{part} {}: {reason}", state.replace('_', " "));
             }
-            Phase::Failed => tracing::warn!(part, "failed for good: {reason}"),
-            Phase::Degraded => tracing::warn!(part, "{reason}"),
+            Phase::Failed => tracing::warn!("{part} failed for good: {reason}"),
+            Phase::Degraded => tracing::warn!("{part}: {reason}"),
             Phase::Running if before == Phase::Starting => {
-                tracing::info!(part, medium = ?self.name.medium(), "running: {}", self.plan.title);
+                tracing::info!("{part} runs: {}", self.plan.title);
             }
-            _ => tracing::debug!(part, "{state}"),
+            _ => tracing::debug!("{part} {state}"),
         }
     }
 }

@@ -91,8 +91,11 @@ impl View<'_> {
                 if let Some(size) = encode.size {
                     words += &format!(" {size}");
                 }
-                words +=
-                    &format!(" at {:.0}, {:.1} Mbit/s", encode.stage.fps, encode.stage.bitrate as f64 / 1e6);
+                // Not measured yet with the first frame.
+                if encode.stage.fps > 0.0 {
+                    let (fps, megabits) = (encode.stage.fps, encode.stage.bitrate as f64 / 1e6);
+                    words += &format!(" at {fps:.0}, {megabits:.1} Mbit/s");
+                }
                 for one in trouble {
                     words += &format!("; {one}");
                 }

@@ -118,7 +118,7 @@ impl Server {
     }
 }
 
-fn offer() -> String {
+pub(super) fn offer() -> String {
     let mut rtc = Rtc::builder().set_rtp_mode(true).build(now());
     rtc.add_local_candidate(Candidate::host("127.0.0.1:9".parse().unwrap(), "udp").unwrap());
     let mut api = rtc.sdp_api();
