@@ -38,7 +38,7 @@ fn main() {
         "viewers", "packets/s", "µs/packet", "% of core", "lost"
     );
     for viewers in [10, 50, 100] {
-        let run = Run::new(viewers).measure(Duration::from_secs(seconds));
+        let run = Run::new(viewers).measure(viewers, Duration::from_secs(seconds));
         let (seal, send) = (seal(), send(viewers));
         println!(
             "{viewers:>7} {:>9.0} {:>10.2} {:>10.1} {:>8}  {:.2} = {seal:.2} + {send:.2}",
@@ -96,22 +96,24 @@ impl Run {
         run
     }
 
-    fn measure(mut self, span: Duration) -> Measured {
+    fn measure(mut self, count: u32, span: Duration) -> Measured {
         self.play(60);
-        let sent = |run: &Run| run.handle.stats().streams[0].packets_out;
-        let before = (sent(&self), self.received.load(Ordering::Relaxed), cpu_of_sfu(), self.epoch.elapsed());
-        self.play((span.as_secs_f64() / FRAME_TIME.as_secs_f64()) as u64);
-        let (cpu, wall) = (cpu_of_sfu() - before.2, self.epoch.elapsed() - before.3);
-        // The counters that are shared are a quarter of a second old.
-        self.play(10);
-        let packets = (sent(&self) - before.0) * (wall.as_nanos() as u64)
-            / ((self.epoch.elapsed() - before.3).as_nanos() as u64);
-        let lost = (sent(&self) - before.0).saturating_sub(self.received.load(Ordering::Relaxed) - before.1);
+        let frames = (span.as_secs_f64() / FRAME_TIME.as_secs_f64()) as u64;
+        let (cpu, wall) = (cpu_of_sfu(), self.epoch.elapsed());
+        self.play(frames);
+        let (cpu, wall) = (cpu_of_sfu() - cpu, self.epoch.elapsed() - wall);
+        // Sent counters are up to a quarter of a second old: let everything arrive and be counted.
+        let settled = self.epoch.elapsed() + Duration::from_millis(600);
+        while let Some(wait) = settled.checked_sub(self.epoch.elapsed()) {
+            std::thread::park_timeout(wait);
+        }
+        let sent = self.handle.stats().streams[0].packets_out;
+        let lost = sent.saturating_sub(self.received.load(Ordering::Relaxed));
         self.stop.store(true, Ordering::Relaxed);
         if let Some(viewers) = self.viewers.take() {
             viewers.join().expect("viewers");
         }
-        Measured { packets, lost, wall, cpu }
+        Measured { packets: frames * PACKETS * u64::from(count), lost, wall, cpu }
     }
 
     /// Pushes frames, each at its time; every sixtieth is a keyframe.
@@ -278,10 +280,9 @@ fn send(count: u32) -> f64 {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let state = UdpSocketState::new(UdpSockRef::from(&socket)).expect("options");
     let contents = vec![1; SEALED * PACKETS as usize];
-    let mut busy = Duration::ZERO;
+    let before = cpu();
     const FRAMES: u32 = 60;
     for _ in 0..FRAMES {
-        let start = cpu();
         for destination in &destinations {
             let segment_size = Some(SEALED);
             let transmit = Transmit {
@@ -293,9 +294,9 @@ fn send(count: u32) -> f64 {
             };
             let _ = state.try_send(UdpSockRef::from(&socket), &transmit);
         }
-        busy += cpu() - start;
         std::thread::park_timeout(Duration::from_millis(33));
     }
+    let busy = cpu() - before;
     stop.store(true, Ordering::Relaxed);
     drained.join().expect("drained");
     busy.as_secs_f64() * 1e6 / f64::from(FRAMES) / f64::from(count) / PACKETS as f64

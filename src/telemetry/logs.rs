@@ -7,8 +7,9 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// What is logged unless `CAPCAST_LOG` says otherwise: state changes and what needs acting on.
-const DEFAULT: &str = "warn,capcast=info";
+/// What is logged unless `CAPCAST_LOG` says otherwise: state changes and what needs acting on. The WebRTC crates warn of
+/// every packet that cannot be decrypted, so any stranger could fill the log; the SFU counts such packets.
+const DEFAULT: &str = "warn,str0m=off,is=off,capcast=info";
 
 /// Starts logging to stderr; a second call changes nothing.
 ///
