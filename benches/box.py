@@ -31,9 +31,10 @@ def rss_mib(pid):
 class Box:
     """`with Box("--demo") as box:`: starts `capcast run`, and returns once it says under which URL it is on air."""
 
-    def __init__(self, *arguments, config=None):
+    def __init__(self, *arguments, config=None, profiles=None):
         self.arguments = list(arguments)
         self.config = config
+        self.profiles = profiles or {}
 
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory(prefix="capcast-bench.")
@@ -42,6 +43,10 @@ class Box:
             path = pathlib.Path(self.folder.name, "capcast.toml")
             path.write_text(self.config)
             arguments += ["--config", str(path)]
+            for name, text in self.profiles.items():
+                profile = path.parent / "profiles" / f"{name}.toml"
+                profile.parent.mkdir(exist_ok=True)
+                profile.write_text(text)
         environment = {**os.environ, "CAPCAST_SOCKET": f"{self.folder.name}/capcast.sock", "NO_COLOR": "1"}
         started = time.monotonic()
         self.process = subprocess.Popen(

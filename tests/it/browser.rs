@@ -1,1 +1,197 @@
-//! Headless Chromium watches.
+//! Headless Chromium watches, through the player page, what the real binary sends.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::appliance::{Appliance, Watcher, keepsake, setup, turn, words};
+
+/// Cold start of a browser on a busy machine, connecting, and measuring.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// A test picture and tone.
+const TEST_SOURCE: &str = "profile = \"tried\"\n[capture]\nvideo = \"test\"\naudio = \"test\"\n";
+
+/// A picture small enough that an encoder and a browser fit on two cores together.
+fn small(codec: &str, encoder: &str, size: &str, framerate: u32) -> String {
+    format!(
+        "summary = \"tried by a test\"\n[video]\ncodec = \"{codec}\"\nencoder = \"{encoder}\"\nsize = \"{size}\"\n\
+         framerate = \"{framerate}\"\nbitrate = \"1 Mbit/s\"\nspeed = \"fastest\"\n"
+    )
+}
+
+/// Plays it, checks the codec, the size and the sound, and gives what was measured.
+fn played(watcher: &mut Watcher, codec: &str, size: (u64, u64)) -> Value {
+    let played = watcher.expect("played", None, LIMIT);
+    assert_eq!(played["video"], format!("video/{codec}"), "{played}");
+    assert_eq!(
+        (played["width"].as_u64(), played["height"].as_u64()),
+        (Some(size.0), Some(size.1)),
+        "{played}"
+    );
+    assert_eq!(played["shownWidth"], played["width"], "{played}");
+    assert!(played["contrast"].as_u64() > Some(15), "the picture is one colour: {played}");
+    assert_eq!(played["audio"], "audio/opus", "{played}");
+    assert!(played["rms"].as_f64() > Some(0.01), "silence: {played}");
+    assert_eq!(played["sounding"], true, "the page does not play the sound: {played}");
+    played
+}
+
+fn plays(codec: &str, fragment: &str, mime: &str, size: &str, framerate: u32) {
+    let _turn = turn();
+    let profile = small(codec, fragment, size, framerate);
+    let appliance = Appliance::start(TEST_SOURCE, &[("tried", &profile)]);
+    let shot = keepsake(&format!("{fragment}.png"));
+    let mut watcher = Watcher::chromium(&format!("{}/", appliance.base), &["--shot", shot.to_str().unwrap()]);
+    let (width, height) = size.split_once('x').unwrap();
+    let played = played(&mut watcher, mime, (width.parse().unwrap(), height.parse().unwrap()));
+    println!("{fragment}: {played}");
+}
+
+#[test]
+fn x264_plays() {
+    plays("h264", "x264", "H264", "640x360", 30);
+}
+
+#[test]
+fn openh264_plays() {
+    plays("h264", "openh264", "H264", "640x360", 30);
+}
+
+#[test]
+fn vp9_plays() {
+    plays("vp9", "vp9", "VP9", "640x360", 30);
+}
+
+#[test]
+fn vp8_plays() {
+    plays("vp8", "vp8", "VP8", "640x360", 30);
+}
+
+#[test]
+fn av1_by_libaom_plays() {
+    plays("av1", "aom", "AV1", "640x360", 30);
+}
+
+/// rav1e holds 13 frames back and is slow: small, but it plays.
+#[test]
+fn av1_by_rav1e_plays() {
+    plays("av1", "rav1e", "AV1", "320x180", 15);
+}
+
+#[test]
+fn the_shipped_h264_profile_plays_at_its_full_size() {
+    let _turn = turn();
+    let config = TEST_SOURCE.replace("tried", "h264-x264-720p30");
+    let appliance = Appliance::start(&config, &[]);
+    let shot = keepsake("720p30.png");
+    // By the stream's name this time.
+    let url = format!("{}/live", appliance.base);
+    let mut watcher = Watcher::chromium(&url, &["--shot", shot.to_str().unwrap()]);
+    println!("{}", played(&mut watcher, "H264", (1280, 720)));
+}
+
+/// A film with sound of its own.
+fn a_clip_plays(codec: &str, fragment: &str, mime: &str) {
+    let _turn = turn();
+    let clip = format!("{}/bigbuckbunny.mp4", setup("setup/clips", &[]));
+    let config = format!("profile = \"tried\"\n[capture]\nvideo = \"file:{clip}\"\n");
+    let appliance = Appliance::start(&config, &[("tried", &small(codec, fragment, "640x360", 25))]);
+    let shot = keepsake(&format!("clip-{fragment}.png"));
+    let mut watcher = Watcher::chromium(&format!("{}/", appliance.base), &["--shot", shot.to_str().unwrap()]);
+    println!("{}", played(&mut watcher, mime, (640, 360)));
+}
+
+#[test]
+fn a_real_clip_plays_as_vp9() {
+    a_clip_plays("vp9", "vp9", "VP9");
+}
+
+#[test]
+fn a_real_clip_plays_as_h264() {
+    a_clip_plays("h264", "x264", "H264");
+}
+
+#[test]
+fn a_player_that_came_before_the_stream_turns_live_by_itself() {
+    let _turn = turn();
+    let clip = format!("{}/bigbuckbunny.mp4", setup("setup/clips", &[]));
+    let folder = tempfile::tempdir().unwrap();
+    let later = folder.path().join("later.mp4");
+    let config = format!("profile = \"tried\"\n[capture]\nvideo = \"file:{}\"\n", later.display());
+    let appliance = Appliance::start(&config, &[("tried", &small("vp8", "vp8", "640x360", 25))]);
+    let mut watcher = Watcher::chromium(&format!("{}/live", appliance.base), &[]);
+    let waiting = watcher.expect("state", Some("waiting"), LIMIT);
+    assert_eq!(words(&waiting), "“live” is not live yet. It will start by itself.");
+    fs::copy(clip, later).unwrap();
+    played(&mut watcher, "VP8", (640, 360));
+}
+
+#[test]
+fn a_player_outlives_the_daemon() {
+    let _turn = turn();
+    let profile = small("vp8", "vp8", "640x360", 30);
+    let mut appliance = Appliance::start(TEST_SOURCE, &[("tried", &profile)]);
+    let mut watcher = Watcher::chromium(&format!("{}/", appliance.base), &["--plays", "2", "--limit", "150"]);
+    played(&mut watcher, "VP8", (640, 360));
+    appliance.kill();
+    let retrying = watcher.expect("state", Some("retrying"), LIMIT);
+    assert!(words(&retrying).ends_with(". Retrying."), "{retrying}");
+    appliance.start_again();
+    played(&mut watcher, "VP8", (640, 360));
+}
+
+#[test]
+fn a_browser_without_the_codec_is_told_so_in_words() {
+    let _turn = turn();
+    let profile = small("vp9", "vp9", "640x360", 30);
+    let appliance = Appliance::start(TEST_SOURCE, &[("tried", &profile)]);
+    let shot = keepsake("unplayable.png");
+    let options = ["--only", "VP8", "--until", "unplayable", "--shot", shot.to_str().unwrap()];
+    let mut watcher = Watcher::chromium(&format!("{}/", appliance.base), &options);
+    let told = watcher.expect("state", Some("unplayable"), LIMIT);
+    assert!(words(&told).starts_with("Your browser cannot play VP9. "), "{told}");
+}
+
+#[test]
+fn a_stream_that_does_not_exist_is_said_to_be_missing() {
+    let _turn = turn();
+    let profile = small("vp8", "vp8", "320x180", 15);
+    let appliance = Appliance::start(TEST_SOURCE, &[("tried", &profile)]);
+    let mut watcher = Watcher::chromium(&format!("{}/nobody", appliance.base), &["--until", "absent"]);
+    let told = watcher.expect("state", Some("absent"), LIMIT);
+    assert!(words(&told).starts_with("There is no stream called “nobody”. "), "{told}");
+}
+
+#[test]
+fn mouse_and_keys_do_what_the_player_says() {
+    let _turn = turn();
+    let profile = small("vp8", "vp8", "640x360", 30);
+    let appliance = Appliance::start(TEST_SOURCE, &[("tried", &profile)]);
+    let mut watcher = Watcher::browser("controls.mjs", &format!("{}/", appliance.base), &[]);
+    let seen = watcher.expect("seen", None, LIMIT);
+    for empty in ["problems", "elsewhere", "overflow"] {
+        assert_eq!(seen[empty], serde_json::json!([]), "{empty}: {seen:#}");
+    }
+    assert_eq!(seen["soundAtFirst"], "off", "{seen:#}");
+    assert_eq!(seen["invited"], true, "{seen:#}");
+    assert_eq!(seen["mutedShown"], "0", "{seen:#}");
+    assert!((seen["volume"].as_f64().unwrap() - 0.9).abs() < 0.001, "{seen:#}");
+    for said in ["640 × 360", "VP8 + Opus", "bit/s", " ms"] {
+        assert!(seen["figures"].as_str().unwrap().contains(said), "no `{said}` in the statistics: {seen:#}");
+    }
+    assert_eq!(seen["figuresGone"], true, "{seen:#}");
+    assert_eq!(seen["tabs"], serde_json::json!(["sound", "volume", "stats", "full"]), "{seen:#}");
+
+    // The page has gone: by DELETE the server knows at once, else only after its peer has been silent for long.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let viewers = appliance.get("/api/status")["streams"][0]["viewers"].clone();
+        if viewers == 0 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "still {viewers} viewers after the page has gone");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}

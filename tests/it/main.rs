@@ -6,7 +6,16 @@
     reason = "a test is a shell: it reads the clock for its deadlines, and fails by panicking; sleeps are tidy's to find"
 )]
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, tells by printing, and waits by the clock"
+)]
+
 mod aiortc;
+mod appliance;
 mod browser;
 mod diagnostics;
 mod docs;

@@ -1,0 +1,94 @@
+// Debian's Chromium, headless, and what can be measured in a page that plays.
+
+import { chromium } from 'playwright-core';
+
+const EXECUTABLE = process.env.CHROMIUM ?? '/usr/bin/chromium';
+
+/** Frames that must be decoded before a picture counts as moving. */
+const FRAMES = 30;
+/** How long one measurement may take. */
+const PATIENCE = 40_000;
+
+export function openBrowser(home) {
+  return chromium.launchPersistentContext(home, {
+    executablePath: EXECUTABLE,
+    headless: true,
+    viewport: { width: 1280, height: 720 },
+    args: [
+      '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync', '--disable-features=WebRtcHideLocalIpsWithMdns',
+      '--disable-backgrounding-occluded-windows', '--disable-renderer-backgrounding',
+    ],
+  });
+}
+
+/** Turns the sound on as a viewer would, waits for frames to flow, and says what arrived. */
+export async function measurePlaying(page) {
+  const begin = await page.evaluate(inbound);
+  await page.mouse.move(500, 300);
+  if (await page.locator('html').getAttribute('data-sound') !== 'on') await page.mouse.click(500, 300);
+  const wanted = (begin.video?.framesDecoded ?? 0) + FRAMES;
+  for (const end = Date.now() + PATIENCE; ;) {
+    const { video } = await page.evaluate(inbound);
+    if ((video?.framesDecoded ?? 0) >= wanted) break;
+    if (Date.now() > end) throw new Error(`frames do not flow: ${JSON.stringify(video)}, at first ${begin.video?.framesDecoded}`);
+    await page.waitForTimeout(100);
+  }
+  const sound = await page.evaluate(loudest);
+  const picture = await page.evaluate(look);
+  const { video, audio } = await page.evaluate(inbound);
+  return {
+    video: video.codec, audio: audio?.codec ?? null, width: video.frameWidth, height: video.frameHeight,
+    shownWidth: picture.width, shownHeight: picture.height, luma: picture.luma, contrast: picture.contrast,
+    framesBefore: begin.video?.framesDecoded ?? 0, frames: video.framesDecoded, keyframes: video.keyFramesDecoded,
+    dropped: video.framesDropped, lost: video.packetsLost, plis: video.pliCount, fps: video.framesPerSecond ?? null,
+    rms: sound.rms, sounding: sound.sounding, brief: await page.textContent('#brief'),
+  };
+}
+
+/** Runs in the page: the newest connection's inbound statistics by kind. */
+async function inbound() {
+  const found = {};
+  const report = await window.peers.at(-1).getStats();
+  for (const stat of report.values()) {
+    if (stat.type === 'inbound-rtp') found[stat.kind] = { ...stat, codec: report.get(stat.codecId)?.mimeType ?? null };
+  }
+  return found;
+}
+
+/** Runs in the page: the loudest RMS of the sound within two seconds, and whether the page's own element plays it. */
+async function loudest() {
+  const track = window.peers.at(-1).getReceivers().find((receiver) => receiver.track.kind === 'audio')?.track;
+  if (track === undefined || track.muted) return { rms: 0, sounding: false };
+  const audio = new AudioContext();
+  const analyser = audio.createAnalyser();
+  audio.createMediaStreamSource(new MediaStream([track])).connect(analyser);
+  await audio.resume();
+  const samples = new Float32Array(analyser.fftSize);
+  let rms = 0;
+  for (const end = performance.now() + 2000; performance.now() < end;) {
+    await new Promise((resolve) => { setTimeout(resolve, 50); });
+    analyser.getFloatTimeDomainData(samples);
+    rms = Math.max(rms, Math.sqrt(samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length));
+    if (rms > 0.01) break;
+  }
+  await audio.close();
+  const voice = document.getElementById('voice');
+  return { rms, sounding: !voice.paused && !voice.muted && voice.volume > 0 };
+}
+
+/** Runs in the page: the picture on the screen in numbers. A black, grey or green screen has no contrast. */
+function look() {
+  const video = document.getElementById('picture');
+  const canvas = document.createElement('canvas');
+  canvas.width = 160;
+  canvas.height = 90;
+  const context = canvas.getContext('2d');
+  context.drawImage(video, 0, 0, 160, 90);
+  const { data } = context.getImageData(0, 0, 160, 90);
+  const lumas = [];
+  for (let at = 0; at < data.length; at += 4) lumas.push(0.299 * data[at] + 0.587 * data[at + 1] + 0.114 * data[at + 2]);
+  const luma = lumas.reduce((sum, one) => sum + one, 0) / lumas.length;
+  const contrast = Math.sqrt(lumas.reduce((sum, one) => sum + (one - luma) ** 2, 0) / lumas.length);
+  return { width: video.videoWidth, height: video.videoHeight, luma: Math.round(luma), contrast: Math.round(contrast) };
+}

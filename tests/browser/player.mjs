@@ -1,0 +1,117 @@
+// Watches a stream in headless Chromium through Capcast's own player page, and tells what it sees, one JSON object a
+// line: {"state": …, "words": …} whenever the page's state changes, {"played": {…}} after each start of playing has
+// been measured, {"error": …} when something went wrong. Ends by itself, or when its input ends.
+//
+//   node player.mjs URL [--plays N] [--until STATE] [--only CODEC] [--shot FILE] [--limit SECONDS]
+//
+// --plays N     end after the Nth start of playing was measured (default 1)
+// --until STATE end when the page reaches this state instead
+// --only CODEC  a browser that can receive no other video codec than this, such as VP8
+// --shot FILE   a screenshot at the end
+// --limit S     give up after this long (default 60)
+
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { openBrowser, measurePlaying } from './chromium.mjs';
+
+const { values: options, positionals: [url] } = parseArgs({
+  allowPositionals: true,
+  options: {
+    plays: { type: 'string', default: '1' },
+    until: { type: 'string' },
+    only: { type: 'string' },
+    shot: { type: 'string' },
+    limit: { type: 'string', default: '60' },
+  },
+});
+
+const tell = (fact) => process.stdout.write(`${JSON.stringify(fact)}\n`);
+const home = fs.mkdtempSync(path.join(os.tmpdir(), 'capcast-chromium-'));
+let context;
+let code = 1;
+
+const giveUp = setTimeout(() => end({ error: `nothing more happened within ${options.limit} s` }), options.limit * 1000);
+// Whoever started this is gone, or wants no more.
+process.stdin.on('end', () => end(null)).resume();
+
+async function end(fact) {
+  clearTimeout(giveUp);
+  if (fact !== null) tell(fact);
+  await context?.close().catch(() => undefined);
+  fs.rmSync(home, { recursive: true, force: true });
+  process.exit(code);
+}
+
+try {
+  context = await openBrowser(home);
+  const page = await context.newPage();
+  page.on('pageerror', (error) => tell({ error: `the page threw: ${error.message}` }));
+  page.on('console', (message) => {
+    const text = message.text();
+    if (/Content Security Policy/i.test(text)) tell({ error: text });
+  });
+
+  let plays = 0;
+  let settled;
+  const done = new Promise((resolve) => { settled = resolve; });
+  const seen = async (state, words) => {
+    tell({ state, words });
+    if (options.until !== undefined) {
+      if (state === options.until) settled();
+      return;
+    }
+    if (state !== 'playing') return;
+    tell({ played: await measurePlaying(page) });
+    plays += 1;
+    if (plays >= Number(options.plays)) settled();
+  };
+  await page.exposeFunction('capcastState', (state, words) => {
+    seen(state, words).catch((error) => end({ error: String(error) }));
+  });
+  await page.addInitScript(observe, options.only ?? null);
+  await page.goto(url);
+  await done;
+  if (options.shot !== undefined) await page.screenshot({ path: options.shot });
+  code = 0;
+  await end(null);
+} catch (error) {
+  await end({ error: String(error) });
+}
+
+/** Runs in the page before its own script: keeps its peer connections, and reports its states. */
+function observe(only) {
+  window.peers = [];
+  const Real = window.RTCPeerConnection;
+  window.RTCPeerConnection = class extends Real {
+    constructor(...rest) {
+      super(...rest);
+      window.peers.push(this);
+    }
+
+    addTransceiver(kind, ...rest) {
+      const transceiver = super.addTransceiver(kind, ...rest);
+      if (only !== null && kind === 'video') {
+        transceiver.setCodecPreferences(
+          RTCRtpReceiver.getCapabilities('video').codecs.filter(({ mimeType }) => mimeType === `video/${only}`),
+        );
+      }
+      return transceiver;
+    }
+  };
+  document.addEventListener('DOMContentLoaded', () => {
+    let last = '';
+    const report = () => {
+      const { state } = document.documentElement.dataset;
+      const words = document.getElementById('spoken').textContent;
+      const both = `${state}|${words}`;
+      // A state and its words change one after the other, in the same task.
+      if (both !== last) window.capcastState(state, words);
+      last = both;
+    };
+    new MutationObserver(report).observe(document.documentElement, { attributeFilter: ['data-state'] });
+    new MutationObserver(report).observe(document.getElementById('spoken'), { childList: true });
+    report();
+  });
+}

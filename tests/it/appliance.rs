@@ -1,0 +1,276 @@
+//! A real `capcast run` in a directory of its own, and the programs that watch it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long a daemon may take to listen.
+const START: Duration = Duration::from_secs(30);
+
+/// Encoders and browsers want the machine for themselves: such tests run one after the other.
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A running daemon. Dropping it kills it, and fails the test when it logged an error.
+pub(crate) struct Appliance {
+    directory: TempDir,
+    process: Child,
+    log: Lines,
+    /// `http://127.0.0.1:PORT`
+    pub(crate) base: String,
+}
+
+impl Appliance {
+    /// Starts with this `capcast.toml` and these own profiles (name, text). It listens on free ports of loopback only;
+    /// the configuration must not hold `[http]` or `[sfu]`.
+    pub(crate) fn start(config: &str, profiles: &[(&str, &str)]) -> Appliance {
+        let directory = tempfile::tempdir().unwrap();
+        let own = directory.path().join("profiles");
+        fs::create_dir(&own).unwrap();
+        for (name, text) in profiles {
+            fs::write(own.join(format!("{name}.toml")), text).unwrap();
+        }
+        let config = format!("{config}\n[sfu]\nmedia = \"127.0.0.1:0\"\n");
+        fs::write(directory.path().join("capcast.toml"), config).unwrap();
+        let (process, log, base) = run(directory.path(), "127.0.0.1:0");
+        Appliance { directory, process, log, base }
+    }
+
+    /// Dies without a word, as in a power cut.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Starts again under the same address.
+    pub(crate) fn start_again(&mut self) {
+        let address = self.base.trim_start_matches("http://").to_owned();
+        (self.process, self.log, self.base) = run(self.directory.path(), &address);
+    }
+
+    /// What a GET answers, as JSON.
+    pub(crate) fn get(&self, path: &str) -> Value {
+        let mut stream = TcpStream::connect(self.base.trim_start_matches("http://")).unwrap();
+        stream.set_read_timeout(Some(START)).unwrap();
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{path}: {error} in {head}: {body}"))
+    }
+}
+
+impl Drop for Appliance {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let log = self.log.all();
+        if std::thread::panicking() {
+            eprintln!("the daemon's log ends so:\n{}", log[log.len().saturating_sub(60)..].join("\n"));
+        } else {
+            let errors: Vec<_> = log.iter().filter(|line| line.contains("ERROR")).collect();
+            assert!(errors.is_empty(), "the daemon logged errors, which are bugs: {errors:#?}");
+        }
+    }
+}
+
+fn run(directory: &Path, listen: &str) -> (Child, Lines, String) {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_capcast"))
+        .args(["run", "--listen", listen, "--config"])
+        .arg(directory.join("capcast.toml"))
+        .env("CAPCAST_SOCKET", directory.join("capcast.sock"))
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = Lines::of(process.stderr.take().unwrap());
+    let base = log.find(START, |line| {
+        let (_, rest) = line.split_once("http://127.0.0.1:")?;
+        let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        Some(format!("http://127.0.0.1:{port}"))
+    });
+    let base = base.unwrap_or_else(|| {
+        let _ = process.kill();
+        panic!("the daemon does not say where it listens; its log:\n{}", log.all().join("\n"))
+    });
+    (process, log, base)
+}
+
+/// A program that writes one JSON object a line: `tests/browser/player.mjs` and the like.
+pub(crate) struct Watcher {
+    process: Child,
+    facts: Lines,
+    complaints: Lines,
+    taken: usize,
+}
+
+impl Watcher {
+    /// Chromium on a page of the appliance.
+    pub(crate) fn chromium(url: &str, options: &[&str]) -> Watcher {
+        Watcher::browser("player.mjs", url, options)
+    }
+
+    /// A script of `tests/browser/` at a page of the appliance.
+    pub(crate) fn browser(script: &str, url: &str, options: &[&str]) -> Watcher {
+        setup("setup/npm", &["tests/browser"]);
+        let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
+        assert!(
+            Path::new(&chromium).exists(),
+            "the browser tests need Chromium at `{chromium}`\nhint: run `setup/install test`, or name another by CHROMIUM"
+        );
+        let mut command = Command::new("node");
+        command.arg(source("tests/browser").join(script)).arg(url).args(options);
+        Watcher::spawn(command)
+    }
+
+    /// aiortc at a WHEP endpoint.
+    pub(crate) fn aiortc(endpoint: &str, options: &[&str]) -> Watcher {
+        let python = setup("setup/python", &[]);
+        let mut command = Command::new(python);
+        command.arg(source("tests/aiortc/view.py")).arg(endpoint).args(options);
+        Watcher::spawn(command)
+    }
+
+    /// The fact that was taken last, whole.
+    pub(crate) fn last(&self) -> Value {
+        self.facts.all().get(self.taken - 1).map_or(Value::Null, |line| serde_json::from_str(line).unwrap())
+    }
+
+    fn spawn(mut command: Command) -> Watcher {
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("cannot run {command:?}: {error}\nhint: run `setup/install test`")
+            });
+        let facts = Lines::of(process.stdout.take().unwrap());
+        let complaints = Lines::of(process.stderr.take().unwrap());
+        Watcher { process, facts, complaints, taken: 0 }
+    }
+
+    /// The next fact that has the key `key` (and, given one, that value there); those before it are passed over. Fails
+    /// the test when the program reports an error, ends, or takes too long.
+    pub(crate) fn expect(&mut self, key: &str, value: Option<&str>, limit: Duration) -> Value {
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Some(line) = self.facts.at(self.taken, left) else {
+                panic!(
+                    "no `{key}` {value:?} within {limit:?}; reported: {:#?}, complaints: {:#?}",
+                    self.facts.all(),
+                    self.complaints.all()
+                );
+            };
+            self.taken += 1;
+            let fact: Value =
+                serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in `{line}`"));
+            if let Some(error) = fact.get("error") {
+                panic!("{error}; reported: {:#?}", self.facts.all());
+            }
+            match (fact.get(key), value) {
+                (Some(found), None) => return found.clone(),
+                (Some(found), Some(wanted)) if found == wanted => return fact,
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        // The end of its input tells it to clean up and go.
+        drop(self.process.stdin.take());
+        let _ = self.facts.at(usize::MAX, Duration::from_secs(10));
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The shown words of a `state` fact.
+pub(crate) fn words(fact: &Value) -> &str {
+    fact["words"].as_str().unwrap_or_default()
+}
+
+/// A file of the source tree.
+pub(crate) fn source(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Where tests leave what a person may want to look at.
+pub(crate) fn keepsake(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
+    fs::create_dir_all(&folder).unwrap();
+    folder.join(name)
+}
+
+/// Runs a script of `setup/`, which is quick when nothing is missing; its one line of output.
+pub(crate) fn setup(script: &str, arguments: &[&str]) -> String {
+    let done = Command::new(source(script)).args(arguments).current_dir(source(".")).output().unwrap();
+    assert!(
+        done.status.success(),
+        "`{script} {}` failed: {}\nhint: run `make test`, which installs what is missing",
+        arguments.join(" "),
+        String::from_utf8_lossy(&done.stderr)
+    );
+    String::from_utf8_lossy(&done.stdout).trim().to_owned()
+}
+
+/// Lines that another process writes, as they come.
+#[derive(Clone)]
+struct Lines(Arc<(Mutex<Written>, Condvar)>);
+
+#[derive(Default)]
+struct Written {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+impl Lines {
+    fn of(stream: impl Read + Send + 'static) -> Lines {
+        let shared = Lines(Arc::new((Mutex::default(), Condvar::new())));
+        let mine = shared.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                mine.0.0.lock().unwrap().lines.push(line);
+                mine.0.1.notify_all();
+            }
+            mine.0.0.lock().unwrap().ended = true;
+            mine.0.1.notify_all();
+        });
+        shared
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.0.0.lock().unwrap().lines.clone()
+    }
+
+    /// Line `index`, once it is there; none when the lines end before it or time runs out.
+    fn at(&self, index: usize, limit: Duration) -> Option<String> {
+        let written = self.0.0.lock().unwrap();
+        let missing = |written: &mut Written| written.lines.len() <= index && !written.ended;
+        let (written, _) = self.0.1.wait_timeout_while(written, limit, missing).unwrap();
+        written.lines.get(index).cloned()
+    }
+
+    /// The first line of which `pick` makes something.
+    fn find<T>(&self, limit: Duration, pick: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let deadline = Instant::now() + limit;
+        (0..).find_map(|index| {
+            let line = self.at(index, deadline.saturating_duration_since(Instant::now()));
+            line.map_or(Some(None), |line| pick(&line).map(Some))
+        })?
+    }
+}
