@@ -28,11 +28,11 @@ export async function measurePlaying(page) {
   await page.mouse.move(500, 300);
   if (await page.locator('html').getAttribute('data-sound') !== 'on') await page.mouse.click(500, 300);
   const wanted = (begin.video?.framesDecoded ?? 0) + FRAMES;
-  for (const end = Date.now() + PATIENCE; ;) {
-    const { video } = await page.evaluate(inbound);
-    if ((video?.framesDecoded ?? 0) >= wanted) break;
-    if (Date.now() > end) throw new Error(`frames do not flow: ${JSON.stringify(video)}, at first ${begin.video?.framesDecoded}`);
-    await page.waitForTimeout(100);
+  let { video: flowing } = begin;
+  for (const end = Date.now() + PATIENCE; (flowing?.framesDecoded ?? 0) < wanted;) {
+    if (Date.now() > end) throw new Error(`frames do not flow: ${JSON.stringify(flowing)}, at first ${JSON.stringify(begin.video)}`);
+    await page.evaluate(painted);
+    ({ video: flowing } = await page.evaluate(inbound));
   }
   const sound = await page.evaluate(loudest);
   const picture = await page.evaluate(look);
@@ -56,6 +56,11 @@ async function inbound() {
   return found;
 }
 
+/** Runs in the page: returns when it has been painted once more, whether or not a new frame came. */
+function painted() {
+  return new Promise((resolve) => { requestAnimationFrame(resolve); });
+}
+
 /** Runs in the page: the loudest RMS of the sound within two seconds, and whether the page's own element plays it. */
 async function loudest() {
   const track = window.peers.at(-1).getReceivers().find((receiver) => receiver.track.kind === 'audio')?.track;
@@ -67,7 +72,7 @@ async function loudest() {
   const samples = new Float32Array(analyser.fftSize);
   let rms = 0;
   for (const end = performance.now() + 2000; performance.now() < end;) {
-    await new Promise((resolve) => { setTimeout(resolve, 50); });
+    await new Promise((resolve) => { requestAnimationFrame(resolve); });
     analyser.getFloatTimeDomainData(samples);
     rms = Math.max(rms, Math.sqrt(samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length));
     if (rms > 0.01) break;

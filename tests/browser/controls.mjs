@@ -71,6 +71,12 @@ try {
   console.log(JSON.stringify({ seen }));
   // Going away must end the session at the server, not leave it to time out.
   await page.goto('about:blank');
+  let viewersLeft;
+  for (const end = Date.now() + 10_000; viewersLeft !== 0 && Date.now() < end;) {
+    const status = await (await fetch(new URL('/api/status', url))).json();
+    viewersLeft = status.streams[0].viewers;
+  }
+  console.log(JSON.stringify({ viewersLeft }));
 } catch (error) {
   console.log(JSON.stringify({ error: String(error) }));
   code = 1;

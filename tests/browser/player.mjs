@@ -32,12 +32,16 @@ const home = fs.mkdtempSync(path.join(os.tmpdir(), 'capcast-chromium-'));
 let context;
 let code = 1;
 
-const giveUp = setTimeout(() => end({ error: `nothing more happened within ${options.limit} s` }), options.limit * 1000);
+AbortSignal.timeout(options.limit * 1000).addEventListener('abort', () => {
+  end({ error: `nothing more happened within ${options.limit} s` });
+});
 // Whoever started this is gone, or wants no more.
 process.stdin.on('end', () => end(null)).resume();
 
+let ending = false;
 async function end(fact) {
-  clearTimeout(giveUp);
+  if (ending) return;
+  ending = true;
   if (fact !== null) tell(fact);
   await context?.close().catch(() => undefined);
   fs.rmSync(home, { recursive: true, force: true });

@@ -1,8 +1,7 @@
 //! A real `capcast run` in a directory of its own, and the programs that watch it.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -55,17 +54,6 @@ impl Appliance {
     pub(crate) fn start_again(&mut self) {
         let address = self.base.trim_start_matches("http://").to_owned();
         (self.process, self.log, self.base) = run(self.directory.path(), &address);
-    }
-
-    /// What a GET answers, as JSON.
-    pub(crate) fn get(&self, path: &str) -> Value {
-        let mut stream = TcpStream::connect(self.base.trim_start_matches("http://")).unwrap();
-        stream.set_read_timeout(Some(START)).unwrap();
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        serde_json::from_str(body).unwrap_or_else(|error| panic!("{path}: {error} in {head}: {body}"))
     }
 }
 

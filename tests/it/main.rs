@@ -1,17 +1,10 @@
 //! Integration tests, one binary: `cargo test --test it`, or one area with `cargo test --test it engine::`.
 #![allow(
     clippy::disallowed_methods,
+    clippy::print_stderr,
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a test is a shell: it reads the clock for its deadlines, and fails by panicking; sleeps are tidy's to find"
-)]
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::disallowed_methods,
-    reason = "a test fails by panicking, tells by printing, and waits by the clock"
 )]
 
 mod aiortc;
