@@ -75,7 +75,7 @@ async function loudest() {
     await new Promise((resolve) => { requestAnimationFrame(resolve); });
     analyser.getFloatTimeDomainData(samples);
     rms = Math.max(rms, Math.sqrt(samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length));
-    if (rms > 0.01) break;
+    if (rms > 0.06) break;
   }
   await audio.close();
   const voice = document.getElementById('voice');

@@ -32,13 +32,18 @@ impl Appliance {
     /// Starts with this `capcast.toml` and these own profiles (name, text). It listens on free ports of loopback only;
     /// the configuration must not hold `[http]` or `[sfu]`.
     pub(crate) fn start(config: &str, profiles: &[(&str, &str)]) -> Appliance {
+        Appliance::start_with_media("127.0.0.1:0", config, profiles)
+    }
+
+    /// The same with media at another address: some viewers never speak from loopback.
+    pub(crate) fn start_with_media(media: &str, config: &str, profiles: &[(&str, &str)]) -> Appliance {
         let directory = tempfile::tempdir().unwrap();
         let own = directory.path().join("profiles");
         fs::create_dir(&own).unwrap();
         for (name, text) in profiles {
             fs::write(own.join(format!("{name}.toml")), text).unwrap();
         }
-        let config = format!("{config}\n[sfu]\nmedia = \"127.0.0.1:0\"\n");
+        let config = format!("{config}\n[sfu]\nmedia = \"{media}\"\n");
         fs::write(directory.path().join("capcast.toml"), config).unwrap();
         let (process, log, base) = run(directory.path(), "127.0.0.1:0");
         Appliance { directory, process, log, base }
