@@ -18,7 +18,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     client::command(
         "/api/control/bitrate",
         &serde_json::json!({ "bitrate": args.bitrate.to_string() }),

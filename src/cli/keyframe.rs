@@ -12,6 +12,6 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     client::command("/api/control/keyframe", &serde_json::json!({}), args.json)
 }

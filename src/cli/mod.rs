@@ -57,9 +57,9 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => plan::run(args),
         Command::Profiles(args) => profiles::run(args),
         Command::Devices(args) => devices::run(&args),
-        Command::Status(args) => status::run(args),
-        Command::Keyframe(args) => keyframe::run(args),
-        Command::Bitrate(args) => bitrate::run(args),
+        Command::Status(args) => status::run(&args),
+        Command::Keyframe(args) => keyframe::run(&args),
+        Command::Bitrate(args) => bitrate::run(&args),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -16,7 +16,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let state = match client::get("/api/status")? {
         client::Reply::Ended(outcome) => return Ok(outcome),
         client::Reply::Document(state) => state,

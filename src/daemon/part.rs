@@ -32,14 +32,15 @@ impl PartName {
         }
     }
 
-    /// Opening a device and the first picture of a slow encoder take long; a stall of sound is heard at once.
+    /// Opening a device takes long, and so does the first picture of an encoder that looks ahead (rav1e: 13 frames) on a
+    /// slow machine.
     const fn timing(self) -> Timing {
-        let stall = match self {
-            PartName::Encode => 4,
-            PartName::Capture | PartName::AudioCapture | PartName::AudioEncode => 2,
+        let (first_buffer, stall) = match self {
+            PartName::Encode => (20, 4),
+            PartName::Capture | PartName::AudioCapture | PartName::AudioEncode => (10, 2),
         };
         Timing {
-            first_buffer: Duration::from_secs(10),
+            first_buffer: Duration::from_secs(first_buffer),
             stall: Duration::from_secs(stall),
             settled: Duration::from_secs(30),
         }
@@ -228,8 +229,7 @@ impl Part {
     /// Looks whether frames came out since the last look; `fed` says whether any could.
     pub(super) fn look(&mut self, now: Duration) {
         if let Some(graph) = &self.graph {
-            let stage = graph.stage();
-            let seen = (stage.frames_out, self.frames_offered());
+            let seen = (graph.frames_out(), self.frames_offered());
             let event = if seen.0 != self.seen.0 {
                 Event::Flowed
             } else if self.is_held(seen.1) {
@@ -267,7 +267,7 @@ impl Part {
     fn frames_offered(&self) -> u64 {
         match &self.seat {
             Seat::Capture(_) => 0,
-            Seat::Encode(hub, _) => hub.stage().frames_out,
+            Seat::Encode(hub, _) => hub.frames(),
         }
     }
 

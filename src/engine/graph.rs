@@ -155,6 +155,11 @@ impl Graph {
         keyframer.force().then_some(()).ok_or(ControlError::Unsupported)
     }
 
+    /// Frames that came out so far: what tells cheaply whether it lives.
+    pub fn frames_out(&self) -> u64 {
+        self.tally.out.frames()
+    }
+
     /// What it counted so far.
     pub fn stage(&self) -> StageCounters {
         let tally = &*self.tally;

@@ -83,6 +83,11 @@ impl RawHub {
         last.map(|_| self.inner.timebase.now())
     }
 
+    /// Frames that were passed on so far.
+    pub fn frames(&self) -> u64 {
+        self.inner.flow.frames()
+    }
+
     /// How often a link that was on air had to be cut.
     pub fn cuts(&self) -> u64 {
         self.inner.cuts.load(Ordering::Relaxed)

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
@@ -37,7 +37,7 @@ type Row<V> = (Vec<(&'static str, String)>, V);
 struct Sheet<'a>(DescriptorEncoder<'a>);
 
 impl Sheet<'_> {
-    fn counters(&mut self, name: &str, help: &str, rows: Vec<Row<u64>>) -> fmt::Result {
+    fn counters<V: EncodeCounterValue>(&mut self, name: &str, help: &str, rows: Vec<Row<V>>) -> fmt::Result {
         if rows.is_empty() {
             return Ok(());
         }
@@ -46,23 +46,7 @@ impl Sheet<'_> {
             match labels.as_slice() {
                 [] => family.encode_counter::<NoLabelSet, _, u64>(&value, None)?,
                 labels => {
-                    family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn seconds_counters(&mut self, name: &str, help: &str, rows: Vec<Row<f64>>) -> fmt::Result {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (labels, value) in rows {
-            match labels.as_slice() {
-                [] => family.encode_counter::<NoLabelSet, _, u64>(&value, None)?,
-                labels => {
-                    family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?
+                    family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
                 }
             }
         }
@@ -250,7 +234,7 @@ impl Snapshot {
         let dropped = queues.iter().map(|queue| (labels(queue), queue.dropped)).collect();
         sheet.counters("capcast_queue_dropped", "Buffers dropped at a queue", dropped)?;
         let blocked = queues.iter().map(|queue| (labels(queue), queue.blocked.as_secs_f64())).collect();
-        sheet.seconds_counters("capcast_queue_blocked_seconds", "Time its producer was made to wait", blocked)
+        sheet.counters("capcast_queue_blocked_seconds", "Time its producer was made to wait", blocked)
     }
 
     fn streams(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
