@@ -131,11 +131,10 @@ impl Diagnostics {
     /// Sorts one text's by place, and keeps `limit`: a file of garbage must not flood a terminal.
     pub(super) fn settle(&mut self, limit: usize) {
         self.0.sort_by_key(|d| d.span.as_ref().map_or(0, |span| span.start));
-        let beyond = self.0.len().saturating_sub(limit);
-        if beyond > 0 {
+        if self.0.len() > limit {
             let source = self.0[0].source.clone();
             self.0.truncate(limit);
-            let complaint = Complaint::new(format!("{beyond} more problems in this file"))
+            let complaint = Complaint::new("there are more problems in this file")
                 .hint("cure those above, then check again");
             self.push(Diagnostic::whole_file(&source, complaint));
         }

@@ -34,6 +34,9 @@ use tree::{Node, Place, Value};
 /// The most problems reported of one file.
 const LIMIT: usize = 50;
 
+/// After so many problems no more are looked for: a large file of garbage must not take long to refuse.
+const ENOUGH: usize = 2 * LIMIT;
+
 /// The top-level keys of a text, as far as it can be parsed: enough to see what kind of file it is.
 pub fn top_level_keys(text: &str) -> Vec<String> {
     let Parsed { root, .. } = syntax::parse(&Source::new("", text), &mut Diagnostics::default());
@@ -108,6 +111,9 @@ impl Document {
         also: Option<(Range<usize>, String)>,
     ) {
         let source = &self.sources[place.source];
+        if self.is_flooded() {
+            return;
+        }
         if place.source == 0 && self.broken.iter().any(|lines| lines.contains(&span.start)) {
             return;
         }
@@ -115,7 +121,15 @@ impl Document {
         self.diagnostics.borrow_mut().push(diagnostic);
     }
 
+    /// Whether more problems were found than anyone wants to read.
+    fn is_flooded(&self) -> bool {
+        self.diagnostics.borrow().iter().len() >= ENOUGH
+    }
+
     fn warn(&self, place: Place, span: Range<usize>, complaint: Complaint) {
+        if self.is_flooded() {
+            return;
+        }
         let error = Diagnostic::error(&self.sources[place.source], span, complaint);
         self.diagnostics.borrow_mut().push(Diagnostic { severity: Severity::Warning, ..error });
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use toml::de::DeTable;
 
+use super::ENOUGH;
 use super::suggest::nearest;
 use super::tree::{self, Entry, Node, Place, Value};
 use crate::config::diagnostic::quoted;
@@ -28,14 +29,31 @@ pub(super) fn parse(source: &Source, diagnostics: &mut Diagnostics) -> Parsed {
     }
     let (table, errors) = DeTable::parse_recoverable(source.text());
     let entries = tree::entries(table.into_inner(), 0, 0);
-    let mut slips: Vec<Slip> =
-        errors.iter().map(|error| Slip::new(source, &entries, error.message(), error.span())).collect();
+    let mut errors: Vec<(&str, Range<usize>)> =
+        errors.iter().map(|error| (error.message(), error.span().unwrap_or(0..0))).collect();
     // Widest first: what else is wrong inside an unclosed list follows from that.
-    slips.sort_by_key(|slip| std::cmp::Reverse(slip.unclosed));
+    let runs_on = |message: &str| {
+        message.starts_with("unclosed array,") || message.starts_with("unclosed inline table")
+    };
+    errors.sort_by_key(|(message, _)| !runs_on(message));
+    let line_starts: Vec<usize> =
+        std::iter::once(0).chain(source.text().match_indices('\n').map(|(at, _)| at + 1)).collect();
     let mut broken: Vec<Range<usize>> = Vec::new();
-    for slip in slips {
+    for (message, span) in errors {
+        let line = line_starts[line_starts.partition_point(|start| *start <= span.start).saturating_sub(1)];
         // One slip often trips the parser twice in its line; the first report is the telling one.
-        if broken.iter().any(|lines| lines.contains(&slip.span.start) || lines.start == slip.broken.start) {
+        let is_told = |broken: &[Range<usize>], at: usize, line: usize| {
+            broken.iter().any(|lines| lines.contains(&at) || lines.start == line)
+        };
+        if is_told(&broken, span.start, line) {
+            continue;
+        }
+        if broken.len() == ENOUGH {
+            broken.push(0..source.text().len());
+            break;
+        }
+        let slip = Slip::new(source, &entries, message, span);
+        if is_told(&broken, slip.span.start, slip.broken.start) {
             continue;
         }
         let mut diagnostic = Diagnostic::error(source, slip.span, slip.complaint);
@@ -54,14 +72,11 @@ struct Slip {
     also: Option<Range<usize>>,
     /// Whole lines that are not judged any further.
     broken: Range<usize>,
-    /// A list or table that runs on to the end.
-    unclosed: bool,
 }
 
 impl Slip {
-    fn new(source: &Source, entries: &[Entry], message: &str, span: Option<Range<usize>>) -> Slip {
+    fn new(source: &Source, entries: &[Entry], message: &str, span: Range<usize>) -> Slip {
         let text = source.text();
-        let span = span.unwrap_or(0..0);
         let span = super::super::source::floor(text, span.start)..super::super::source::floor(text, span.end);
         let line = source.line_start(span.start)..source.line_end(span.start);
         let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
@@ -70,7 +85,6 @@ impl Slip {
             span,
             complaint,
             also: None,
-            unclosed: false,
         };
         match what {
             "duplicate key" => Slip {
@@ -87,7 +101,7 @@ impl Slip {
                 let open = container_at(entries, span.start).map_or(span, |value| value.span.clone());
                 let complaint = Complaint::new(format!("this {name} is never closed"))
                     .hint(format!("end it with `{bracket}`"));
-                Slip { broken: open.clone(), unclosed: true, ..slip(open.start..open.start + 1, complaint) }
+                Slip { broken: open.clone(), ..slip(open.start..open.start + 1, complaint) }
             }
             "unclosed table" | "unclosed array table" => {
                 let written = text[line.clone()].trim_end();

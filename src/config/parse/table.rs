@@ -180,6 +180,9 @@ impl Drop for Table<'_> {
             self.known.contains(&key) || self.forbidden.iter().any(|(forbidden, _)| *forbidden == key)
         };
         for entry in entries.iter().filter(|entry| !asked(&entry.key)) {
+            if self.document.is_flooded() {
+                return;
+            }
             let complaint = self.unknown(&entry.key);
             self.document.complain(entry.node.place, entry.key_span.clone(), complaint);
         }
