@@ -117,13 +117,13 @@ pub(super) fn watch_source(source: &gst::Element, kind: MediaKind, device: bool,
     });
 }
 
-/// How late a frame of a source that cannot wait may be: one and a half frame times, but never less than the hitch of a
-/// busy machine; more for sound, where a skip is heard.
+/// How late a frame of a source that cannot wait may be: three frame times, as a driver with the usual four buffers would
+/// still have it, but never less than the hitch of a busy machine; more for sound, where a skip is heard.
 fn tolerance(kind: MediaKind, duration: Option<gst::ClockTime>) -> Duration {
     match kind {
         MediaKind::Video => {
             let frame = Duration::from_nanos(duration.map_or(33_333_333, gst::ClockTime::nseconds));
-            (frame + frame / 2).max(Duration::from_millis(50))
+            (frame * 3).max(Duration::from_millis(50))
         }
         MediaKind::Audio => Duration::from_millis(200),
     }

@@ -127,7 +127,7 @@ impl Keeper {
                     let now = self.timebase.now();
                     for (_, graph) in leaving.extract_if(.., |(_, graph)| graph.deadline <= now) {
                         self.abandoned.fetch_add(1, Ordering::Relaxed);
-                        tracing::warn!(graph = %graph.name, "would not stop and is left behind; its device may stay busy");
+                        tracing::debug!(graph = %graph.name, "would not stop and is left behind");
                         graph.close(true);
                     }
                 }

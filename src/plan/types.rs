@@ -173,7 +173,7 @@ pub enum Role {
     /// The decoder of a compressed capture format or file.
     Decoder,
     /// `identity` or `clocksync` behind a source that cannot wait (test picture, file): a frame whose running time is
-    /// more than one frame time behind now is dropped here and counted as skipped, as a driver would.
+    /// more than three frame times behind now is dropped here and counted as skipped, as a driver would.
     Pacer,
     /// `identity` where the engine burns the wall clock and the frame number into the raw picture (test picture).
     Stamp,
