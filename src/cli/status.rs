@@ -215,7 +215,7 @@ mod tests {
              \n\
              capture      running  test I420, 30.0 a second, 0.4 ms\n\
              encode       backoff  x264 h264 1280x720, 0.0 a second, 0 kbit/s of 3.0 Mbit/s, 4 dropped, rebuilt 2 times\n\
-             \u{20}             no buffer for 2000 ms\n\
+             \u{20}            no buffer for 2000 ms\n\
              stream live  live     1 viewer, h264\n\
              \n\
              queues that dropped or held something up:\n  video-encode/from-hub: 4 dropped, 2 s blocked\n"
