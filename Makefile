@@ -55,6 +55,7 @@ soak: packages-run packages-test web ## the long forms of the tests (hours)
 
 bench: packages-run packages-test build ## measure: start, overhead, SFU load, glass to glass (leave the machine alone meanwhile)
 	benches/run
+	cargo bench --locked --bench sfu_forward
 
 audit: ## licences, sources and known vulnerabilities of all dependencies
 	"$$(setup/cargo-deny)" check
