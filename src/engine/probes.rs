@@ -159,20 +159,49 @@ pub(super) fn watch_pacer(
         gst::PadProbeReturn::Ok
     });
     let (timebase, tally) = (timebase.clone(), Arc::clone(tally));
+    let shown = AtomicU64::new(0);
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        let Some(buffer) = info.buffer() else { return gst::PadProbeReturn::Ok };
+        let Some(buffer) = info.buffer_mut() else { return gst::PadProbeReturn::Ok };
         let Some(running_time) = segment.running_time(buffer) else { return gst::PadProbeReturn::Ok };
+        let duration = buffer.duration();
         if let Some(turns) = &turns {
-            turns.passed(running_time, buffer.duration().map_or(0, gst::ClockTime::nseconds));
+            turns.passed(running_time, duration.map_or(0, gst::ClockTime::nseconds));
         }
-        let late = timebase.now().saturating_since(MediaTime::from_nanos(running_time));
-        if late > tolerance(kind, buffer.duration()) {
-            tally.late.fetch_add(1, Relaxed);
+        let now = timebase.now();
+        let late = now.saturating_since(MediaTime::from_nanos(running_time));
+        let in_time = late <= tolerance(kind, duration);
+        let time = if in_time { MediaTime::from_nanos(running_time) } else { now };
+        let gap = time.saturating_since(MediaTime::from_nanos(shown.load(Relaxed)));
+        if !in_time && (kind == MediaKind::Audio || gap < patience(turns.is_some(), duration)) {
+            if turns.is_some() || kind == MediaKind::Audio {
+                tally.late.fetch_add(1, Relaxed);
+            }
             // Not `Drop`: the bindings have taken the buffer by then, and GStreamer would release it once more.
             return gst::PadProbeReturn::Handled;
         }
+        if !in_time {
+            // A machine so busy that every frame is late still shows what it can, as of now, instead of nothing.
+            let pts = buffer.pts().map(|pts| pts + gst::ClockTime::from_nseconds(late.as_nanos() as u64));
+            buffer.make_mut().set_pts(pts);
+        }
+        if turns.is_none() && kind == MediaKind::Video && shown.load(Relaxed) > 0 {
+            // What a made picture missed is seen in its times: it may be too slow to make even the late ones.
+            let frame = patience(false, duration).as_nanos().max(1);
+            let missed = (gap.as_nanos() + frame / 2) / frame;
+            tally.late.fetch_add(u64::try_from(missed.saturating_sub(1)).unwrap_or(0), Relaxed);
+        }
+        shown.store(time.as_nanos(), Relaxed);
         gst::PadProbeReturn::Ok
     });
+}
+
+/// How long a source that cannot wait may go without a frame in time before a late one is shown: a made picture is as
+/// good now as it was then; a file's is out of step with its sound, so only to show that it lives.
+fn patience(file: bool, duration: Option<gst::ClockTime>) -> Duration {
+    if file {
+        return Duration::from_millis(250);
+    }
+    Duration::from_nanos(duration.map_or(33_333_333, gst::ClockTime::nseconds))
 }
 
 /// Counts frames into and out of an encoder, how long each was inside, and which are keyframes.
