@@ -54,8 +54,8 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(&args),
-        Command::Plan(args) => plan::run(args),
-        Command::Profiles(args) => profiles::run(args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Profiles(args) => profiles::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Keyframe(args) => keyframe::run(&args),

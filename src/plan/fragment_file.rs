@@ -29,16 +29,9 @@ const ADVICE: &[(&str, &str)] = &[
     ("if", "write `when`"),
 ];
 
-/// The words for roles that a fragment may give.
-const ROLES: [(&str, Role); 7] = [
-    ("plain", Role::Plain),
-    ("source", Role::Source),
-    ("decoder", Role::Decoder),
-    ("pacer", Role::Pacer),
-    ("stamp", Role::Stamp),
-    ("encoder", Role::Encoder),
-    ("payloader", Role::Payloader),
-];
+/// The roles that a fragment may give; the others are Capcast's own nodes.
+const ROLES: [Role; 7] =
+    [Role::Plain, Role::Source, Role::Decoder, Role::Pacer, Role::Stamp, Role::Encoder, Role::Payloader];
 
 /// Reads one fragment file. `name` is the file's name without `.toml`, `kind` its folder.
 pub fn parse_fragment(kind: FragmentKind, name: &str, source: Source) -> (Option<Fragment>, Diagnostics) {
@@ -108,7 +101,7 @@ fn elements(root: &mut Table<'_>, kind: FragmentKind) -> Vec<ElementPart> {
     };
     let elements: Vec<ElementPart> = root.tables("element").into_iter().filter_map(element).collect();
     if !elements.iter().any(|element| element.role == heart) {
-        let word = ROLES.iter().find(|(_, role)| *role == heart).map_or("", |(word, _)| word);
+        let word = heart.as_str();
         root.complain(
             Complaint::new(format!("no element has the role `{word}`"))
                 .hint(format!("add `role = \"{word}\"` to the `[[element]]` that is the {word}")),
@@ -119,7 +112,7 @@ fn elements(root: &mut Table<'_>, kind: FragmentKind) -> Vec<ElementPart> {
 
 fn element(mut table: Table<'_>) -> Option<ElementPart> {
     let factory = table.need_string("factory", "x264enc").map(str::to_owned);
-    let role = table.word("role", "role", &ROLES).unwrap_or(Role::Plain);
+    let role = table.word("role", "role", &ROLES.map(|role| (role.as_str(), role))).unwrap_or(Role::Plain);
     let when = table.get("when").and_then(|item| conditions(&item)).unwrap_or_default();
     let properties = table.table("properties").map(properties).unwrap_or_default();
     Some(ElementPart { factory: factory?, role, when, properties })

@@ -96,19 +96,7 @@ impl Draft {
     }
 
     fn push_owned(&mut self, factory: &str, role: Role, properties: Vec<(String, Value)>) -> &str {
-        let id = self.free_id(match role {
-            Role::Plain => factory,
-            Role::Source => "source",
-            Role::FromHub => "from-hub",
-            Role::ToHub => "to-hub",
-            Role::Decoder => "decoder",
-            Role::Pacer => "pacer",
-            Role::Stamp => "stamp",
-            Role::Encoder => "encoder",
-            Role::Payloader => "payloader",
-            Role::AccessUnits => "access-units",
-            Role::Rtp => "rtp",
-        });
+        let id = self.free_id(if role == Role::Plain { factory } else { role.as_str() });
         if let Some(from) = self.end.replace(id.clone()) {
             self.links.push(Link { from, to: id.clone() });
         }

@@ -12,7 +12,9 @@ mod fragment_file;
 mod graph;
 mod inventory;
 mod mode;
+mod offer;
 mod queues;
+pub mod render;
 mod resolve;
 mod term;
 mod types;
@@ -27,6 +29,7 @@ pub use inventory::{
     DeviceAccess, Element, GstVersion, Inventory, Property, PropertyKind, Rates, SoundCard, VideoDevice,
     VideoMode,
 };
+pub use offer::{Offer, offers};
 pub use queues::{QueueClass, Queues, parse_queues};
 pub use resolve::{auto_profile, resolve};
 pub use types::{

@@ -63,6 +63,7 @@ pub(super) fn choose(
         CaptureMode::Auto => (None, None),
         CaptureMode::Fixed(size, rate) => (Some(size), rate),
     };
+    let asked = wish;
     let wish = Wish { size: size.or(wish.size), framerate: rate.unwrap_or(wish.framerate) };
     let candidates =
         device.modes.iter().filter(usable).filter(|mode| size.is_none_or(|size| size == mode.size));
@@ -83,7 +84,7 @@ pub(super) fn choose(
             None => u64::MAX - mode.size.pixels(),
         };
         let slow = *rate < wish.framerate;
-        let lag = (rate.as_f64() - wish.framerate.as_f64()).abs().mul_add(1000.0, 0.0) as u64;
+        let lag = ((rate.as_f64() - wish.framerate.as_f64()).abs() * 1000.0) as u64;
         // A slow mode is judged by its rate first: 10 pictures a second are worse than small ones.
         let slowness = if slow { lag } else { 0 };
         (slowness, small, distance, lag, mode.interlaced, compressed, place)
@@ -98,7 +99,7 @@ pub(super) fn choose(
         interlaced: mode.interlaced,
         reason: String::new(),
     };
-    Ok(ChosenMode { reason: reason(device, formats, &chosen, fixed, wish), ..chosen })
+    Ok(ChosenMode { reason: reason(device, formats, &chosen, fixed, asked), ..chosen })
 }
 
 fn reason(
@@ -118,7 +119,7 @@ fn reason(
         }
         (CaptureMode::Auto, Some(size)) => words.push(format!("nothing as large as {size} is fast enough")),
     }
-    if chosen.framerate < wish.framerate {
+    if chosen.framerate < wish.framerate && fixed == CaptureMode::Auto {
         words.push(format!("nothing reaches {} frames a second", wish.framerate));
     } else if chosen.framerate > wish.framerate {
         words.push(format!("thinned out to {}", wish.framerate));

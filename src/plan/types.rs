@@ -185,6 +185,25 @@ pub enum Role {
     Rtp,
 }
 
+impl Role {
+    /// The word that fragments and JSON use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Role::Plain => "plain",
+            Role::Source => "source",
+            Role::FromHub => "from-hub",
+            Role::ToHub => "to-hub",
+            Role::Decoder => "decoder",
+            Role::Pacer => "pacer",
+            Role::Stamp => "stamp",
+            Role::Encoder => "encoder",
+            Role::Payloader => "payloader",
+            Role::AccessUnits => "access-units",
+            Role::Rtp => "rtp",
+        }
+    }
+}
+
 /// Data flows from one node to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {

@@ -1,1 +1,0 @@
-//! Golden plans of every shipped profile.

@@ -1,0 +1,372 @@
+//! Golden plans of every shipped profile, and what must hold for any plan.
+//!
+//! After a wanted change: `INSTA_UPDATE=always cargo test --test it plans::`, then read the difference.
+
+pub(crate) mod boxes;
+mod invariants;
+
+use boxes::{bare, card, config, mode, profile, sound, usb2, usb3, written};
+use capcast::config::BoxConfig;
+use capcast::media::Codec;
+use capcast::plan::{
+    Choice, DeviceAccess, Downstream, GstVersion, Inventory, KeyframeControl, Plan, PlanError, Role,
+    Upstream, Value, auto_profile, render, resolve,
+};
+
+fn plan(
+    config: &BoxConfig,
+    profile: &capcast::config::Profile,
+    inventory: &Inventory,
+) -> Result<Plan, Vec<PlanError>> {
+    resolve(config, profile, &boxes::shipped().fragments, &boxes::shipped().queues, inventory)
+}
+
+fn planned(config: &BoxConfig, profile: &capcast::config::Profile, inventory: &Inventory) -> Plan {
+    plan(config, profile, inventory).unwrap_or_else(|errors| panic!("{}: {errors:#?}", profile.name))
+}
+
+fn refused(config: &str, profile: &capcast::config::Profile, inventory: &Inventory) -> PlanError {
+    let mut errors = plan(&boxes::config(config), profile, inventory).expect_err("there is no such plan");
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    errors.remove(0)
+}
+
+/// Every shipped profile on one box, as text.
+fn golden(name: &str, inventory: &Inventory) {
+    let config = config("");
+    let plans: Vec<String> = boxes::shipped()
+        .profiles
+        .values()
+        .map(|profile| match plan(&config, profile, inventory) {
+            Ok(plan) => render::text(&plan),
+            Err(errors) => errors.iter().map(|error| format!("{}: {error}\n", profile.name)).collect(),
+        })
+        .collect();
+    insta::with_settings!({ snapshot_path => "../../data/plans", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!(name, plans.join("\n\n"));
+    });
+}
+
+#[test]
+fn golden_without_devices() {
+    golden("debian-12-without-devices", &bare("1.22", 2));
+}
+
+#[test]
+fn golden_with_a_usb3_card() {
+    golden("debian-12-usb3-card-1080p60-with-sound", &usb3());
+}
+
+#[test]
+fn golden_with_a_usb2_card() {
+    golden("debian-12-usb2-card-yuyv-only", &usb2());
+}
+
+#[test]
+fn golden_on_newer_gstreamer() {
+    golden("gstreamer-1.26-one-core", &bare("1.26", 1));
+}
+
+#[test]
+fn golden_on_many_cores() {
+    golden("gstreamer-1.26-eight-cores", &bare("1.26", 8));
+}
+
+#[test]
+fn auto_is_720p_or_1080p_by_the_first_encoder_that_runs() {
+    let encoder = |inventory: &Inventory| {
+        let profile = auto_profile(inventory);
+        let plan = planned(&config(""), &profile, inventory);
+        let Downstream::Video { codec: Codec::H264, size: Some(size), framerate, .. } =
+            plan.video_encode[0].downstream
+        else {
+            panic!("{:?}", plan.video_encode[0].downstream)
+        };
+        (plan.video_encode[0].fragment.clone(), format!("{size}@{framerate}"))
+    };
+    assert_eq!(encoder(&bare("1.22", 2)), ("x264".to_owned(), "1280x720@30".to_owned()));
+    assert_eq!(encoder(&bare("1.22", 4)), ("x264".to_owned(), "1920x1080@30".to_owned()));
+    let mut without = bare("1.22", 2);
+    without.elements.remove("x264enc");
+    assert_eq!(encoder(&without).0, "openh264");
+    without.elements.remove("openh264enc");
+    let error = refused("", &auto_profile(&without), &without);
+    assert_eq!(
+        error.to_string(),
+        "no H.264 encoder can run here: `x264`: element `x264enc` is missing (Debian package \
+         `gstreamer1.0-plugins-ugly`); `openh264`: element `openh264enc` is missing (Debian package \
+         `gstreamer1.0-plugins-bad`)"
+    );
+    assert_eq!(error.hint().as_deref(), Some("install the Debian package `gstreamer1.0-plugins-ugly`"));
+}
+
+#[test]
+fn every_refused_candidate_leaves_its_reason() {
+    let mut inventory = bare("1.22", 2);
+    inventory.elements.remove("x264enc");
+    let plan = planned(&config(""), &auto_profile(&inventory), &inventory);
+    let encoders: Vec<&Choice> = plan.choices.iter().filter(|choice| choice.subject == "encoder").collect();
+    assert_eq!(encoders.len(), 2, "{encoders:?}");
+    assert!(!encoders[0].taken && encoders[0].reason.contains("gstreamer1.0-plugins-ugly"), "{encoders:?}");
+    assert!(encoders[1].taken && encoders[1].candidate == "openh264", "{encoders:?}");
+}
+
+#[test]
+fn a_list_of_encoders_is_tried_in_its_order() {
+    let text = |list: &str| {
+        format!(
+            "summary = \"s\"\n[video]\ncodec = \"h264\"\nencoder = {list}\nsize = \"1280x720\"\nframerate = \"30\"\nbitrate = \"3 Mbit/s\"\n"
+        )
+    };
+    let inventory = bare("1.22", 2);
+    let fragment =
+        |list: &str| planned(&config(""), &written(&text(list)), &inventory).video_encode[0].fragment.clone();
+    assert_eq!(fragment("[\"openh264\", \"x264\"]"), "openh264");
+    assert_eq!(fragment("\"x264\""), "x264");
+    let error = refused("", &written(&text("[\"x265\", \"x264\"]")), &inventory);
+    assert_eq!(error.hint().as_deref(), Some("did you mean `x264`?"), "{error}");
+    let error = refused("", &written(&text("\"vp9\"")), &inventory);
+    assert_eq!(error.to_string(), "encoder `vp9` makes VP9, but the profile asks for H.264");
+}
+
+/// The capture mode that is taken, with its reason.
+fn mode_of(inventory: &Inventory, profile: &str, text: &str) -> (String, String) {
+    let plan = planned(&config(text), &boxes::profile(profile), inventory);
+    let choice = plan.choices.iter().find(|choice| choice.subject == "capture mode").unwrap();
+    (choice.candidate.clone(), choice.reason.clone())
+}
+
+#[test]
+fn the_capture_mode_is_the_nearest_that_suffices() {
+    let with = |modes| Inventory { video_devices: vec![card(0, "Card", "", modes)], ..bare("1.22", 2) };
+    for (modes, taken, why) in [
+        (
+            vec![mode("MJPG", "1280x720", &["30"]), mode("YUYV", "1280x720", &["30"])],
+            "YUYV 1280x720@30",
+            "the profile's size",
+        ),
+        (
+            vec![mode("YUYV", "1280x720", &["30"]), mode("NV12", "1280x720", &["30"])],
+            "NV12 1280x720@30",
+            "the profile's size",
+        ),
+        (
+            vec![mode("YUYV", "1280x720", &["10"]), mode("MJPG", "1280x720", &["60", "30"])],
+            "MJPG 1280x720@30",
+            "the profile's size; raw at this size has only 10",
+        ),
+        (
+            vec![mode("NV12", "1920x1080", &["60"]), mode("NV12", "640x480", &["30"])],
+            "NV12 1920x1080@60",
+            "the next larger than 1280x720, scaled down; thinned out to 30",
+        ),
+        (
+            vec![mode("YUYV", "1280x720", &["10"]), mode("YUYV", "640x480", &["30"])],
+            "YUYV 640x480@30",
+            "nothing as large as 1280x720 is fast enough",
+        ),
+        (
+            vec![mode("NV12", "1280x720", &["25"]), mode("NV12", "640x480", &["25"])],
+            "NV12 1280x720@25",
+            "the profile's size; nothing reaches 30 frames a second",
+        ),
+        (
+            vec![mode("H264", "1280x720", &["30"]), mode("MJPG", "1280x720", &["30"])],
+            "MJPG 1280x720@30",
+            "the profile's size; not offered raw",
+        ),
+    ] {
+        assert_eq!(mode_of(&with(modes), "h264-x264-720p30", ""), (taken.to_owned(), why.to_owned()));
+    }
+}
+
+#[test]
+fn a_fixed_mode_is_taken() {
+    let fixed = |mode: &str| format!("[capture]\nmode = \"{mode}\"\n");
+    let (taken, why) = mode_of(&usb3(), "h264-x264-720p30", &fixed("1920x1080@50"));
+    assert_eq!((&*taken, &*why), ("NV12 1920x1080@50", "the configuration fixes it; thinned out to 30"));
+}
+
+#[test]
+fn a_fixed_mode_that_is_not_offered_lists_the_offer() {
+    let error = refused("[capture]\nmode = \"1920x1080@24\"\n", &profile("h264-x264-720p30"), &usb3());
+    assert_eq!(error.to_string(), "capture device `/dev/video0` has no mode 1920x1080@24");
+    assert_eq!(
+        error.hint().as_deref(),
+        Some(
+            "it offers NV12 1920x1080@60, NV12 1280x720@60, MJPG 1920x1080@60, MJPG 2560x1440@30; or write \
+             `mode = \"auto\"`"
+        )
+    );
+    assert_eq!(error.key(), Some("capture.mode"));
+}
+
+#[test]
+fn sound_comes_from_the_same_box_as_the_picture() {
+    let plan = planned(&config(""), &profile("vp9-720p60"), &usb3());
+    let Some(audio) = &plan.audio_capture else { panic!("no sound") };
+    assert_eq!(audio.upstream, Upstream::SoundCard { hw: "hw:CARD=Capture".to_owned() });
+    assert!(plan.audio_encode.is_some());
+
+    let silent = planned(&config("[capture]\naudio = \"none\"\n"), &profile("vp9-720p60"), &usb3());
+    assert!(silent.audio_capture.is_none() && silent.audio_encode.is_none());
+    let none = planned(&config(""), &profile("vp9-720p60"), &usb2());
+    assert!(none.audio_capture.is_none() && none.audio_encode.is_none());
+
+    let error = refused("[capture]\naudio = \"hw:CARD=Captur\"\n", &profile("vp9-720p60"), &usb3());
+    assert_eq!(error.key(), Some("capture.audio"));
+    assert!(error.to_string().contains("hw:CARD=Capture"), "{error}");
+}
+
+#[test]
+fn the_first_card_that_can_be_used_is_taken() {
+    let hd = || vec![mode("NV12", "1280x720", &["30"])];
+    let mut inventory = bare("1.22", 2);
+    inventory.video_devices = vec![
+        card(0, "Denied", "", hd()),
+        card(1, "Depth", "", vec![mode("Z16 ", "640x480", &["30"])]),
+        card(2, "Busy", "", hd()),
+        card(3, "Free", "", hd()),
+    ];
+    inventory.video_devices[0].access = DeviceAccess::Denied;
+    inventory.video_devices[2].access = DeviceAccess::Busy;
+    let source = |inventory: &Inventory, text: &str| {
+        let plan = planned(&config(text), &profile("h264-x264-720p30"), inventory);
+        plan.choices
+            .iter()
+            .find(|choice| choice.subject == "source" && choice.taken)
+            .unwrap()
+            .candidate
+            .clone()
+    };
+    assert_eq!(source(&inventory, ""), "/dev/video3 (Free)");
+    assert_eq!(source(&inventory, "[capture]\nvideo = \"/dev/video2\"\n"), "/dev/video2 (Busy)");
+    assert_eq!(source(&inventory, "[capture]\nvideo = \"usb-Free-video-index0\"\n"), "/dev/video3 (Free)");
+    let error = refused("[capture]\nvideo = \"/dev/video0\"\n", &profile("h264-x264-720p30"), &inventory);
+    assert!(error.hint().unwrap().contains("group `video`"), "{error}");
+    let error = refused("[capture]\nvideo = \"/dev/video9\"\n", &profile("h264-x264-720p30"), &inventory);
+    assert!(error.to_string().starts_with("there is no capture device `/dev/video9`"), "{error}");
+    inventory.video_devices.truncate(2);
+    assert_eq!(source(&inventory, ""), "test");
+}
+
+#[test]
+fn a_delay_of_the_sound_shifts_one_side() {
+    let shifts = |delay: &str| {
+        let text = format!("[capture]\naudio_delay = \"{delay}\"\n");
+        let plan = planned(&config(&text), &profile("vp9-720p60"), &bare("1.22", 2));
+        (plan.video_capture.shift.as_micros(), plan.audio_capture.unwrap().shift.as_micros())
+    };
+    assert_eq!(shifts("0 ms"), (0, 0));
+    assert_eq!(shifts("40 ms"), (0, 40_000));
+    assert_eq!(shifts("-40 ms"), (40_000, 0));
+}
+
+#[test]
+fn expert_properties_reach_the_encoder_or_are_explained() {
+    let text = |line: &str| {
+        written(&format!(
+            "summary = \"s\"\n[video]\ncodec = \"vp9\"\nsize = \"1280x720\"\nframerate = \"30\"\nbitrate = \"3 Mbit/s\"\n[video.properties]\n{line}\n"
+        ))
+    };
+    let inventory = bare("1.22", 2);
+    let plan = planned(&config(""), &text("cpu-used = 5\nsharpness = 2"), &inventory);
+    let encoder = plan.video_encode[0].nodes.iter().find(|node| node.role == Role::Encoder).unwrap();
+    assert_eq!(encoder.property("cpu-used"), Some(&Value::Integer(5)));
+    assert_eq!(encoder.property("sharpness"), Some(&Value::Integer(2)));
+    assert_eq!(encoder.properties.iter().filter(|(name, _)| name == "cpu-used").count(), 1);
+
+    for (line, message, hint) in [
+        (
+            "cpu-use = 5",
+            "`[video.properties]`: element `vp9enc` has no property `cpu-use`",
+            "did you mean `cpu-used`?",
+        ),
+        (
+            "cpu-used = 90",
+            "`[video.properties]`: property `cpu-used` of `vp9enc` does not take `90`",
+            "expected a whole number from -16 to 16",
+        ),
+        (
+            "row-mt = 1",
+            "`[video.properties]`: property `row-mt` of `vp9enc` does not take `1`",
+            "expected `true` or `false`",
+        ),
+        (
+            "end-usage = \"abr\"",
+            "`[video.properties]`: property `end-usage` of `vp9enc` does not take `\"abr\"`",
+            "expected one of `\"vbr\"`, `\"cbr\"`, `\"cq\"`",
+        ),
+    ] {
+        let error = refused("", &text(line), &inventory);
+        assert_eq!((error.to_string().as_str(), error.hint().as_deref()), (message, Some(hint)));
+        assert_eq!(error.key(), Some("video.properties"));
+    }
+}
+
+#[test]
+fn libaom_gets_its_cures_on_old_gstreamer_only() {
+    let aom = profile("av1-aom-720p30");
+    let setters = |inventory: &Inventory| {
+        let plan = planned(&config(""), &aom, inventory);
+        let graph = &plan.video_encode[0];
+        let setters = graph.nodes.iter().filter(|node| node.factory == "capssetter").count();
+        (setters, graph.control.keyframe)
+    };
+    let mut inventory = bare("1.22", 2);
+    assert_eq!(setters(&inventory), (2, Some(KeyframeControl::Restart)));
+    inventory.gstreamer = GstVersion(1, 24, 4);
+    assert_eq!(setters(&inventory), (0, Some(KeyframeControl::Restart)));
+    inventory.gstreamer = GstVersion(1, 24, 5);
+    assert_eq!(setters(&inventory), (0, Some(KeyframeControl::Event)));
+    // On a box without capssetter the plan says what is missing, unless it is not needed.
+    inventory.elements.remove("capssetter");
+    assert_eq!(setters(&inventory).0, 0);
+    inventory.gstreamer = GstVersion(1, 22, 0);
+    assert!(refused("", &aom, &inventory).to_string().contains("capssetter"));
+}
+
+#[test]
+fn renditions_are_smaller_encodes_of_the_same_hub() {
+    let profile = written(
+        "summary = \"s\"\n[video]\ncodec = \"vp9\"\nsize = \"1280x720\"\nframerate = \"30\"\nbitrate = \"3 Mbit/s\"\n[[video.rendition]]\nsize = \"640x360\"\nbitrate = \"800 kbit/s\"\n",
+    );
+    let plan = planned(&config(""), &profile, &bare("1.22", 2));
+    assert_eq!(plan.video_encode.len(), 2);
+    let rates: Vec<&Value> = plan
+        .video_encode
+        .iter()
+        .map(|graph| graph.nodes.iter().find_map(|node| node.property("target-bitrate")).unwrap())
+        .collect();
+    assert_eq!(rates, [&Value::Integer(3_000_000), &Value::Integer(800_000)]);
+}
+
+#[test]
+fn a_file_keeps_its_size_and_rate_unknown() {
+    let text = "[capture]\nvideo = \"file:/srv/clip.mp4\"\n";
+    let plan = planned(&config(text), &profile("h264-x264-720p30"), &bare("1.22", 2));
+    assert_eq!(plan.video_capture.fragment, "file");
+    assert_eq!(plan.audio_capture.as_ref().map(|graph| graph.fragment.as_str()), Some("file-sound"));
+    assert_eq!(
+        plan.video_capture.downstream,
+        Downstream::RawVideo { format: None, size: None, framerate: None }
+    );
+    let rate = plan.video_encode[0].nodes.iter().find(|node| node.factory == "videorate").unwrap();
+    assert_eq!(rate.property("drop-only"), Some(&Value::Bool(true)));
+    let text = "[capture]\nvideo = \"srt://192.0.2.1:9000\"\n";
+    assert!(matches!(refused(text, &profile("h264-x264-720p30"), &bare("1.22", 2)), PlanError::NoSource(_)));
+}
+
+#[test]
+fn a_sound_card_may_be_chosen_by_hand() {
+    let mut inventory = usb2();
+    inventory.sound_cards = vec![sound("PCH", "HDA Intel PCH", "")];
+    let plan = planned(&config(""), &profile("vp9-720p60"), &inventory);
+    assert_eq!(plan.audio_capture.unwrap().upstream, Upstream::SoundCard { hw: "hw:CARD=PCH".to_owned() });
+    let text = "[capture]\naudio = \"plughw:CARD=PCH,DEV=0\"\n";
+    let plan = planned(&config(text), &profile("vp9-720p60"), &inventory);
+    assert_eq!(
+        plan.audio_capture.unwrap().upstream,
+        Upstream::SoundCard { hw: "plughw:CARD=PCH,DEV=0".to_owned() }
+    );
+}
