@@ -5,24 +5,41 @@ use std::path::Path;
 use super::*;
 use crate::config::Source;
 
-#[test]
-fn every_shipped_fragment_and_the_queues_parse() {
+/// Every shipped fragment.
+fn fragments() -> Vec<Fragment> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
-    for (folder, kind) in [
+    let kinds = [
         ("source", FragmentKind::Source),
         ("encoder", FragmentKind::Encoder),
         ("output", FragmentKind::Output),
-    ] {
+    ];
+    let mut fragments = Vec::new();
+    for (folder, kind) in kinds {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             let text = std::fs::read_to_string(&path).unwrap();
             let name = path.file_stem().unwrap().to_str().unwrap();
             let (fragment, diagnostics) = parse_fragment(kind, name, Source::new(name, &text));
             assert!(diagnostics.is_empty(), "{diagnostics:#?}");
-            assert!(fragment.is_some());
+            fragments.extend(fragment);
         }
     }
-    let text = std::fs::read_to_string(root.join("queues.toml")).unwrap();
-    let (queues, diagnostics) = parse_queues(Source::new("queues.toml", &text));
-    assert!(diagnostics.is_empty() && queues.is_some(), "{diagnostics:#?}");
+    fragments
+}
+
+#[test]
+fn every_element_has_its_debian_package_unless_it_is_linked_in() {
+    let fragments = fragments();
+    assert!(fragments.len() >= 18, "{} fragments", fragments.len());
+    for fragment in &fragments {
+        for element in &fragment.elements {
+            let linked_in = ["rav1enc", "rtpav1pay"].contains(&element.factory.as_str());
+            let package = graph::package(&element.factory, &[fragment]);
+            assert_eq!(package.is_none(), linked_in, "{}: {}", fragment.name, element.factory);
+        }
+        for factory in fragment.packages.keys() {
+            let used = fragment.elements.iter().any(|element| element.factory == *factory);
+            assert!(used, "{}: `{factory}` is not used", fragment.name);
+        }
+    }
 }
