@@ -105,7 +105,7 @@ pub(crate) fn mode(fourcc: &str, size: &str, rates: &[&str]) -> VideoMode {
 pub(crate) fn card(node: u32, name: &str, bus: &str, modes: Vec<VideoMode>) -> VideoDevice {
     VideoDevice {
         node: format!("/dev/video{node}").into(),
-        by_id: vec![format!("usb-{}-video-index0", name.replace(' ', "_"))],
+        links: vec![format!("/dev/v4l/by-id/usb-{}-video-index0", name.replace(' ', "_")).into()],
         card: name.to_owned(),
         driver: "uvcvideo".to_owned(),
         bus: bus.to_owned(),
