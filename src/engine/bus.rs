@@ -170,12 +170,12 @@ impl Watch {
                     debug: error.debug().map(|text| text.to_string()),
                 }));
             }
-            MessageView::Warning(warning) => {
-                // Some elements warn at every frame.
-                if self.warnings.admit().is_some() {
-                    let message = words(&warning.error(), warning.debug().as_deref());
-                    self.tell(GraphEvent::Warning { element: self.node(from), message });
-                }
+            // Some elements warn at every frame.
+            MessageView::Warning(warning) if self.warnings.admit().is_some() => {
+                self.tell(GraphEvent::Warning {
+                    element: self.node(from),
+                    message: words(&warning.error(), warning.debug().as_deref()),
+                });
             }
             MessageView::Eos(_) => {
                 let again = self.looping.as_ref().is_some_and(|looping| looping.again(&self.pipeline));

@@ -1,6 +1,6 @@
 //! Sources that cannot wait skip what comes too late; files loop.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -61,6 +61,16 @@ fn clip() -> PathBuf {
         .unwrap();
     assert!(made.success());
     path
+}
+
+fn container_duration(path: &Path) -> Duration {
+    let probe = Command::new("ffprobe")
+        .args(["-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0"])
+        .arg(path)
+        .output()
+        .unwrap();
+    let seconds: f64 = String::from_utf8_lossy(&probe.stdout).trim().parse().unwrap();
+    Duration::from_secs_f64(seconds)
 }
 
 /// PTS of what passes a hub, by an encode graph that does nothing.
@@ -136,6 +146,15 @@ fn a_file_loops_with_picture_and_sound_in_step() {
         if pts > times[99] {
             joined.push(pts);
         }
+    }
+    // Turns are all as long as the container says, so every frame's place in its turn was seen before, to the microsecond.
+    let turn = container_duration(&path).as_micros();
+    let zero = times[0];
+    let place = |pts: &MediaTime| pts.saturating_since(zero).as_micros() % turn;
+    let known: Vec<u128> = times.iter().map(place).collect();
+    let near = |a: u128, b: u128| a.abs_diff(b) <= 2 || a.abs_diff(b) >= turn - 2;
+    for pts in &joined {
+        assert!(known.iter().any(|known| near(*known, place(pts))), "{} of {turn} in {known:?}", place(pts));
     }
     assert!(
         !said.seen.iter().any(|event| matches!(event, GraphEvent::Error(_) | GraphEvent::Ended)),
