@@ -1,0 +1,150 @@
+//! How long to wait before the next attempt.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use http::HeaderMap;
+use http::header::{DATE, RETRY_AFTER};
+
+/// The first wait after a failure, before its jitter.
+pub(super) const FIRST: Duration = Duration::from_millis(500);
+/// The longest wait, jitter included.
+pub(super) const LONGEST: Duration = Duration::from_secs(15);
+/// Having been live this long, a session's failures are counted anew.
+pub(super) const SETTLED: Duration = Duration::from_secs(30);
+/// Between attempts, whatever is commanded meanwhile.
+pub(super) const SPACING: Duration = Duration::from_secs(1);
+/// As long as Broadcast Box may hold a lost publisher (30 s), and some more.
+pub(super) const BUSY_PATIENCE: Duration = Duration::from_secs(40);
+/// Then somebody else publishes; each refused attempt costs the server memory.
+const BUSY_LATER: Duration = Duration::from_secs(30);
+/// No server puts us off for longer than this.
+pub(super) const LONGEST_ASKED: Duration = Duration::from_secs(120);
+
+/// The waits of one session, jittered from a seed so that boxes which failed together don't come back together.
+#[derive(Clone, Debug)]
+pub(super) struct Pace {
+    attempt: u32,
+    busy_since: Option<Instant>,
+    random: u64,
+}
+
+impl Pace {
+    pub(super) const fn new(seed: u64) -> Self {
+        Pace { attempt: 0, busy_since: None, random: seed }
+    }
+
+    /// All is well: the next wait is the first again.
+    pub(super) const fn reset(&mut self) {
+        self.attempt = 0;
+        self.busy_since = None;
+    }
+
+    /// The server is not (or no longer) busy with another publisher.
+    pub(super) const fn not_busy(&mut self) {
+        self.busy_since = None;
+    }
+
+    /// After a failure: 0.5 s doubling to 15 s, a quarter either way.
+    pub(super) fn back_off(&mut self) -> Duration {
+        let doubled = FIRST.saturating_mul(1 << self.attempt.min(10)).min(LONGEST);
+        self.attempt = self.attempt.saturating_add(1);
+        doubled.mul_f64(0.75 + 0.5 * self.unit()).min(LONGEST)
+    }
+
+    /// After a failure whose answer says when to come back: not sooner than that, nor than the back-off, and later by
+    /// up to a tenth; in two minutes at the latest.
+    pub(super) fn asked(&mut self, after: Duration) -> Duration {
+        let back_off = self.back_off();
+        let after = after.min(LONGEST_ASKED).mul_f64(1.0 + 0.1 * self.unit());
+        after.max(back_off).min(LONGEST_ASKED)
+    }
+
+    /// While the server still has a publisher: 2 to 3 s for 40 s, about 30 s then. Says whether it is then.
+    pub(super) fn busy(&mut self, now: Instant) -> (Duration, bool) {
+        let since = *self.busy_since.get_or_insert(now);
+        let unit = self.unit();
+        if now.saturating_duration_since(since) < BUSY_PATIENCE {
+            (Duration::from_secs(2) + Duration::from_secs(1).mul_f64(unit), false)
+        } else {
+            (BUSY_LATER.mul_f64(0.9 + 0.2 * unit), true)
+        }
+    }
+
+    /// A number in 0..1 by SplitMix64.
+    fn unit(&mut self) -> f64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        f64::from((mixed >> 32) as u32) / (f64::from(u32::MAX) + 1.0)
+    }
+}
+
+/// `Retry-After` in seconds or as a date (RFC 9110 §10.2.3). A date is counted from the answer's own `Date`, so that
+/// clocks need not agree; from our wall clock where there is none.
+pub(super) fn retry_after(headers: &HeaderMap, wall: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        return Some(text.parse().map_or(LONGEST_ASKED, Duration::from_secs));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    let said = headers.get(DATE).and_then(|value| value.to_str().ok());
+    let from = said.and_then(|said| httpdate::parse_http_date(said).ok()).unwrap_or(wall);
+    Some(date.duration_since(from).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_to_fifteen_seconds_and_differ_by_seed() {
+        let waits = |seed| {
+            let mut pace = Pace::new(seed);
+            std::iter::repeat_with(move || pace.back_off()).take(12).collect::<Vec<_>>()
+        };
+        let one = waits(1);
+        for (wait, secs) in one.iter().zip([0.5, 1.0, 2.0, 4.0, 8.0]) {
+            let range = Duration::from_secs_f64(secs * 0.75)..=Duration::from_secs_f64(secs * 1.25);
+            assert!(range.contains(wait), "{wait:?} is not about {secs} s");
+        }
+        assert!(one[5..].iter().all(|wait| (Duration::from_secs(11)..=LONGEST).contains(wait)), "{one:?}");
+        assert_eq!(one, waits(1), "the same seed gives the same waits");
+        assert_ne!(one, waits(2));
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let wall = httpdate::parse_http_date("Wed, 21 Oct 2026 07:28:00 GMT").unwrap();
+        let cases = [
+            ("7", None, Some(7)),
+            (" 0 ", None, Some(0)),
+            ("99999999999999999999999", None, Some(120)),
+            ("Wed, 21 Oct 2026 07:28:30 GMT", None, Some(30)),
+            ("Wed, 21 Oct 2026 07:00:30 GMT", Some("Wed, 21 Oct 2026 07:00:00 GMT"), Some(30)),
+            ("Wed, 21 Oct 2026 07:00:00 GMT", None, Some(0)),
+            ("soon", None, None),
+            ("-1", None, None),
+            ("", None, None),
+        ];
+        for (value, date, secs) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, value.parse().unwrap());
+            if let Some(date) = date {
+                headers.insert(DATE, date.parse().unwrap());
+            }
+            assert_eq!(retry_after(&headers, wall), secs.map(Duration::from_secs), "{value:?}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), wall), None);
+    }
+
+    #[test]
+    fn what_a_server_asks_for_is_honoured_within_bounds() {
+        let mut pace = Pace::new(3);
+        let wait = pace.asked(Duration::from_secs(20));
+        assert!((20.0..=22.0).contains(&wait.as_secs_f64()), "{wait:?}");
+        assert!(pace.asked(Duration::ZERO) >= Duration::from_millis(750), "never below the back-off");
+        assert_eq!(pace.asked(Duration::from_secs(86_400)), LONGEST_ASKED);
+    }
+}
