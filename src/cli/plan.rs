@@ -9,8 +9,8 @@ use super::{Outcome, answer, report_problems};
 use crate::config::Profile;
 use crate::config::parse::nearest;
 use crate::daemon::files::{Loaded, Sources};
+use crate::daemon::survey;
 use crate::plan::{Inventory, auto_profile, render, resolve};
-use crate::{device, engine};
 
 /// Show what would be built for a profile, and why
 ///
@@ -79,13 +79,7 @@ pub(super) fn load(config: Option<&Path>) -> Option<Loaded> {
 
 /// This box.
 pub(super) fn inventory(loaded: &Loaded) -> anyhow::Result<Inventory> {
-    engine::init()?;
-    let (gstreamer, elements) = engine::inventory(loaded.fragments.factories());
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let cores = u32::try_from(cores).unwrap_or(u32::MAX);
-    let mut inventory = Inventory { gstreamer, elements, cores, ..Inventory::default() };
-    device::list().fill(&mut inventory);
-    Ok(inventory)
+    Ok(survey(&loaded.fragments, true)?)
 }
 
 fn chosen(name: &str, loaded: &Loaded, inventory: &Inventory) -> anyhow::Result<Profile> {

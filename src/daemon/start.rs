@@ -45,6 +45,7 @@ pub struct Live {
 /// # Errors
 /// When it cannot start; then nothing is left half started.
 pub fn run(options: &Options, on_live: impl FnOnce(Live)) -> Result<(), RunError> {
+    let began = now();
     // GStreamer takes longest, and depends on nothing.
     let gstreamer = std::thread::spawn(engine::init);
     let (loaded, problems) = options.sources().load(&options.overrides());
@@ -59,18 +60,21 @@ pub fn run(options: &Options, on_live: impl FnOnce(Live)) -> Result<(), RunError
         .enable_all()
         .build()
         .map_err(|source| RunError::System { what: "threads", source })?;
-    let ended = runtime.block_on(serve(options, loaded, gstreamer, on_live));
+    let ended = runtime.block_on(serve(loaded, gstreamer, |live| {
+        tracing::info!(after_ms = began.elapsed().as_millis() as u64, "live: {}", live.words);
+        on_live(live);
+    }));
     // A graph that hangs has threads that never end; they are not waited for.
     runtime.shutdown_timeout(LAST);
     ended
 }
 
 async fn serve(
-    options: &Options,
     loaded: Loaded,
     gstreamer: std::thread::JoinHandle<Result<engine::GstVersion, engine::InitError>>,
     on_live: impl FnOnce(Live),
 ) -> Result<(), RunError> {
+    let documents = documents(loaded.clone());
     let Loaded { config, profiles, fragments, queues } = loaded;
     let ended = end_signal()?;
     let tcp = Listener::tcp(config.http.listen).await?;
@@ -98,7 +102,7 @@ async fn serve(
         default_stream: config.sfu.stream.clone(),
         ice_servers: config.sfu.ice_servers.clone(),
         control_token: token,
-        documents: Arc::new(documents(options.clone())),
+        documents: Arc::new(documents),
     };
     // Before anyone can ask: a viewer that comes early must hear "not live yet", not "no such stream".
     let mut appliance = compose(config, profile, plan, sfu, inbox)?;
@@ -114,7 +118,6 @@ async fn serve(
     appliance
         .run(ended, |state| {
             let words = state.words.clone();
-            tracing::info!(after_ms = state.uptime.as_millis() as u64, "live: {words}");
             on_live(Live { http: http_address, stream, socket: with_socket, words });
         })
         .await;
@@ -265,10 +268,20 @@ fn end_signal() -> Result<impl Future<Output = &'static str>, RunError> {
     })
 }
 
-fn documents(options: Options) -> Documents {
-    let _ = options;
+/// Made anew for each request: what is installed or plugged in may have changed.
+fn documents(loaded: Loaded) -> Documents {
     Documents {
-        profiles: Box::new(|| Err("not yet".to_owned())),
+        profiles: Box::new(move || {
+            let Loaded { config, profiles, fragments, queues } = &loaded;
+            let inventory = survey(fragments, false).map_err(|error| error.to_string())?;
+            let offers = plan::offers(config, profiles.values(), fragments, queues, &inventory);
+            Ok(plan::render::offers_json(&offers))
+        }),
         devices: Box::new(|| Ok(crate::device::json(&crate::device::list()))),
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long the start took; read once")]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
 }

@@ -208,6 +208,11 @@ fn a_demo_is_live_obeys_and_ends() {
         let (found, body) = get(&format!("{url}{path}"));
         assert!(found == status && body.contains(words), "{path}: {found} {body}");
     }
+    let (_, profiles) = get(&format!("{url}/api/profiles"));
+    let profiles: Value = serde_json::from_str(&profiles).unwrap();
+    let active: Vec<&Value> = profiles.as_array().unwrap().iter().filter(|p| p["active"] == true).collect();
+    assert!(active.len() == 1 && active[0]["name"] == "auto" && active[0]["runs"] == true, "{profiles:#}");
+    assert_eq!(get(&format!("{url}/api/devices")).0, 200);
     let (_, metrics) = get(&format!("{url}/metrics"));
     for metric in ["capcast_frames_out_total{stage=\"encode\"} ", "capcast_stream_live{stream=\"live\"} 1.0"]
     {
