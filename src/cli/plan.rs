@@ -50,7 +50,7 @@ enum Format {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let Some(loaded) = load(args.config.as_deref()) else { return Ok(Outcome::Failed) };
-    let inventory = inventory(&loaded)?;
+    let inventory = survey(&loaded.fragments, true)?;
     let profile = chosen(&args.profile, &loaded, &inventory)?;
     let plan = match resolve(&loaded.config, &profile, &loaded.fragments, &loaded.queues, &inventory) {
         Ok(plan) => plan,
@@ -75,11 +75,6 @@ pub(super) fn load(config: Option<&Path>) -> Option<Loaded> {
     let (loaded, problems) = Sources::of_system(config).load(&[]);
     report_problems(&problems);
     loaded
-}
-
-/// This box.
-pub(super) fn inventory(loaded: &Loaded) -> anyhow::Result<Inventory> {
-    Ok(survey(&loaded.fragments, true)?)
 }
 
 fn chosen(name: &str, loaded: &Loaded, inventory: &Inventory) -> anyhow::Result<Profile> {

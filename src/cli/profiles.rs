@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Outcome, answer, plan};
+use crate::daemon::survey;
 use crate::plan::{offers, render};
 
 /// List profiles and whether they can run here; the configured one is marked
@@ -18,7 +19,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let Some(loaded) = plan::load(args.config.as_deref()) else { return Ok(Outcome::Failed) };
-    let inventory = plan::inventory(&loaded)?;
+    // What is plugged in says nothing of an encoder.
+    let inventory = survey(&loaded.fragments, false)?;
     let offers =
         offers(&loaded.config, loaded.profiles.values(), &loaded.fragments, &loaded.queues, &inventory);
     answer(&match args.json {

@@ -303,7 +303,7 @@ impl Capture<'_> {
             draft.push_part(part, setting);
         }
         draft.push_sink(Role::ToHub);
-        let (nodes, links) = draft.finish(&[fragment], self.inventory)?;
+        let (nodes, links) = draft.finish(Role::Source, &[fragment], self.inventory)?;
         Ok(GraphPlan {
             kind,
             fragment: fragment.name.clone(),

@@ -1,7 +1,7 @@
 //! The encode graphs: which encoder, and everything around it.
 
 use super::capture::choice;
-use super::fragment::Fragment;
+use super::fragment::{Fragment, Term};
 use super::graph::Draft;
 use super::term::{Setting, THIRTY, fraction};
 use super::{
@@ -202,7 +202,7 @@ impl Encode<'_> {
         draft.go_on_from(fork);
         branch.iter().for_each(|part| draft.push_part(part, setting));
         draft.push_sink(Role::Rtp);
-        let (nodes, links) = draft.finish(&[fragment, output], self.inventory)?;
+        let (nodes, links) = draft.finish(Role::Encoder, &[fragment, output], self.inventory)?;
         let handover = match codec.kind() {
             MediaKind::Video => self.queues.rtp,
             MediaKind::Audio => self.queues.audio,
@@ -282,11 +282,15 @@ fn raw_caps(fragment: &Fragment, raw: &Raw, size: Option<FrameSize>, framerate: 
 
 fn control(fragment: &Fragment, setting: &Setting<'_>, nodes: &[Node]) -> Control {
     let encoder = nodes.iter().find(|node| node.role == Role::Encoder).map(|node| node.id.clone());
+    let most = |term: &Term| match setting.value(term) {
+        Some(Value::Integer(bits)) => Bitrate::from_bits(bits.unsigned_abs()),
+        _ => setting.bitrate,
+    };
     let bitrate = fragment.bitrate.as_ref().zip(encoder).map(|(part, node)| BitrateControl {
         node,
         property: part.property.clone(),
         divisor: part.divisor,
-        range: (part.min, part.max),
+        range: (part.min, most(&part.max)),
         min_interval: part.min_interval,
     });
     let keyframe = match fragment.keyframe.as_ref().and_then(|term| setting.value(term)) {

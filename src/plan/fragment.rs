@@ -123,8 +123,8 @@ pub struct BitratePart {
     pub divisor: u64,
     /// The least it takes.
     pub min: Bitrate,
-    /// The most it takes.
-    pub max: Bitrate,
+    /// The most it takes, in bit/s.
+    pub max: Term,
     /// Time between changes, where each costs a keyframe.
     pub min_interval: Duration,
 }

@@ -267,7 +267,7 @@ fn control(mut table: Table<'_>) -> (Option<BitratePart>, Option<Term>) {
         let property = table.need_string("property", "bitrate").map(str::to_owned);
         let divisor = table.need("unit", "unit = \"kbit/s\"").and_then(|item| bitrate_unit(&item));
         let min = table.need_text::<Bitrate>("min");
-        let max = table.need_text::<Bitrate>("max");
+        let max = table.need("max", "max = \"100 Mbit/s\"").and_then(|item| most(&item));
         let min_interval = table.text::<Duration>("min_interval").unwrap_or_default();
         Some(BitratePart { property: property?, divisor: divisor?, min: min?, max: max?, min_interval })
     });
@@ -286,6 +286,15 @@ fn control(mut table: Table<'_>) -> (Option<BitratePart>, Option<Term>) {
         Some(term)
     });
     (bitrate, keyframe)
+}
+
+/// `"100 Mbit/s"`, or what the encoder was told at the start: `{ from = "bitrate", unit = "bit/s", times = 2 }`.
+fn most(item: &Item<'_>) -> Option<Term> {
+    if item.is_table() {
+        return term(item);
+    }
+    let bits = item.text::<Bitrate>()?.bits();
+    Some(Term::Literal(Value::Integer(i64::try_from(bits).unwrap_or(i64::MAX))))
 }
 
 /// `"gstreamer >= 1.24 and not interlaced"`

@@ -84,12 +84,19 @@ impl Draft {
         self.end = id;
     }
 
-    /// The finished graph, or what this box lacks for it.
+    /// The finished graph with its one `heart` (source or encoder), or what this box lacks for it.
     pub(super) fn finish(
         self,
+        heart: Role,
         fragments: &[&Fragment],
         inventory: &Inventory,
     ) -> Result<(Vec<Node>, Vec<Link>), Vec<PlanError>> {
+        let hearts = self.nodes.iter().filter(|node| node.role == heart).count();
+        if hearts != 1 {
+            let reason = format!("its conditions leave {hearts} elements with the role `{}`", heart.as_str());
+            let fragment = fragments.first().map_or_else(String::new, |fragment| fragment.name.clone());
+            return Err(vec![PlanError::Unfit { fragment, reason }]);
+        }
         let errors: Vec<PlanError> =
             self.nodes.iter().flat_map(|node| check::node(node, fragments, inventory)).collect();
         if errors.is_empty() { Ok((self.nodes, self.links)) } else { Err(errors) }

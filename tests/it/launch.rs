@@ -5,17 +5,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use capcast::config::Profile;
+use capcast::daemon::survey;
 use capcast::plan::{Inventory, auto_profile, render, resolve};
-use capcast::{device, engine};
 
 use crate::plans::boxes::{config, shipped, written};
 
 fn this_box() -> Inventory {
-    engine::init().unwrap();
-    let (gstreamer, elements) = engine::inventory(shipped().fragments.factories());
-    let mut inventory = Inventory { gstreamer, elements, cores: 2, ..Inventory::default() };
-    device::list().fill(&mut inventory);
-    inventory
+    survey(&shipped().fragments, false).unwrap()
 }
 
 fn line(profile: &Profile, inventory: &Inventory, capture: &str) -> String {

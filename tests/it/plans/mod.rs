@@ -10,7 +10,7 @@ use capcast::config::BoxConfig;
 use capcast::media::Codec;
 use capcast::plan::{
     Choice, DeviceAccess, Downstream, GstVersion, Inventory, KeyframeControl, Plan, PlanError, Role,
-    Upstream, Value, auto_profile, render, resolve,
+    Upstream, Value, auto_profile, offers, render, resolve,
 };
 
 fn plan(
@@ -369,4 +369,32 @@ fn a_sound_card_may_be_chosen_by_hand() {
         plan.audio_capture.unwrap().upstream,
         Upstream::SoundCard { hw: "plughw:CARD=PCH,DEV=0".to_owned() }
     );
+}
+
+#[test]
+fn the_json_keeps_its_shape() {
+    let plan = planned(&config(""), &profile("h264-x264-720p30"), &usb3());
+    insta::with_settings!({ snapshot_path => "../../data/plans", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("json-h264-x264-720p30", format!("{:#}", render::json(&plan)));
+        insta::assert_snapshot!("dot-h264-x264-720p30", render::dot(&plan));
+        insta::assert_snapshot!("launch-h264-x264-720p30", render::launch(&plan, &usb3()));
+    });
+}
+
+#[test]
+fn the_list_of_profiles_says_what_is_missing() {
+    let mut inventory = bare("1.22", 4);
+    inventory.elements.remove("vp9enc");
+    let shipped = boxes::shipped();
+    let mut box_config = config("profile = \"vp8-720p30\"\n");
+    // A card that is not plugged in is no reason against a profile.
+    box_config.capture.video = capcast::config::VideoInput::Device("/dev/video7".into());
+    let offers =
+        offers(&box_config, shipped.profiles.values(), &shipped.fragments, &shipped.queues, &inventory);
+    insta::with_settings!({ snapshot_path => "../../data/plans", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("profiles-without-vp9enc", render::offers_text(&offers));
+    });
+    let active: Vec<&str> =
+        offers.iter().filter(|offer| offer.active).map(|offer| offer.name.as_str()).collect();
+    assert_eq!(active, ["vp8-720p30"]);
 }
