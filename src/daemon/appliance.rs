@@ -100,15 +100,18 @@ impl Appliance {
         for part in [self.audio_capture.as_mut(), Some(&mut self.capture)].into_iter().flatten() {
             departures.extend(part.end(now));
         }
+        let engine = self.engine.clone();
         let goodbye = tokio::task::spawn_blocking(move || {
-            departures.iter().filter(|departure| !departure.wait(GOODBYE / 4)).count()
+            let deadline = engine.now() + GOODBYE;
+            let left = || deadline.saturating_since(engine.now());
+            departures.iter().filter(|departure| !departure.wait(left())).count()
         });
         self.local = None;
         if let Some(sfu) = self.sfu.take() {
             sfu.shutdown().await;
         }
-        match tokio::time::timeout(GOODBYE, goodbye).await {
-            Ok(Ok(0)) => tracing::debug!("every graph is gone"),
+        match goodbye.await {
+            Ok(0) => tracing::debug!("every graph is gone"),
             _ => tracing::warn!("a graph would not stop and was left behind"),
         }
     }
