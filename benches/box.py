@@ -73,8 +73,8 @@ class Box:
         while time.monotonic() < deadline and self.process.poll() is None:
             if selector.select(max(0.0, deadline - time.monotonic())):
                 wrote += (self.process.stdout.read() or b"").decode(errors="replace")
-                if found := re.search(r"http://(127\.0\.0\.1|localhost):\d+", wrote):
-                    return found[0]
+                if found := re.search(r"Watch: +(http://[^/\s]+)", wrote):
+                    return found[1]
         sys.exit(f"`capcast run` did not go on air; it wrote:\n{wrote}")
 
     def __exit__(self, *_):
