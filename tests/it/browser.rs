@@ -53,6 +53,7 @@ fn plays(codec: &str, fragment: &str, mime: &str, size: &str, framerate: u32) {
     let (width, height) = size.split_once('x').unwrap();
     let played = played(&mut watcher, mime, (width.parse().unwrap(), height.parse().unwrap()), TONE);
     println!("{fragment}: {played}");
+    watcher.expect("shot", None, LIMIT);
 }
 
 #[test]
@@ -96,6 +97,7 @@ fn the_shipped_h264_profile_plays_at_its_full_size() {
     let url = format!("{}/live", appliance.base);
     let mut watcher = Watcher::chromium(&url, &["--shot", shot.to_str().unwrap()]);
     println!("{}", played(&mut watcher, "H264", (1280, 720), TONE));
+    watcher.expect("shot", None, LIMIT);
 }
 
 /// A film with sound of its own.
@@ -107,6 +109,7 @@ fn a_clip_plays(codec: &str, fragment: &str, mime: &str) {
     let shot = keepsake(&format!("clip-{fragment}.png"));
     let mut watcher = Watcher::chromium(&format!("{}/", appliance.base), &["--shot", shot.to_str().unwrap()]);
     println!("{}", played(&mut watcher, mime, (640, 360), FILM));
+    watcher.expect("shot", None, LIMIT);
 }
 
 #[test]
@@ -158,6 +161,7 @@ fn a_browser_without_the_codec_is_told_so_in_words() {
     let mut watcher = Watcher::chromium(&format!("{}/", appliance.base), &options);
     let told = watcher.expect("state", Some("unplayable"), LIMIT);
     assert!(words(&told).starts_with("Your browser cannot play VP9. "), "{told}");
+    watcher.expect("shot", None, LIMIT);
 }
 
 #[test]
