@@ -4,7 +4,7 @@
 //!   width / 80 per block, 32 blocks a row, at the top left; white is 1, black is 0, most significant bit first
 //!   row 0   low 32 bits of the wall clock in ms since 1970, when the picture was made
 //!   row 1   low 32 bits of the frame's number
-//!   and at the bottom, in the middle: 09:41:07.123 UTC #1234
+//!   and at the bottom, in the middle: 09:41:07.123 UTC #001234
 //! ```
 //!
 //! Blocks and digits grow with the picture, so that a reader finds them at any size the picture is scaled to.
@@ -22,7 +22,7 @@ use gstreamer_video as gst_video;
 const BLOCKS_ACROSS: usize = 80;
 
 /// Dots, of which letters are made, that would fit side by side over the whole width.
-const DOTS_ACROSS: usize = 213;
+const DOTS_ACROSS: usize = 320;
 
 /// Bits in a row.
 const BITS: usize = 32;
@@ -90,10 +90,10 @@ impl Luma<'_> {
     }
 
     fn words(&mut self, words: &str) {
-        let dot = (self.width / DOTS_ACROSS).max(1);
+        let dot = (self.width / DOTS_ACROSS).max(2);
         let long = words.len() * 6 * dot;
         let left = self.width.saturating_sub(long) / 2;
-        let top = self.height.saturating_sub(20 * dot);
+        let top = self.height.saturating_sub(34 * dot);
         let plate = left.saturating_sub(4 * dot)..left + long + 3 * dot;
         self.fill(plate, top.saturating_sub(3 * dot)..top + 10 * dot, BLACK);
         for (place, letter) in words.chars().enumerate() {
@@ -123,7 +123,7 @@ impl Luma<'_> {
 fn words(clock: Duration, number: u32) -> String {
     let (seconds, ms) = (clock.as_secs(), clock.subsec_millis());
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{hour:02}:{minute:02}:{second:02}.{ms:03} UTC #{number:<6}")
+    format!("{hour:02}:{minute:02}:{second:02}.{ms:03} UTC #{number:06}")
 }
 
 /// A letter as seven lines of five dots.
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn the_words_are_the_time_of_day_and_the_number() {
         let clock = Duration::from_millis(1_700_000_000_123);
-        assert_eq!(words(clock, 42), "22:13:20.123 UTC #42    ");
+        assert_eq!(words(clock, 42), "22:13:20.123 UTC #000042");
         assert!(words(clock, 42).chars().all(|letter| letter == ' ' || glyph(letter) != [0; 7]));
     }
 

@@ -1,6 +1,7 @@
 // Watches a stream in headless Chromium through Capcast's own player page, and tells what it sees, one JSON object a
 // line: {"state": …, "words": …} whenever the page's state changes, {"played": {…}} after each start of playing has
-// been measured, {"shot": file} after the screenshot, {"error": …} when something went wrong. Ends by itself, or when its input ends.
+// been measured, {"shot": file} after the screenshot, {"error": …} when something went wrong. Ends by itself, or when
+// its input ends.
 //
 //   node player.mjs URL [--plays N] [--until STATE] [--only CODEC] [--shot FILE] [--limit SECONDS]
 //
