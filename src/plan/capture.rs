@@ -100,7 +100,7 @@ impl Capture<'_> {
             let device = inventory.video_device(name).ok_or_else(|| PlanError::NoDevice {
                 name: name.to_owned(),
                 key: "capture.video",
-                known: inventory.video_devices.iter().map(|device| title(device)).collect(),
+                known: inventory.video_devices.iter().map(title).collect(),
             })?;
             match device.access {
                 DeviceAccess::Denied => Err(PlanError::DeviceDenied { name: name.to_owned() }),

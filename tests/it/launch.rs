@@ -65,10 +65,17 @@ fn every_shipped_profile_runs_in_gst_launch() {
     for profile in shipped().profiles.values().chain([&auto_profile(&inventory)]) {
         let line = line(profile, &inventory, test);
         match line.strip_prefix("# needs ") {
+            // Up to the payloader that only Capcast has, it runs all the same.
             Some(rest) => {
-                let needed = rest.lines().next().unwrap();
-                assert!(needed.contains("rtpav1pay") || needed.contains("rav1enc"), "{needed}");
-                assert_eq!(profile.video.codec.as_str(), "av1", "{}", profile.name);
+                let (needed, line) = rest.split_once('\n').unwrap();
+                assert_eq!(profile.video.codec.as_str(), "av1", "{}: {needed}", profile.name);
+                let start = line.find("rtpav1pay ").expect("AV1 has its payloader");
+                let end = start + line[start..].find(" ! ").unwrap() + 3;
+                let without = format!("{}{}", &line[..start], &line[end..]);
+                if !needed.contains("rav1enc") {
+                    run(&profile.name, &limited(&without), 120);
+                    ran += 1;
+                }
             }
             None => {
                 run(&profile.name, &limited(&line), 120);
@@ -76,7 +83,7 @@ fn every_shipped_profile_runs_in_gst_launch() {
             }
         }
     }
-    assert!(ran >= 6, "only {ran} profiles ran");
+    assert!(ran >= 7, "only {ran} profiles ran");
 }
 
 #[test]
