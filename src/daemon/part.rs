@@ -47,6 +47,12 @@ impl PartName {
     }
 }
 
+/// So many cuts in a row, and the encoder is taken to be too slow rather than held up for a moment.
+const CUTS: u32 = 2;
+
+/// So long without a skipped frame, and it is taken to keep up again.
+const RECOVERED: Duration = Duration::from_secs(30);
+
 /// What a graph told, and which one: an event of a graph that was since replaced means nothing.
 #[derive(Debug)]
 pub(super) struct Told {
@@ -82,6 +88,10 @@ pub(super) struct Part {
     leaving_since: Option<Duration>,
     /// Of sound: the peak of each channel in dBFS.
     peaks: Vec<f64>,
+    /// How often in a row it was cut off for holding up the capture.
+    cuts: u32,
+    /// While it skips frames rather than hold up the capture: since when it has skipped none, and how many it has.
+    skipping: Option<(Duration, u64)>,
 }
 
 impl Part {
@@ -108,6 +118,8 @@ impl Part {
             carried: StageCounters::default(),
             leaving_since: None,
             peaks: Vec::new(),
+            cuts: 0,
+            skipping: None,
         }
     }
 
@@ -196,6 +208,7 @@ impl Part {
             }
             GraphEvent::Ended => Event::Ended,
             GraphEvent::LinkCut => {
+                self.cuts = self.cuts.saturating_add(1);
                 let reason = "it did not keep up and held the capture up for 500 ms".to_owned();
                 Event::Error(Fault::Graph, reason)
             }
@@ -206,13 +219,7 @@ impl Part {
                 self.leaving_since = None;
                 Event::Gone
             }
-            GraphEvent::OnAir(_) => {
-                // From here it may make the capture wait: until then it skips what it has no room for.
-                if let Some(graph) = &self.graph {
-                    graph.set_on_air(true);
-                }
-                return;
-            }
+            GraphEvent::OnAir(_) => return self.let_block(now),
             GraphEvent::Warning { element, message } => {
                 tracing::debug!(part = self.name.as_str(), element, "{message}");
                 return;
@@ -239,6 +246,7 @@ impl Part {
             };
             self.seen = seen;
             self.drive(now, event);
+            self.watch_skipping(now);
         }
         if self.leaving_since.is_some_and(|since| now > since + TEARDOWN_PATIENCE + Duration::from_secs(1)) {
             self.leaving_since = None;
@@ -252,6 +260,35 @@ impl Part {
         let departure = self.graph.take().map(Graph::stop);
         self.drive(now, Event::Stop);
         departure
+    }
+
+    /// On air it may make the capture wait; until then it skips what it has no room for. An encoder that was cut off again
+    /// and again goes on skipping: fewer pictures are better than none.
+    fn let_block(&mut self, now: Duration) {
+        let Some(graph) = &self.graph else { return };
+        if self.cuts < CUTS {
+            graph.set_on_air(true);
+        } else {
+            self.skipping = Some((now, skipped(graph)));
+        }
+    }
+
+    fn watch_skipping(&mut self, now: Duration) {
+        let (Some(graph), Some((since, before))) = (&self.graph, self.skipping) else { return };
+        let skipped = skipped(graph);
+        if skipped > before {
+            self.skipping = Some((now, skipped));
+        }
+        if now < since + RECOVERED {
+            if self.machine.phase() == Phase::Running {
+                let reason = "it does not keep up, so frames are skipped".to_owned();
+                self.drive(now, Event::Trouble(reason));
+            }
+        } else if skipped == before {
+            graph.set_on_air(true);
+            (self.cuts, self.skipping) = (0, None);
+            self.drive(now, Event::TroubleOver);
+        }
     }
 
     /// Capture: held up by a link. Encode: nothing comes in.
@@ -274,6 +311,7 @@ impl Part {
     fn build(&mut self) -> Result<(), BuildError> {
         self.generation += 1;
         self.seen = (0, 0);
+        self.skipping = None;
         let (told, part, generation) = (self.told.clone(), self.name, self.generation);
         let sink = Arc::new(move |event: GraphEvent| {
             // A full queue means that the daemon's loop stands still: then one event more or less is not the trouble,
@@ -325,6 +363,11 @@ impl Part {
             _ => tracing::debug!("{part} {state}"),
         }
     }
+}
+
+/// Frames that the link to it had no room for.
+fn skipped(graph: &Graph) -> u64 {
+    graph.stage().dropped.iter().filter(|(place, _)| *place == "link").map(|(_, count)| count).sum()
 }
 
 /// Adds totals; rates, latencies and the last time stay `to`'s own.
