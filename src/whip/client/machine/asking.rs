@@ -180,7 +180,7 @@ impl Machine {
         let Some(id) = posting.transport else { return };
         self.learned.proved = true;
         self.learned.broadcast_box = created.broadcast_box;
-        self.learned.trickles = created.takes_patch && created.url.is_some() && !created.broadcast_box;
+        self.learned.trickles = created.takes_patch && created.url.is_some();
         self.learned.ice_servers.clone_from(&created.ice_servers);
         self.pace.not_busy();
         // An offer that was complete leaves nothing to send.

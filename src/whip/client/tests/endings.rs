@@ -109,6 +109,23 @@ fn after_a_cut_the_delete_is_sent_again_before_the_next_session() {
 }
 
 #[test]
+fn a_stop_while_an_attempt_waits_for_its_delete_stops() {
+    for kind in [FailureKind::Connect, FailureKind::Timeout] {
+        let mut rig = Rig::live(BOX);
+        rig.hear(TransportEvent::Ice(IceState::Failed));
+        let first = rig.sent(&Method::DELETE);
+        rig.fail(&first, kind);
+        rig.pass(ms(1_000));
+        let second = rig.sent(&Method::DELETE);
+        rig.tell(Input::Stop);
+        assert_eq!(rig.phase(), Phase::Stopping);
+        rig.fail(&second, kind);
+        assert_eq!((rig.phase(), rig.machine.deadline(rig.now)), (Phase::Stopped, None));
+        rig.nothing_sent();
+    }
+}
+
+#[test]
 fn a_session_is_forgotten_when_no_server_can_hold_it_any_more() {
     let mut rig = Rig::live(BOX);
     rig.hear(TransportEvent::Ice(IceState::Failed));
@@ -119,11 +136,13 @@ fn a_session_is_forgotten_when_no_server_can_hold_it_any_more() {
             if let Action::Send(request) = action {
                 assert_eq!(request.method, Method::DELETE);
                 deletes += 1;
+                assert!(deletes < 50, "it is never forgotten");
                 lost = rig.now.max(lost);
                 rig.fail(&request, FailureKind::Connect);
             }
         }
         if rig.transport.is_none() {
+            assert!(rig.elapsed() < ms(3_600_000), "it is never forgotten");
             let deadline = rig.machine.deadline(rig.now).expect("it goes on");
             rig.now = deadline;
             rig.tell(Input::Timer);

@@ -81,7 +81,9 @@ fn disconnected_is_endured_for_five_seconds() {
     rig.pass(ms(60_000));
     assert_eq!(rig.phase(), Phase::Live);
     rig.hear(TransportEvent::Ice(IceState::Disconnected));
-    rig.pass(ms(4_999));
+    rig.pass(ms(2_000));
+    rig.hear(TransportEvent::Ice(IceState::Disconnected));
+    rig.pass(ms(2_999));
     assert_eq!(rig.phase(), Phase::Live);
     rig.pass(ms(1));
     assert_eq!(rig.phase(), Phase::BackingOff);

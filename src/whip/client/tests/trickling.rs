@@ -41,6 +41,17 @@ fn the_first_offer_to_a_server_waits_for_its_candidates() {
 }
 
 #[test]
+fn an_offer_that_comes_complete_replaces_the_one_that_was_not() {
+    let mut rig = Rig::new(URL, Codec::H264);
+    rig.tell(Input::Start);
+    rig.hear(bare());
+    rig.hear(candidate(1));
+    let whole = OFFER.replace("a=mid:v0\r\n", "a=mid:v0\r\na=candidate:1 1 udp 1 10.0.0.1 1 typ host\r\n");
+    rig.hear(TransportEvent::Offer { sdp: whole.clone(), complete: true });
+    assert_eq!(rig.sent(&Method::POST).body, whole, "no candidate twice");
+}
+
+#[test]
 fn gathering_is_waited_for_two_seconds_at_most() {
     let mut rig = Rig::new(URL, Codec::H264);
     rig.tell(Input::Start);

@@ -269,8 +269,6 @@ fn unsaid(text: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
     #[test]
     fn whatever_happens_there_is_one_session_at_most_and_a_way_on(
         seed: u64,
