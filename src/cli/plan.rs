@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// How to print it
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
     /// The configuration that says what to capture
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -62,7 +65,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
             bail!("{}", words.collect::<Vec<_>>().join("\nerror: "));
         }
     };
-    answer(&match args.format {
+    answer(&match if args.json { Format::Json } else { args.format } {
         Format::Text => render::text(&plan),
         Format::Launch => render::launch(&plan, &inventory),
         Format::Json => format!("{:#}\n", render::json(&plan)),

@@ -3,6 +3,7 @@
 //! After a wanted change: `INSTA_UPDATE=always cargo test --test it plans::`, then read the difference.
 
 pub(crate) mod boxes;
+mod command;
 mod invariants;
 
 use boxes::{bare, card, config, mode, profile, sound, usb2, usb3, written};
