@@ -21,6 +21,8 @@ enum Whim {
     Transport(TransportEvent),
     Answer(u16, usize),
     Fail(FailureKind),
+    /// All goes well, with an offer that is complete or not and a server of this kind.
+    Forward(bool, usize),
 }
 
 fn any_whim() -> impl Strategy<Value = Whim> {
@@ -61,6 +63,7 @@ fn any_whim() -> impl Strategy<Value = Whim> {
         10 => event.prop_map(Whim::Transport),
         8 => (status, 0usize..8).prop_map(|(status, how)| Whim::Answer(status, how)),
         2 => kind.prop_map(Whim::Fail),
+        20 => (any::<bool>(), 0usize..2).prop_map(|(complete, how)| Whim::Forward(complete, how)),
     ]
 }
 
@@ -112,6 +115,7 @@ impl World {
                 }
             }
             Whim::Answer(status, how) => self.answer(*status, *how),
+            Whim::Forward(complete, how) => self.forward(*complete, *how),
             Whim::Fail(kind) => {
                 if let Some(request) = self.in_flight.pop() {
                     self.tell(Input::Unanswered(request.id, failure(*kind)));
@@ -225,6 +229,28 @@ impl World {
         assert!(in_last_minute(&self.requests, self.now) <= 61 * 8);
     }
 
+    /// The next thing that happens when all goes well.
+    fn forward(&mut self, complete: bool, how: usize) {
+        let media =
+            [TransportEvent::Sent, TransportEvent::Feedback, TransportEvent::Ice(IceState::Connected)];
+        match self.in_flight.last().map(|request| request.method.clone()) {
+            Some(Method::POST) => self.answer(201, how),
+            Some(_) => self.answer(204, 7),
+            None if self.machine.state().phase == Phase::Live => {
+                self.act(&Whim::Wait(500));
+                media[..2].iter().for_each(|event| self.act(&Whim::Transport(event.clone())));
+            }
+            None if self.transport.is_some() => {
+                self.act(&Whim::Transport(TransportEvent::Offer { sdp: OFFER.to_owned(), complete }));
+                self.act(&Whim::Transport(media[2].clone()));
+                if self.in_flight.is_empty() && self.machine.state().phase != Phase::Live {
+                    self.act(&Whim::Deadline);
+                }
+            }
+            None => self.act(&Whim::Deadline),
+        }
+    }
+
     /// A server that does all it should.
     fn cooperate(&mut self) {
         self.act(&Whim::Codec(Codec::Vp9));
@@ -234,22 +260,7 @@ impl World {
             if self.machine.state().phase == Phase::Live {
                 return;
             }
-            match self.in_flight.last().map(|request| request.method.clone()) {
-                Some(Method::POST) => self.answer(201, 1),
-                Some(_) => self.answer(204, 7),
-                None if self.transport.is_some() => {
-                    self.act(&Whim::Transport(TransportEvent::Offer {
-                        sdp: OFFER.to_owned(),
-                        complete: true,
-                    }));
-                    self.act(&Whim::Transport(TransportEvent::Ice(IceState::Connected)));
-                    // It may have been waiting for an answer to come.
-                    if self.in_flight.is_empty() && self.machine.state().phase != Phase::Live {
-                        self.act(&Whim::Deadline);
-                    }
-                }
-                None => self.act(&Whim::Deadline),
-            }
+            self.forward(true, 1);
         }
         panic!("not live: {:?}", self.machine.state());
     }
