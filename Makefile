@@ -28,6 +28,7 @@ check: web
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib --document-private-items --quiet
+	"$$(setup/cargo-deny)" --log-level warn check licenses bans sources
 
 web-test: web
 	setup/npm tests/browser
@@ -57,7 +58,7 @@ bench: packages-run packages-test build ## measure: start, overhead, SFU load, g
 	benches/run
 	cargo bench --locked --bench sfu_forward
 
-audit: ## licences, sources and known vulnerabilities of all dependencies
+audit: ## known vulnerabilities of all dependencies, besides licences and sources
 	"$$(setup/cargo-deny)" check
 
 packages-%:
