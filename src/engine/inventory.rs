@@ -14,7 +14,7 @@ use super::properties::nicks;
 const BUILT_IN: [&str; 2] = ["rsrtp", "rav1e"];
 
 /// Looks at the elements that fragments name: which exist here, and what their properties take. Loads their plugins but
-/// opens no device. [`init`](super::init) comes first.
+/// opens no device. [`init`](super::init()) comes first.
 pub fn inventory<'a>(
     factories: impl IntoIterator<Item = &'a str>,
 ) -> (GstVersion, BTreeMap<String, Element>) {
