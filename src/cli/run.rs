@@ -15,9 +15,9 @@ use crate::daemon::{self, Live, Options, RunError};
 /// that file it takes the first capture card it finds, or else a test picture.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  capcast run --demo                                    try it out: test picture and tone, on this host only
-  capcast run --demo --listen 0.0.0.0:8899              the same, for everyone on the network
-  capcast run --set profile=vp9-720p60                  another profile, just this once
+  capcast run --demo                            try it out: test picture and tone, on this host only
+  capcast run --demo --listen 0.0.0.0:8899      the same, for everyone on the network
+  capcast run --set profile=vp9-720p60          another profile, just this once
   capcast run --set capture.video=/dev/video0 --set capture.audio=none
   capcast run --config ./capcast.toml
 

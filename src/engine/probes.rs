@@ -179,6 +179,10 @@ pub(super) fn watch_pacer(
             // Not `Drop`: the bindings have taken the buffer by then, and GStreamer would release it once more.
             return gst::PadProbeReturn::Handled;
         }
+        if turns.is_none() && kind == MediaKind::Video && gap.is_zero() && shown.load(Relaxed) > 0 {
+            // Made in time, but a late one was already shown for later than this. The gap to the next one counts it.
+            return gst::PadProbeReturn::Handled;
+        }
         if !in_time {
             // A machine so busy that every frame is late still shows what it can, as of now, instead of nothing.
             let pts = buffer.pts().map(|pts| pts + gst::ClockTime::from_nseconds(late.as_nanos() as u64));

@@ -87,8 +87,7 @@ impl Teardown {
         let _ = self.jobs.send(Job::Begin { number, leaving });
         let jobs = self.jobs.clone();
         let taken_down = thread::Builder::new().name("graph-down".to_owned()).spawn(move || {
-            // Going down cannot fail, only hang.
-            let _ = pipeline.set_state(gst::State::Null);
+            take_down(&pipeline);
             drop(pipeline);
             let _ = jobs.send(Job::Done { number });
         });
@@ -97,6 +96,19 @@ impl Teardown {
         }
         Departure { done: outcome }
     }
+}
+
+/// Sends it to NULL. A pipeline that failed on its way up stands between states: then the first child that fails on the way
+/// down ends the whole attempt, and elements in PLAYING would be disposed of. So each child is sent by itself, and the
+/// pipeline once more.
+fn take_down(pipeline: &gst::Pipeline) {
+    if pipeline.set_state(gst::State::Null).is_ok() {
+        return;
+    }
+    for element in pipeline.iterate_elements().into_iter().flatten() {
+        let _ = element.set_state(gst::State::Null);
+    }
+    let _ = pipeline.set_state(gst::State::Null);
 }
 
 struct Keeper {

@@ -312,6 +312,26 @@ fn a_source_that_comes_late_is_taken_and_sound_does_not_wait_for_it() {
     assert_eq!(daemon.end(), Some(0), "{:#?}", daemon.said);
 }
 
+#[test]
+fn a_file_that_is_no_media_is_tried_again_and_taken_down_whole() {
+    let place = Place::new();
+    let junk = place.file("junk.mp4", &"neither picture nor sound ".repeat(4_000));
+    let video = format!("capture.video=file:{}", junk.display());
+    let config = place.file("capcast.toml", "");
+    let mut arguments = vec!["--config", config.to_str().unwrap()];
+    for value in [&video, "http.listen=127.0.0.1:0", "sfu.media=127.0.0.1:0"] {
+        arguments.extend(["--set", value]);
+    }
+    let mut daemon = place.run(&arguments);
+    daemon.until_state("picture and sound are tried again", |state| {
+        state["capture"]["restarts"].as_u64() >= Some(4) && state["audio"]["restarts"].as_u64() >= Some(4)
+    });
+    assert_eq!(daemon.end(), Some(0), "{:#?}", daemon.said);
+    // GStreamer's complaint about an element that was not sent to NULL: its device would stay open.
+    let disposed: Vec<_> = daemon.said.iter().filter(|line| line.contains("dispose")).collect();
+    assert!(disposed.is_empty(), "{disposed:#?}");
+}
+
 /// Two seconds of picture, there all at once.
 fn make_clip(clip: &Path) {
     let part = clip.with_extension("part");
