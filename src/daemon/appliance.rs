@@ -70,8 +70,10 @@ impl Appliance {
                     return;
                 }
                 Some(order) = self.inbox.orders.recv() => {
+                    // Being asked whether it lives changes nothing, and everybody may ask that.
+                    let changes = order.command != Command::Ping;
                     self.obey(order);
-                    true
+                    changes
                 }
                 Some(told) = self.told.recv() => self.hear(told),
                 _ = looks.tick() => self.look(),

@@ -90,6 +90,8 @@ pub(super) struct Part {
     peaks: Vec<f64>,
     /// How often in a row it was cut off for holding up the capture.
     cuts: u32,
+    /// The trouble the log has been told of, until it runs again.
+    logged: String,
     /// While it skips frames rather than hold up the capture: since when it has skipped none, and how many it has.
     skipping: Option<(Duration, u64)>,
 }
@@ -119,6 +121,7 @@ impl Part {
             leaving_since: None,
             peaks: Vec::new(),
             cuts: 0,
+            logged: String::new(),
             skipping: None,
         }
     }
@@ -345,20 +348,26 @@ impl Part {
     }
 
     /// Says changes of its life in the log.
-    fn tell(&self, before: Phase) {
+    fn tell(&mut self, before: Phase) {
         let (phase, part) = (self.machine.phase(), self.name.as_str());
         if phase == before {
             return;
         }
         let (state, reason) = (phase.as_str(), self.machine.reason());
         match phase {
+            // Once, not at every attempt: a card may be out for days.
+            Phase::Backoff | Phase::WaitingForDevice if self.logged == reason => {
+                tracing::debug!("{part} {}: {reason}", state.replace('_', " "));
+            }
             Phase::Backoff | Phase::WaitingForDevice => {
                 tracing::warn!("{part} {}: {reason}", state.replace('_', " "));
+                reason.clone_into(&mut self.logged);
             }
             Phase::Failed => tracing::warn!("{part} failed for good: {reason}"),
             Phase::Degraded => tracing::warn!("{part}: {reason}"),
             Phase::Running if before == Phase::Starting => {
                 tracing::info!("{part} runs: {}", self.plan.title);
+                self.logged.clear();
             }
             _ => tracing::debug!("{part} {state}"),
         }

@@ -227,10 +227,13 @@ impl Watch {
 /// GStreamer's message with its detail, which is the part that names things: `Resource not found: No such file "/x"`.
 /// The debug text is `file.c(line): function (): /path/of/element:` and the detail on the lines after it.
 fn words(error: &glib::Error, debug: Option<&str>) -> String {
+    if error.matches(gst::CoreError::MissingPlugin) || error.matches(gst::StreamError::CodecNotFound) {
+        return "it holds none of what is wanted here, or what would decode that is not installed".to_owned();
+    }
     let message = error.message().trim_end_matches('.');
     let detail = debug.and_then(|debug| debug.split_once('\n')).map(|(_, detail)| detail.trim());
     match detail.and_then(|detail| detail.lines().next()).filter(|detail| !detail.is_empty()) {
-        Some(detail) => format!("{message}: {}", detail.trim_end_matches('.')),
+        Some(detail) => format!("{message}: {}", detail.trim_end_matches(['.', ':'])),
         None => message.to_owned(),
     }
 }
