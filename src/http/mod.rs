@@ -11,6 +11,7 @@ mod health;
 mod listen;
 mod metrics;
 mod pages;
+mod segment;
 mod serve;
 mod status;
 mod trust;

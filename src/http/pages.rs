@@ -2,12 +2,13 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::assets::{self, CONTENT_SECURITY_POLICY};
+use super::segment::Segment;
 use super::{ApiError, Site};
 use crate::media::StreamName;
 
@@ -20,7 +21,7 @@ pub(super) fn routes() -> Router<Site> {
 
 /// The player of any name that could be a stream: it waits there until the stream is live.
 async fn player(
-    Path(name): Path<String>,
+    Segment(name): Segment,
     State(_): State<Site>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -32,7 +33,7 @@ async fn player(
     }
 }
 
-async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
+async fn asset(Segment(path): Segment, headers: HeaderMap) -> Result<Response, ApiError> {
     page(&format!("assets/{path}"), &headers)
 }
 

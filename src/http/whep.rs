@@ -4,8 +4,8 @@
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
@@ -13,6 +13,7 @@ use tower_http::cors::{Any, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::act::{is_type, read};
+use super::segment::Segment;
 use super::trust::bearer;
 use super::{ApiError, Site};
 use crate::media::StreamName;
@@ -85,7 +86,7 @@ async fn watch_by_token(
 
 async fn watch(
     State(site): State<Site>,
-    Path(stream): Path<String>,
+    Segment(stream): Segment,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
@@ -118,17 +119,17 @@ async fn answer(
     Ok(response)
 }
 
-async fn exists(State(site): State<Site>, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
+async fn exists(State(site): State<Site>, Segment(id): Segment) -> Result<StatusCode, ApiError> {
     if sfu(&site)?.exists(session(&id)?).await { Ok(StatusCode::NO_CONTENT) } else { Err(no_session()) }
 }
 
-async fn leave(State(site): State<Site>, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
+async fn leave(State(site): State<Site>, Segment(id): Segment) -> Result<StatusCode, ApiError> {
     if sfu(&site)?.close(session(&id)?).await { Ok(StatusCode::OK) } else { Err(no_session()) }
 }
 
 async fn patch(
     State(site): State<Site>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {

@@ -322,6 +322,9 @@ async fn pages_are_strict_and_everything_else_is_a_problem() {
         let again = server.ask(Method::GET, path, &[("if-none-match", &etag)], "").await;
         assert_eq!((again.status(), again.bytes().await.unwrap().len()), (StatusCode::NOT_MODIFIED, 0));
     }
+    for path in ["/%ff", "/assets/%ff"] {
+        problem(server.get(path).await, 400).await;
+    }
     for path in ["/panel/x", "/api/nothing", "/assets/..%2f..%2fCargo.toml", "/assets/none.js", "/no%20name"]
     {
         problem(server.get(path).await, 404).await;
