@@ -171,6 +171,10 @@ pub(super) fn watch_pacer(
         let late = now.saturating_since(MediaTime::from_nanos(running_time));
         let in_time = late <= tolerance(kind, duration);
         let time = if in_time { MediaTime::from_nanos(running_time) } else { now };
+        if turns.is_some() && shown.load(Relaxed) == 0 {
+            // A graph that joins a turn decodes what it missed first: late by nature, and not to be shown as of now.
+            shown.store(now.as_nanos(), Relaxed);
+        }
         let gap = time.saturating_since(MediaTime::from_nanos(shown.load(Relaxed)));
         if !in_time && (kind == MediaKind::Audio || gap < patience(turns.is_some(), duration)) {
             if turns.is_some() || kind == MediaKind::Audio {
