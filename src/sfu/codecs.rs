@@ -24,6 +24,30 @@ pub(super) fn answered() -> CodecConfig {
     config
 }
 
+/// Everything a publisher may send: the same codecs, H.264 in every profile and either packetization mode, since what it
+/// sends is passed on as it is and browsers read them all.
+pub(super) fn taken() -> CodecConfig {
+    let mut config = CodecConfig::empty();
+    config.enable_opus(true, false);
+    let profiles = [0x42_e0_1f, 0x42_00_1f, 0x4d_00_1f, 0x64_00_1f, 0x64_0c_1f];
+    let modes = profiles.into_iter().flat_map(|profile| [(profile, true), (profile, false)]);
+    // Our own numbers do not matter: those of the offer are answered. They only must not collide.
+    for ((profile, several_units), pt) in modes.zip((104_u8..).step_by(2).filter(|pt| *pt != 110)) {
+        config.add_h264(pt.into(), Some((pt + 1).into()), several_units, profile);
+    }
+    config.add_config(
+        98.into(),
+        Some(99.into()),
+        RtcCodec::Vp9,
+        Frequency::NINETY_KHZ,
+        None,
+        FormatParams { profile_id: Some(0), ..FormatParams::default() },
+    );
+    config.enable_av1(true);
+    config.enable_vp8(true);
+    config
+}
+
 /// The payload types of one viewer for one m-line; each browser numbers them its own way.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PayloadTypes(Vec<(Codec, Pt)>);
@@ -33,6 +57,21 @@ impl PayloadTypes {
     pub(super) fn negotiated(media: &Media, config: &CodecConfig) -> PayloadTypes {
         let params = config.params().iter().filter(|p| media.remote_pts().contains(&p.pt()));
         PayloadTypes(params.filter_map(|p| Some((codec(p.spec().codec)?, p.pt()))).collect())
+    }
+
+    /// Those of another m-line as well.
+    pub(super) fn join(&mut self, other: PayloadTypes) {
+        self.0.extend(other.0);
+    }
+
+    /// Every codec and its number; a codec may have several.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Codec, Pt)> {
+        self.0.iter().copied()
+    }
+
+    /// Every codec, once for each number.
+    pub(super) fn codecs(&self) -> impl Iterator<Item = Codec> {
+        self.0.iter().map(|(codec, _)| *codec)
     }
 
     /// The payload type for `codec`, if the viewer plays it.

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 /// The least time between two forced keyframes of one stream.
 pub(super) const THROTTLE: Duration = Duration::from_millis(500);
 
+/// How long a publisher may take to send the keyframe it was asked for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Merges wishes and puts them off; never forgets one.
 #[derive(Debug, Default)]
 pub(super) struct Keyframes {
@@ -16,6 +19,11 @@ impl Keyframes {
     /// Somebody needs one.
     pub(super) fn want(&mut self) {
         self.wanted = true;
+    }
+
+    /// Somebody still waits for one: the last request, or the keyframe, may have been lost on the way.
+    pub(super) fn want_still(&mut self, now: Instant) {
+        self.wanted |= self.last.is_none_or(|last| now.saturating_duration_since(last) >= PATIENCE);
     }
 
     /// A keyframe came by itself: whoever waited has it.

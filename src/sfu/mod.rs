@@ -5,7 +5,8 @@
 //!
 //! ```text
 //!  LocalFeed ─> hand-over ─> Timeline ─> per viewer: Gate ─> Munger ─> Peer (owns the Rtc) ─> Batcher ─> Wire
-//!  socket ────> Demux ─────────────────────────────────────────────────> Peer
+//!  socket ────> Demux ──────────│──────────────────────────────────────> Peer
+//!                               └─ Ingest <─────────────────────────────┘ a publisher's
 //! ```
 //!
 //! This is the only module that names `str0m`, and `Peer` is the only type that owns an `Rtc`.
@@ -14,6 +15,8 @@ mod batch;
 mod codecs;
 mod demux;
 mod gate;
+mod ingest;
+mod keyframe;
 mod keyframes;
 mod munger;
 mod peer;
@@ -28,7 +31,9 @@ mod tests;
 mod timeline;
 
 pub use batch::{Batch, Wire};
-pub use router::{FeedId, Settings, Sfu};
-pub use session::{Answer, Patch, PatchError, Patched, Precondition, SessionId, WhepError};
+pub use router::{FeedId, PublisherChange, Settings, Sfu};
+pub use session::{
+    Answer, LayerError, Patch, PatchError, Patched, Precondition, Role, SessionId, WhepError, WhipError,
+};
 pub use shell::{Handle, LocalFeed, Options, StartError, start};
-pub use stats::{Disconnect, LaneStats, Stats, StreamStats};
+pub use stats::{Disconnect, LaneStats, PublisherKind, Stats, StreamStats};

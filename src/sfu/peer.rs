@@ -1,6 +1,7 @@
-//! One viewer's connection: the one type that owns an `Rtc`. Every method that changes it drains it to its next timeout.
+//! One connection, a viewer's or a publisher's: the one type that owns an `Rtc`. Every method that changes it drains it to
+//! its next timeout.
 //!
-//! Frames enter at [`Peer::forward`] and leave as datagrams at [`Peer::drain`]; a faster way for RTP would replace the
+//! A publisher's packets come out at [`Peer::take_runs`]. Frames for a viewer enter at [`Peer::forward`] and leave as datagrams at [`Peer::drain`]; a faster way for RTP would replace the
 //! middle of these two and nothing else.
 
 use std::net::SocketAddr;
@@ -17,13 +18,14 @@ use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc};
 use super::batch::{Batcher, Wire};
 use super::codecs::{self, PayloadTypes};
 use super::gate::{Admission, Gate};
+use super::ingest::{Ingest, Run};
 use super::munger::Munger;
-use super::sdp::{self, MAX_CANDIDATES, Offer};
+use super::sdp::{self, MAX_CANDIDATES, Offer, Side};
 use super::timeline::Shift;
 use super::{Disconnect, SessionId};
-use crate::media::{Codec, Frame, MediaKind};
+use crate::media::{Codec, Frame, MediaKind, RtpTime};
 
-/// A viewer that has not finished ICE and DTLS by then is given up.
+/// A peer that has not finished ICE and DTLS by then is given up.
 pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(15);
 /// Video packets kept for resends; a second of 5 Mbit/s.
 const RESEND_PACKETS: usize = 512;
@@ -31,6 +33,10 @@ const RESEND_PACKETS: usize = 512;
 const RESEND_AGE: Duration = Duration::from_secs(1);
 /// Resends take at most this share of what is sent, so that NACKs cannot be used to multiply traffic.
 const RESEND_SHARE: f32 = 0.25;
+/// How often a publisher's receive statistics are looked at.
+const STATS_EVERY: Duration = Duration::from_secs(1);
+/// RTP time by which a viewer's next layer is at least later than its last, in 90 kHz: 1 ms.
+const LAYER_STEP: u32 = 90;
 /// Candidates one session may add over its whole life.
 const MAX_SESSION_CANDIDATES: usize = 64;
 
@@ -49,6 +55,10 @@ pub(super) struct Out<'a> {
 /// One frame, placed on its lane's timeline.
 pub(super) struct Placed<'a> {
     pub(super) frame: &'a Frame,
+    /// Which layer of the picture it belongs to.
+    pub(super) layer: u8,
+    /// Bit n is set while layer n brings pictures.
+    pub(super) live_layers: u8,
     pub(super) shift: Shift,
     /// When it was captured.
     pub(super) captured: Instant,
@@ -61,6 +71,8 @@ pub(super) struct Placed<'a> {
 pub(super) struct Noted {
     /// Keyframe requests, the first one after connecting included.
     pub(super) keyframe_requests: u64,
+    /// A picture came that it would have been given, had it had a keyframe.
+    pub(super) waiting: bool,
     /// It has just connected.
     pub(super) connected: bool,
     /// RTP packets written, and their payload bytes.
@@ -68,11 +80,11 @@ pub(super) struct Noted {
     pub(super) bytes: u64,
 }
 
-/// One viewer.
+/// One viewer or publisher.
 pub(super) struct Peer {
     rtc: Box<Rtc>,
     pub(super) session: SessionId,
-    /// Index of the stream it watches.
+    /// Index of the stream it watches or publishes.
     pub(super) stream: usize,
     /// Where it has proved to speak from.
     pub(super) addresses: Vec<SocketAddr>,
@@ -82,6 +94,10 @@ pub(super) struct Peer {
     candidates_taken: usize,
     video: Option<Track>,
     audio: Option<Track>,
+    /// The layer it asked for; the best one unless it did.
+    choice: u8,
+    /// What a publisher sends; none for a viewer.
+    ingest: Option<Ingest>,
     connected: bool,
     /// ICE has a working pair.
     reachable: bool,
@@ -96,6 +112,11 @@ struct Track {
     payload_types: PayloadTypes,
     gate: Gate,
     munger: Munger,
+    /// Which layer it is shown.
+    layer: u8,
+    /// Added to RTP time, so that a change of layers makes no step back.
+    later: u32,
+    last_time: Option<RtpTime>,
 }
 
 impl Peer {
@@ -104,7 +125,7 @@ impl Peer {
         identity: &Identity,
         session: SessionId,
         stream: usize,
-        offer: Offer,
+        (side, offer): (Side, Offer),
         candidates: Arc<[SocketAddr]>,
         now: Instant,
         out: &mut Out<'_>,
@@ -112,9 +133,17 @@ impl Peer {
         let mut config = Rtc::builder()
             .set_crypto_provider(identity.crypto.clone())
             .set_dtls_cert(identity.certificate.clone())
-            .set_rtp_mode(true)
-            .set_extension_map(extensions());
-        *config.codec_config() = codecs::answered();
+            .set_rtp_mode(true);
+        config = match side {
+            Side::Viewer => config.set_extension_map(viewer_extensions()),
+            Side::Publisher => {
+                config.set_extension_map(publisher_extensions()).set_stats_interval(Some(STATS_EVERY))
+            }
+        };
+        *config.codec_config() = match side {
+            Side::Viewer => codecs::answered(),
+            Side::Publisher => codecs::taken(),
+        };
         let mut rtc = Box::new(config.build(now));
         for address in candidates.iter() {
             let candidate = Candidate::host(*address, Protocol::Udp).map_err(|error| error.to_string())?;
@@ -123,6 +152,7 @@ impl Peer {
         let parsed = SdpOffer::from_sdp_string(&offer.text).map_err(|error| error.to_string())?;
         let answer = rtc.sdp_api().accept_offer(parsed).map_err(|error| error.to_string())?.to_sdp_string();
         let ufrag = rtc.direct_api().local_ice_credentials().ufrag;
+        let ingest = (side == Side::Publisher).then(|| Ingest::new(&offer.layers));
         let mut peer = Peer {
             rtc,
             session,
@@ -134,6 +164,8 @@ impl Peer {
             candidates_taken: 0,
             video: None,
             audio: None,
+            choice: 0,
+            ingest,
             connected: false,
             reachable: false,
             grace: Some(now + CONNECT_WITHIN),
@@ -151,6 +183,45 @@ impl Peer {
     pub(super) fn accepts(&self, codec: Codec) -> bool {
         let plays = self.track(codec.kind()).is_some_and(|track| track.payload_types.of(codec).is_some());
         plays || !self.offer.asks_for(codec.kind())
+    }
+
+    /// A kind that the publisher wants to send although nothing it offers can be forwarded, with what it offers.
+    pub(super) fn missing(&self) -> Option<(MediaKind, Vec<String>)> {
+        let ingest = self.ingest.as_ref()?;
+        let codecs = [Codec::H264, Codec::Opus].into_iter();
+        let mut missing = codecs.filter(|c| self.offer.asks_for(c.kind()) && !ingest.takes(c.kind()));
+        missing.next().map(|codec| (codec.kind(), self.offer.encodings(codec)))
+    }
+
+    /// What it sends, if it is a publisher.
+    pub(super) fn ingest(&self) -> Option<&Ingest> {
+        self.ingest.as_ref()
+    }
+
+    /// What a publisher has sent since the last call.
+    pub(super) fn take_runs(&mut self) -> Vec<Run> {
+        self.ingest.as_mut().map(Ingest::take_ready).unwrap_or_default()
+    }
+
+    /// Nothing more of a publisher is there to read.
+    pub(super) fn end_runs(&mut self) {
+        if let Some(ingest) = &mut self.ingest {
+            ingest.end_runs();
+        }
+    }
+
+    /// Asks a publisher for a keyframe.
+    pub(super) fn request_keyframe(&mut self, now: Instant, out: &mut Out<'_>) -> Result<(), Disconnect> {
+        if let Some(ingest) = &self.ingest {
+            ingest.request_keyframes(&mut self.rtc);
+        }
+        self.timeout(now, out)
+    }
+
+    /// From now on this layer, or the next one to it that there is.
+    pub(super) fn choose_layer(&mut self, layer: u8) {
+        self.choice = layer;
+        self.noted.keyframe_requests += 1;
     }
 
     /// Encoding names that were offered for the kind of `codec`.
@@ -234,9 +305,32 @@ impl Peer {
             return Ok(());
         };
         let pt = track.payload_types.of(frame.codec).ok_or(Disconnect::Codec)?;
-        match track.gate.admit(frame.keyframe || kind == MediaKind::Audio) {
-            Admission::Refused => return Ok(()),
-            Admission::Resumes => track.munger.resume(placed.shift.sequence(first.sequence)),
+        let starts = frame.keyframe || kind == MediaKind::Audio;
+        if kind == MediaKind::Video {
+            let wanted = best_layer(self.choice, placed.live_layers);
+            if placed.layer == wanted && track.layer != wanted {
+                if starts || track.gate == Gate::Closed {
+                    (track.layer, track.gate) = (wanted, Gate::Closed);
+                } else {
+                    self.noted.waiting = true;
+                }
+            }
+            if placed.layer != track.layer {
+                return Ok(());
+            }
+        }
+        match track.gate.admit(starts) {
+            Admission::Refused => {
+                self.noted.waiting = true;
+                return Ok(());
+            }
+            Admission::Resumes => {
+                track.munger.resume(placed.shift.sequence(first.sequence));
+                let time = placed.shift.time(first.rtp_time).offset(track.later);
+                if let Some(last) = track.last_time.filter(|last| time.since(*last) <= 0) {
+                    track.later = track.later.wrapping_add(last.offset(LAYER_STEP).0.wrapping_sub(time.0));
+                }
+            }
             Admission::Passes => {}
         }
         let mut api = self.rtc.direct_api();
@@ -256,8 +350,9 @@ impl Peer {
             if let Some(capture_time) = placed.capture_time.filter(|_| index == 0) {
                 extensions.abs_capture_time = Some(AbsCaptureTime { capture_time, clock_offset: None });
             }
-            let time = placed.shift.time(packet.rtp_time).0;
-            let write = RtpWrite::new(pt, sequence.into(), time, placed.captured, packet.payload.clone())
+            let time = placed.shift.time(packet.rtp_time).offset(track.later);
+            track.last_time = Some(track.last_time.filter(|last| last.since(time) > 0).unwrap_or(time));
+            let write = RtpWrite::new(pt, sequence.into(), time.0, placed.captured, packet.payload.clone())
                 .marker(packet.marker)
                 .nackable(kind == MediaKind::Video)
                 .ext_vals(extensions);
@@ -349,6 +444,16 @@ impl Peer {
 
     fn event(&mut self, event: &Event) -> Result<(), Disconnect> {
         match event {
+            Event::RtpPacket(packet) => {
+                if let Some(ingest) = &mut self.ingest {
+                    ingest.push(packet, &mut self.rtc);
+                }
+            }
+            Event::MediaIngressStats(stats) => {
+                if let Some(ingest) = &mut self.ingest {
+                    ingest.note(stats, &mut self.rtc);
+                }
+            }
             Event::Connected => {
                 self.connected = true;
                 self.grace = None;
@@ -373,12 +478,15 @@ impl Peer {
         let Some(media) = self.rtc.media(mid) else {
             return;
         };
-        if media.direction() != Direction::SendOnly {
-            return;
-        }
         let kind = codecs::kind(media.kind());
         let payload_types = PayloadTypes::negotiated(media, self.rtc.codec_config());
-        let track = Track { mid, payload_types, gate: Gate::Closed, munger: Munger::new() };
+        match (media.direction(), &mut self.ingest) {
+            (Direction::RecvOnly, Some(ingest)) => return ingest.add_payload_types(payload_types),
+            (Direction::SendOnly, None) => {}
+            _ => return,
+        }
+        let (gate, munger) = (Gate::Closed, Munger::new());
+        let track = Track { mid, payload_types, gate, munger, layer: 0, later: 0, last_time: None };
         match kind {
             MediaKind::Video => {
                 if let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(mid, None) {
@@ -405,12 +513,28 @@ impl Peer {
     }
 }
 
-/// Which header extensions are negotiated: the mid, no playout delay, and the capture time. Transport-wide feedback is
+/// The layer to show: the wished one, else the next lower, else the next higher one that brings pictures.
+fn best_layer(choice: u8, live: u8) -> u8 {
+    let has = |layer: &u8| live & 1 << layer != 0;
+    (choice..8).find(has).or_else(|| (0..choice.min(8)).rev().find(has)).unwrap_or(0)
+}
+
+/// Which header extensions are negotiated with viewers: the mid, no playout delay, and the capture time. Transport-wide feedback is
 /// not: nothing here estimates bandwidth, and reading it costs a quarter of all CPU time.
-fn extensions() -> ExtensionMap {
+fn viewer_extensions() -> ExtensionMap {
     let mut map = ExtensionMap::empty();
     map.set(4, Extension::RtpMid);
     map.set(5, Extension::PlayoutDelay);
     map.set(6, Extension::AbsoluteCaptureTime);
+    map
+}
+
+/// And with publishers: what tells streams and layers apart, and the feedback by which the publisher finds its bitrate.
+fn publisher_extensions() -> ExtensionMap {
+    let mut map = ExtensionMap::empty();
+    map.set(3, Extension::TransportSequenceNumber);
+    map.set(4, Extension::RtpMid);
+    map.set(10, Extension::RtpStreamId);
+    map.set(11, Extension::RepairedRtpStreamId);
     map
 }

@@ -1,4 +1,5 @@
-//! A viewer's offer, checked and brought into the form that is answered as a viewer's must be: `sendonly`.
+//! An offer, checked and brought into the form that is answered as it must be: a viewer's with `sendonly`, a publisher's
+//! with `recvonly`.
 
 use std::net::IpAddr;
 
@@ -11,12 +12,70 @@ const MAX_BYTES: usize = 32 * 1024;
 /// Most candidates that are taken from one offer or PATCH.
 pub(super) const MAX_CANDIDATES: usize = 24;
 
+/// Who offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// Somebody who watches (WHEP).
+    Viewer,
+    /// Somebody who publishes (WHIP).
+    Publisher,
+}
+
+impl Side {
+    /// The direction that is answered.
+    fn direction(self) -> &'static str {
+        match self {
+            Side::Viewer => "a=recvonly",
+            Side::Publisher => "a=sendonly",
+        }
+    }
+
+    /// The one that makes no sense.
+    fn opposite(self) -> &'static str {
+        match self {
+            Side::Viewer => "a=sendonly",
+            Side::Publisher => "a=recvonly",
+        }
+    }
+}
+
+/// Why an offer is not taken, in words for the person who wrote the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It cannot be read, or contradicts itself.
+    Malformed(String),
+    /// It asks for more than there is.
+    Unsupported(String),
+}
+
+impl Refusal {
+    pub(super) fn words(self) -> String {
+        match self {
+            Refusal::Malformed(words) | Refusal::Unsupported(words) => words,
+        }
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(words: String) -> Self {
+        Refusal::Malformed(words)
+    }
+}
+
+impl From<&str> for Refusal {
+    fn from(words: &str) -> Self {
+        Refusal::Malformed(words.to_owned())
+    }
+}
+
 /// What an offer says, as far as it is not left to str0m.
 #[derive(Debug)]
 pub(super) struct Offer {
-    /// The offer with every direction made `recvonly` and only usable candidates.
+    /// The offer with every direction made the right one and only usable candidates.
     pub(super) text: String,
-    /// The viewer's ICE credentials.
+    /// Layers of the picture, the best one first; empty without simulcast.
+    pub(super) layers: Vec<String>,
+    /// The other side's ICE credentials.
     pub(super) credentials: IceCreds,
     /// `a=mid` of each m-line of audio or video.
     pub(super) mids: Vec<String>,
@@ -26,20 +85,20 @@ pub(super) struct Offer {
 }
 
 impl Offer {
-    /// Reads an offer; the error is words for the person who wrote the player.
-    pub(super) fn read(text: &str) -> Result<Offer, String> {
+    /// Reads an offer.
+    pub(super) fn read(text: &str, side: Side) -> Result<Offer, Refusal> {
         if text.len() > MAX_BYTES {
-            return Err(format!("longer than {MAX_BYTES} bytes"));
+            return Err(format!("longer than {MAX_BYTES} bytes").into());
         }
         if !text.starts_with("v=0") {
-            return Err("it does not begin with `v=0`".to_owned());
+            return Err("it does not begin with `v=0`".into());
         }
         let (session, sections) = split(text);
         let mut out = String::with_capacity(text.len() + 64);
         let (mut ufrag, mut pwd) = (value(&session, "ice-ufrag:"), value(&session, "ice-pwd:"));
         let mut candidates = 0;
         copy(&session, &mut out, &mut candidates);
-        let (mut video, mut audio, mut mids) = (None, None, Vec::new());
+        let (mut video, mut audio, mut mids, mut layers) = (None, None, Vec::new(), Vec::new());
         for section in &sections {
             ufrag = ufrag.or_else(|| value(section, "ice-ufrag:"));
             pwd = pwd.or_else(|| value(section, "ice-pwd:"));
@@ -47,32 +106,37 @@ impl Offer {
                 Some("m=video") => Some(&mut video),
                 Some("m=audio") => Some(&mut audio),
                 Some("m=application") => None,
-                _ => return Err("only audio and video can be viewed".to_owned()),
+                _ => return Err(Refusal::Unsupported("only audio and video are carried".to_owned())),
             };
             if let Some(names) = names {
                 if names.is_some() {
-                    return Err(
-                        "more than one m-line of a kind; a stream has one picture and one sound".to_owned()
-                    );
+                    let words = "more than one m-line of a kind; a stream has one picture and one sound";
+                    return Err(Refusal::Unsupported(words.to_owned()));
                 }
                 *names = Some(encodings(section));
                 mids.extend(value(section, "mid:").map(str::to_owned));
-                let refused = section.iter().find(|line| matches!(**line, "a=sendonly" | "a=inactive"));
-                if let Some(line) = refused {
-                    return Err(format!("`{line}`: a viewer's media must be `recvonly`"));
+                let wrong = |line: &&&str| **line == side.opposite() || **line == "a=inactive";
+                if let Some(line) = section.iter().find(wrong) {
+                    return Err(match side {
+                        Side::Viewer => format!("`{line}`: a viewer's media must be `recvonly`"),
+                        Side::Publisher => format!("`{line}`: a publisher's media must be `sendonly`"),
+                    }
+                    .into());
                 }
+                layers.extend(value(section, "simulcast:").map(layers_sent).unwrap_or_default());
             }
             copy(section, &mut out, &mut candidates);
             if section[0].starts_with("m=video") || section[0].starts_with("m=audio") {
-                out.push_str("a=recvonly\r\n");
+                out.push_str(side.direction());
+                out.push_str("\r\n");
             }
         }
         if video.is_none() && audio.is_none() {
-            return Err("it asks for neither audio nor video".to_owned());
+            return Err("it asks for neither audio nor video".into());
         }
         let credentials =
             credentials(ufrag, pwd).ok_or("`a=ice-ufrag` or `a=ice-pwd` is missing or malformed")?;
-        Ok(Offer { text: out, credentials, mids, video, audio })
+        Ok(Offer { text: out, layers, credentials, mids, video, audio })
     }
 
     /// Whether there is an m-line for `kind` at all.
@@ -155,9 +219,17 @@ fn encodings(section: &[&str]) -> Vec<String> {
     names
 }
 
+/// The layers of `send a;b,c;~d` (RFC 8853 §5.1): of alternatives the first, `~` (paused) or not.
+fn layers_sent(simulcast: &str) -> Vec<String> {
+    let mut words = simulcast.split_ascii_whitespace();
+    let list = words.find(|word| *word == "send").and_then(|_| words.next()).unwrap_or_default();
+    let first = |layer: &str| layer.split(',').next().unwrap_or_default().trim_start_matches('~').to_owned();
+    list.split(';').map(first).filter(|layer| !layer.is_empty()).collect()
+}
+
 fn copy(lines: &[&str], out: &mut String, candidates: &mut usize) {
     for line in lines {
-        if matches!(*line, "a=sendrecv" | "a=recvonly") {
+        if matches!(*line, "a=sendrecv" | "a=recvonly" | "a=sendonly") {
             continue;
         }
         if let Some(candidate) = line.strip_prefix("a=").filter(|text| text.starts_with("candidate:")) {
@@ -185,7 +257,7 @@ mod tests {
 
     #[test]
     fn an_offer_is_made_a_viewers() {
-        let offer = Offer::read(OFFER).unwrap();
+        let offer = Offer::read(OFFER, Side::Viewer).unwrap();
         assert_eq!(offer.encodings(Codec::H264), ["VP8", "H264"]);
         assert_eq!(offer.encodings(Codec::Opus), ["opus"]);
         assert!(offer.asks_for(MediaKind::Video) && offer.asks_for(MediaKind::Audio));
@@ -197,12 +269,24 @@ mod tests {
 
     #[test]
     fn a_restart_changes_nothing_but_ice() {
-        let offer = Offer::read(OFFER).unwrap();
+        let offer = Offer::read(OFFER, Side::Viewer).unwrap();
         let new = credentials(Some("wxyz"), Some("zyxwvutsrqponmlkjihgfe")).unwrap();
-        let again = Offer::read(&offer.restarted(&new)).unwrap();
+        let again = Offer::read(&offer.restarted(&new), Side::Viewer).unwrap();
         assert_eq!(again.credentials, new);
         assert_eq!(again.text.matches("a=candidate:").count(), 0);
         assert_eq!(again.encodings(Codec::Vp8), offer.encodings(Codec::Vp8));
+    }
+
+    #[test]
+    fn an_offer_is_made_a_publishers() {
+        let text = OFFER.replace("a=recvonly", "a=sendonly\r\na=simulcast:send h;~m,x;l recv z");
+        let offer = Offer::read(&text, Side::Publisher).unwrap();
+        assert_eq!(offer.layers, ["h", "m", "l"]);
+        assert_eq!(offer.text.matches("a=sendonly\r\n").count(), 2);
+        assert!(!offer.text.contains("sendrecv"));
+        let refusal = |text: &str| Offer::read(text, Side::Publisher).unwrap_err();
+        assert!(refusal(OFFER).words().contains("must be `sendonly`"));
+        assert!(matches!(refusal(&text.replace("m=video", "m=audio")), Refusal::Unsupported(_)));
     }
 
     #[test]
@@ -218,7 +302,7 @@ mod tests {
             (OFFER.replace("a=ice-ufrag:abcd", "a=ice-ufrag:a:d!"), "a=ice-ufrag"),
             (format!("{OFFER}{}", "a=x\r\n".repeat(8_000)), "longer than"),
         ] {
-            let error = Offer::read(&offer).unwrap_err();
+            let error = Offer::read(&offer, Side::Viewer).unwrap_err().words();
             assert!(error.contains(words), "{error} should contain {words}");
         }
     }
@@ -226,7 +310,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics(lines in prop::collection::vec("(m=|a=candidate:|a=ice-ufrag:|a=rtpmap:|)\\PC{0,30}", 0..30)) {
-            let _ = Offer::read(&format!("v=0\r\n{}", lines.join("\r\n")));
+            let text = format!("v=0\r\n{}", lines.join("\r\n"));
+            let _ = (Offer::read(&text, Side::Viewer), Offer::read(&text, Side::Publisher));
         }
     }
 }

@@ -1,12 +1,12 @@
-//! Viewer sessions as the HTTP side sees them: ids, answers, patches and refusals.
+//! Sessions of viewers and publishers as the HTTP side sees them: ids, answers, patches and refusals.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::media::{Codec, StreamName};
+use crate::media::{Codec, MediaKind, StreamName};
 
-/// The unguessable name of one viewer's session: 128 random bits, 32 hexadecimal digits in URLs.
+/// The unguessable name of one session: 128 random bits, 32 hexadecimal digits in URLs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(u128);
 
@@ -41,7 +41,7 @@ impl FromStr for SessionId {
     }
 }
 
-/// What a viewer's offer was answered with (HTTP 201).
+/// What an offer was answered with (HTTP 201).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// Names the session in its URL.
@@ -94,6 +94,68 @@ pub enum WhepError {
     /// The SFU has been shut down (HTTP 503).
     #[error("the SFU is stopped")]
     Stopped,
+}
+
+/// Why a publisher's offer was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WhipError {
+    /// No such stream was declared (HTTP 404).
+    #[error("there is no stream `{0}` to publish to")]
+    UnknownStream(StreamName),
+    /// The name is that of the box's own picture (HTTP 409).
+    #[error("`{0}` is this box's own picture; publish under another name")]
+    OwnPicture(StreamName),
+    /// Somebody publishes already, and is not to be replaced (HTTP 409).
+    #[error("`{0}` is being published already")]
+    Taken(StreamName),
+    /// Nothing in an m-line can be forwarded (HTTP 406).
+    #[error("no {} codec in the offer can be forwarded; it offers {}", noun(*kind), words(offers))]
+    NoCommonCodec {
+        /// Of which kind.
+        kind: MediaKind,
+        /// Encoding names in the offer, as written there, each once.
+        offers: Vec<String>,
+    },
+    /// The offer is malformed (HTTP 400).
+    #[error("the offer is not acceptable: {0}")]
+    BadOffer(String),
+    /// The offer holds more than a stream does (HTTP 422).
+    #[error("the offer cannot be taken: {0}")]
+    Unsupported(String),
+    /// More requests wait than are let wait (HTTP 503 with `Retry-After`).
+    #[error("the SFU is busy")]
+    Busy {
+        /// When to ask again.
+        retry_after: Duration,
+    },
+    /// The SFU has been shut down (HTTP 503).
+    #[error("the SFU is stopped")]
+    Stopped,
+}
+
+/// Whose session it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Somebody who watches.
+    Viewer,
+    /// The publisher of this stream.
+    Publisher(StreamName),
+}
+
+/// Why a viewer gets no other layer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LayerError {
+    /// No such session of a viewer.
+    #[error("there is no such session")]
+    UnknownSession,
+    /// The publisher offers no layer of that name.
+    #[error("the stream has no layer `{wanted}`; it has {}", words(layers))]
+    UnknownLayer {
+        /// As asked for.
+        wanted: String,
+        /// What there is.
+        layers: Vec<String>,
+    },
 }
 
 /// The condition a PATCH was sent under: its `If-Match` header (RFC 9725 §4.3.1).
@@ -160,6 +222,13 @@ pub enum PatchError {
     /// The SFU has been shut down (HTTP 503).
     #[error("the SFU is stopped")]
     Stopped,
+}
+
+fn noun(kind: MediaKind) -> &'static str {
+    match kind {
+        MediaKind::Video => "video",
+        MediaKind::Audio => "audio",
+    }
 }
 
 fn words(offers: &[String]) -> String {

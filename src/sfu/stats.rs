@@ -42,6 +42,10 @@ pub struct StreamStats {
     pub name: StreamName,
     /// Media arrives.
     pub live: bool,
+    /// Where it comes from; none while nobody publishes.
+    pub publisher: Option<PublisherKind>,
+    /// Layers the publisher offers, the best one first; empty without simulcast.
+    pub layers: Vec<String>,
     /// The picture's codec, once known.
     pub video: Option<Codec>,
     /// The sound's codec, once known.
@@ -56,6 +60,10 @@ pub struct StreamStats {
     pub packets_out: u64,
     /// Payload bytes sent, all viewers together, without resends.
     pub bytes_out: u64,
+    /// Packets that a publisher sent and that never arrived, resends included.
+    pub packets_lost: u64,
+    /// Requests to a publisher to send packets again (NACK).
+    pub nacks: u64,
     /// Frames that arrived.
     pub frames_in: u64,
     /// Keyframe requests that came from viewers, joins included.
@@ -64,6 +72,25 @@ pub struct StreamStats {
     pub keyframe_requests_forwarded: u64,
     /// Frames that the hand-over dropped because the SFU did not keep up.
     pub dropped: u64,
+}
+
+/// Where a stream's media comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublisherKind {
+    /// This box's own encoders.
+    Local,
+    /// Somebody by WHIP.
+    Whip,
+}
+
+impl PublisherKind {
+    /// The word used in JSON and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            PublisherKind::Local => "box",
+            PublisherKind::Whip => "whip",
+        }
+    }
 }
 
 /// The ring between a streaming thread and the SFU.
@@ -85,21 +112,23 @@ pub struct LaneStats {
     pub dropped: u64,
 }
 
-/// Why a viewer left.
+/// Why a viewer or a publisher left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Disconnect {
     /// DELETE on the session.
     Deleted,
-    /// The viewer closed the connection (DTLS `close_notify`).
+    /// The other side closed the connection (DTLS `close_notify`).
     Closed,
-    /// The viewer no longer answers (RFC 7675).
+    /// The other side no longer answers (RFC 7675).
     TimedOut,
     /// ICE and DTLS did not finish in time.
     NeverConnected,
     /// The stream changed to a codec that this viewer did not offer.
     Codec,
-    /// The viewer broke the protocol.
+    /// The other side broke the protocol.
     Protocol,
+    /// Another publisher took over.
+    Replaced,
     /// A bug ended this one peer.
     Panic,
     /// The SFU went down.
@@ -108,13 +137,14 @@ pub enum Disconnect {
 
 impl Disconnect {
     /// Every reason.
-    pub const ALL: [Disconnect; 8] = [
+    pub const ALL: [Disconnect; 9] = [
         Disconnect::Deleted,
         Disconnect::Closed,
         Disconnect::TimedOut,
         Disconnect::NeverConnected,
         Disconnect::Codec,
         Disconnect::Protocol,
+        Disconnect::Replaced,
         Disconnect::Panic,
         Disconnect::Shutdown,
     ];
@@ -128,6 +158,7 @@ impl Disconnect {
             Disconnect::NeverConnected => "never-connected",
             Disconnect::Codec => "codec",
             Disconnect::Protocol => "protocol",
+            Disconnect::Replaced => "replaced",
             Disconnect::Panic => "panic",
             Disconnect::Shutdown => "shutdown",
         }

@@ -1,10 +1,10 @@
-//! One stream: its two lanes, its viewers, and whether it is live.
+//! One stream: its lanes, one of sound and one for each layer of the picture, its viewers, and whether it is live.
 
 use std::time::{Duration, Instant};
 
-use super::StreamStats;
 use super::keyframes::Keyframes;
 use super::timeline::Timeline;
+use super::{PublisherKind, StreamStats};
 use crate::media::{Codec, MediaKind, StreamName};
 
 /// A stream without media for so long is not live.
@@ -14,18 +14,44 @@ const SOUND_ALONE: Duration = Duration::from_secs(2);
 /// How often the capture time is sent along.
 const CAPTURE_TIME_EVERY: Duration = Duration::from_secs(1);
 
+/// A layer of the picture that brought nothing for so long is not one to show.
+const LAYER_STALL: Duration = Duration::from_millis(1_500);
+
+/// What brings a stream's media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The box's own encoders.
+    Local,
+    /// A publisher: this peer.
+    Peer(usize),
+}
+
+/// Who may bring a stream's media now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Feed {
+    pub(super) serial: u64,
+    pub(super) origin: Origin,
+}
+
 /// One stream.
 pub(super) struct Stream {
     pub(super) name: StreamName,
     /// Peers that watch it, connected or not.
     pub(super) viewers: Vec<usize>,
     pub(super) keyframes: Keyframes,
-    /// Serial number of the feed whose frames count.
-    pub(super) feed: Option<u64>,
+    /// Whose frames count.
+    pub(super) feed: Option<Feed>,
+    /// It is the box's own picture: nobody else publishes it.
+    pub(super) local: bool,
+    /// A publisher that has an answer but is not connected yet.
+    pub(super) connecting: Option<usize>,
+    /// Layers of the picture, the best one first; empty without simulcast.
+    pub(super) layers: Vec<String>,
     /// When this feed's first frame came.
     since: Option<Instant>,
-    pub(super) video: Lane,
-    pub(super) audio: Lane,
+    /// One for each layer, never empty.
+    video: Vec<Lane>,
+    audio: Lane,
     pub(super) counted: Counted,
 }
 
@@ -47,6 +73,9 @@ pub(super) struct Counted {
     pub(super) bytes_out: u64,
     pub(super) keyframe_requests: u64,
     pub(super) keyframe_requests_forwarded: u64,
+    /// Of publishers that have gone.
+    pub(super) lost: u64,
+    pub(super) nacks: u64,
 }
 
 impl Stream {
@@ -56,43 +85,79 @@ impl Stream {
             viewers: Vec::new(),
             keyframes: Keyframes::default(),
             feed: None,
+            local: false,
+            connecting: None,
+            layers: Vec::new(),
             since: None,
-            video: Lane::new(MediaKind::Video),
+            video: vec![Lane::new(MediaKind::Video)],
             audio: Lane::new(MediaKind::Audio),
             counted: Counted::default(),
         }
     }
 
-    pub(super) fn lane(&mut self, kind: MediaKind) -> &mut Lane {
-        match kind {
-            MediaKind::Video => &mut self.video,
-            MediaKind::Audio => &mut self.audio,
+    /// The lane of a kind; of the picture, that of a layer.
+    pub(super) fn lane(&mut self, kind: MediaKind, layer: u8) -> &mut Lane {
+        if kind == MediaKind::Audio {
+            return &mut self.audio;
         }
+        let layer = usize::from(layer);
+        while self.video.len() <= layer {
+            let mut lane = Lane::new(MediaKind::Video);
+            lane.timeline.restart(true);
+            self.video.push(lane);
+        }
+        let beside = |lane: &mut Lane, others: &[Lane]| {
+            for other in others {
+                lane.timeline.begin_beside(&other.timeline);
+            }
+        };
+        let (before, rest) = self.video.split_at_mut(layer);
+        if let Some((lane, after)) = rest.split_first_mut() {
+            beside(lane, before);
+            beside(lane, after);
+        }
+        &mut self.video[layer]
     }
 
     /// Another feed takes over, or none.
-    pub(super) fn set_feed(&mut self, feed: Option<u64>) {
+    pub(super) fn set_feed(&mut self, feed: Option<Feed>) {
         self.feed = feed;
         self.since = None;
-        for lane in [&mut self.video, &mut self.audio] {
-            lane.timeline.restart();
+        self.layers.clear();
+        let remote = feed.is_some_and(|feed| feed.origin != Origin::Local);
+        for lane in self.video.iter_mut().chain([&mut self.audio]) {
+            lane.timeline.restart(remote);
             lane.last = None;
         }
     }
 
     /// A frame of `codec` was placed.
-    pub(super) fn carried(&mut self, codec: Codec, now: Instant) {
+    pub(super) fn carried(&mut self, codec: Codec, layer: u8, now: Instant) {
         self.since.get_or_insert(now);
-        let lane = self.lane(codec.kind());
+        let lane = self.lane(codec.kind(), layer);
         lane.codec = Some(codec);
         lane.last = Some(now);
+    }
+
+    /// Bit n is set while layer n brings pictures.
+    pub(super) fn live_layers(&self, now: Instant) -> u8 {
+        let fresh =
+            |lane: &Lane| lane.last.is_some_and(|last| now.saturating_duration_since(last) < LAYER_STALL);
+        self.video.iter().enumerate().filter(|(_, lane)| fresh(lane)).fold(0, |bits, (n, _)| bits | 1 << n)
+    }
+
+    /// Whether its publisher, if there is one, has sent something of late.
+    pub(super) fn is_being_published(&self, now: Instant) -> bool {
+        let heard = |lane: &Lane| lane.last.is_some_and(|last| now.saturating_duration_since(last) < STALL);
+        self.feed.is_some() && (self.video.iter().any(heard) || heard(&self.audio))
     }
 
     /// Whether somebody who comes now would see or hear something.
     pub(super) fn is_live(&self, now: Instant) -> bool {
         let fresh = |last: Instant| now.saturating_duration_since(last) < STALL;
         let alone = || self.since.is_some_and(|since| now.saturating_duration_since(since) >= SOUND_ALONE);
-        match (self.video.last, self.audio.last) {
+        let picture = self.video.iter().filter_map(|lane| lane.last).max();
+        match (picture, self.audio.last) {
             (Some(video), _) => fresh(video),
             (None, Some(audio)) => fresh(audio) && alone(),
             (None, None) => false,
@@ -102,7 +167,7 @@ impl Stream {
     /// What the stream carries now.
     pub(super) fn codecs(&self) -> impl Iterator<Item = Codec> {
         let carried = |lane: &Lane| lane.codec.filter(|_| lane.last.is_some());
-        carried(&self.video).into_iter().chain(carried(&self.audio))
+        self.video.iter().find_map(carried).into_iter().chain(carried(&self.audio))
     }
 
     pub(super) fn stats(&self, viewers: u32, now: Instant) -> StreamStats {
@@ -110,13 +175,24 @@ impl Stream {
         StreamStats {
             name: self.name.clone(),
             live: self.is_live(now),
-            video: self.video.codec,
+            publisher: self.feed.map(|feed| match feed.origin {
+                Origin::Local => PublisherKind::Local,
+                Origin::Peer(_) => PublisherKind::Whip,
+            }),
+            layers: self.layers.clone(),
+            video: self
+                .video
+                .iter()
+                .find_map(|lane| lane.codec.filter(|_| lane.last.is_some()))
+                .or(self.video[0].codec),
             audio: self.audio.codec,
             viewers,
             packets_in: counted.packets_in,
             bytes_in: counted.bytes_in,
             packets_out: counted.packets_out,
             bytes_out: counted.bytes_out,
+            packets_lost: counted.lost,
+            nacks: counted.nacks,
             frames_in: counted.frames_in,
             keyframe_requests: counted.keyframe_requests,
             keyframe_requests_forwarded: counted.keyframe_requests_forwarded,

@@ -10,6 +10,9 @@ const MAX_GAP: u64 = 1_000;
 /// The least step of RTP time between two frames, 1 ms: libwebrtc discards a frame whose RTP time is not newer.
 const MIN_STEP: Duration = Duration::from_millis(1);
 
+/// Pictures sent out of their order are no further apart than this.
+const MAX_REORDERING: Duration = Duration::from_secs(1);
+
 /// How the packets of one frame are to be renumbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shift {
@@ -35,6 +38,8 @@ pub(super) struct Timeline {
     clock_rate: u32,
     /// Video needs a keyframe to begin a source with.
     needs_keyframe: bool,
+    /// The source is a network: holes may be filled late, and time is left as it is sent.
+    remote: bool,
     source: Option<Source>,
     next_sequence: u64,
     last: Option<(RtpTime, Instant)>,
@@ -43,6 +48,7 @@ pub(super) struct Timeline {
 #[derive(Debug)]
 struct Source {
     codec: Codec,
+    first_sequence: u64,
     last_sequence: u64,
     last_time: RtpTime,
     /// The last packet ended its picture.
@@ -58,12 +64,27 @@ impl Timeline {
             MediaKind::Audio => Codec::Opus.clock_rate(),
         };
         let needs_keyframe = kind == MediaKind::Video;
-        Timeline { clock_rate, needs_keyframe, source: None, next_sequence: 0, last: None }
+        Timeline { clock_rate, needs_keyframe, remote: false, source: None, next_sequence: 0, last: None }
     }
 
-    /// The next frame comes from another source.
-    pub(super) fn restart(&mut self) {
+    /// The next frame comes from another source; `remote` says that a network brings it.
+    pub(super) fn restart(&mut self, remote: bool) {
         self.source = None;
+        self.remote = remote;
+    }
+
+    /// Time begins where `other` stands, if it has not begun: layers of one picture share one time line.
+    pub(super) fn begin_beside(&mut self, other: &Timeline) {
+        self.last = self.last.or(other.last);
+    }
+
+    /// Whether a frame comes too late to be placed: it is from before this source began here.
+    pub(super) fn is_stale(&self, frame: &Frame) -> bool {
+        let first = frame.packets.first().map(|packet| packet.sequence);
+        self.source.as_ref().zip(first).is_some_and(|(source, first)| {
+            let before = source.first_sequence.saturating_sub(first);
+            self.remote && source.codec == frame.codec && (1..=MAX_GAP).contains(&before)
+        })
     }
 
     /// Places a frame captured at `captured`; `None` when it cannot be decoded after what came before it, so that a
@@ -71,7 +92,7 @@ impl Timeline {
     pub(super) fn place(&mut self, frame: &Frame, captured: Instant) -> Option<Shift> {
         let (first, last) = (frame.packets.first()?, frame.packets.last()?);
         let shift = match &self.source {
-            Some(source) if source.continues(frame, first.sequence) => {
+            Some(source) if source.continues(frame, first.sequence, self.remote) => {
                 let step = first.rtp_time.since(source.last_time);
                 if first.sequence <= source.last_sequence {
                     return Some(source.shift);
@@ -79,6 +100,7 @@ impl Timeline {
                 // The next picture, a further part of the same one, or time that stands still or runs backwards.
                 match step {
                     1.. => source.shift,
+                    _ if self.remote && self.is_reordering(step) => source.shift,
                     0 if !source.ended => source.shift,
                     _ => {
                         let time = self.later_than_last(captured)?;
@@ -96,15 +118,25 @@ impl Timeline {
             }
         };
         self.next_sequence = shift.sequence(last.sequence) + 1;
-        self.last = Some((shift.time(last.rtp_time), captured));
+        let time = shift.time(last.rtp_time);
+        if self.last.is_none_or(|(last, _)| time.since(last) >= 0) {
+            self.last = Some((time, captured));
+        }
+        let continued = self.source.as_ref().filter(|source| source.shift.sequence == shift.sequence);
         self.source = Some(Source {
             codec: frame.codec,
+            first_sequence: continued.map_or(first.sequence, |source| source.first_sequence),
             last_sequence: last.sequence,
             last_time: last.rtp_time,
             ended: last.marker,
             shift,
         });
         Some(shift)
+    }
+
+    /// A step back, or none, that a publisher with reordered pictures makes.
+    fn is_reordering(&self, step: i32) -> bool {
+        u128::from(step.unsigned_abs()) * 1_000 <= MAX_REORDERING.as_millis() * u128::from(self.clock_rate)
     }
 
     /// Forward by the time between the captures, at least by [`MIN_STEP`].
@@ -118,12 +150,12 @@ impl Timeline {
 
 impl Source {
     /// Whether `frame` belongs to this source and can follow it. A keyframe after a gap counts as a new source: nothing
-    /// before it is needed, so nobody has to be told of the gap.
-    fn continues(&self, frame: &Frame, first: u64) -> bool {
+    /// before it is needed, so nobody has to be told of the gap; unless it may yet be filled.
+    fn continues(&self, frame: &Frame, first: u64, remote: bool) -> bool {
         let next = self.last_sequence + 1;
         let ahead = first.wrapping_sub(next);
         let late = next.wrapping_sub(first) <= MAX_GAP;
-        frame.codec == self.codec && (ahead == 0 || !frame.keyframe && (ahead <= MAX_GAP || late))
+        frame.codec == self.codec && (ahead == 0 || (remote || !frame.keyframe) && (ahead <= MAX_GAP || late))
     }
 }
 
@@ -169,7 +201,7 @@ mod tests {
         );
         assert_eq!(place(&mut lane, &frame(Codec::Vp9, false, 60_003, 1, 3_080), at(99)), Some((6, 9_970)));
         // A new feed that was captured before the last frame.
-        lane.restart();
+        lane.restart(false);
         assert_eq!(place(&mut lane, &frame(Codec::Vp9, true, 60_004, 1, 6_080), at(80)), Some((7, 10_060)));
     }
 
@@ -199,6 +231,26 @@ mod tests {
             "stands still"
         );
         assert_eq!(place(&mut lane, &frame(Codec::H264, false, 5, 1, 400), t0), Some((5, 680)), "backwards");
+    }
+
+    #[test]
+    fn what_a_network_brings_late_finds_its_place() {
+        let (mut lane, t0) = (Timeline::new(MediaKind::Video), start());
+        lane.restart(true);
+        assert_eq!(place(&mut lane, &frame(Codec::H264, true, 20, 2, 1_000), t0), Some((0, 1_000)));
+        assert!(lane.is_stale(&frame(Codec::H264, false, 19, 1, 400)));
+        assert!(!lane.is_stale(&frame(Codec::H264, false, 20, 1, 400)));
+        // 22 and 23 are missing, and a keyframe follows: the hole stays open, and is filled.
+        assert_eq!(place(&mut lane, &frame(Codec::H264, true, 24, 2, 4_000), t0), Some((4, 4_000)));
+        assert_eq!(place(&mut lane, &frame(Codec::H264, false, 22, 2, 2_500), t0), Some((2, 2_500)));
+        // Pictures in the order of decoding keep their times.
+        for (sequence, time) in [(26, 13_000), (27, 7_000), (28, 10_000), (29, 22_000)] {
+            let placed = place(&mut lane, &frame(Codec::H264, false, sequence, 1, time), t0);
+            assert_eq!(placed, Some((sequence - 20, time)));
+        }
+        lane.restart(true);
+        assert_eq!(place(&mut lane, &frame(Codec::H264, false, 30, 1, 25_000), t0), None);
+        assert_eq!(place(&mut lane, &frame(Codec::H264, true, 7, 1, 5), t0), Some((10, 22_090)));
     }
 
     proptest! {

@@ -19,7 +19,10 @@ use self::feed::FeedOut;
 pub use self::feed::LocalFeed;
 use self::socket::MediaSocket;
 use self::thread::{Command, SfuThread};
-use super::{Answer, Patch, PatchError, Patched, SessionId, Settings, Sfu, Stats, WhepError};
+use super::{
+    Answer, LayerError, Patch, PatchError, Patched, Role, SessionId, Settings, Sfu, Stats, WhepError,
+    WhipError,
+};
 use crate::media::StreamName;
 
 /// Commands that wait at most; more is [`WhepError::Busy`].
@@ -71,6 +74,7 @@ struct Shared {
     public_addresses: Vec<IpAddr>,
     feeds: Mutex<Vec<FeedOut>>,
     feeds_waiting: AtomicBool,
+    declared: Mutex<Vec<StreamName>>,
     stats: Mutex<Arc<Stats>>,
     stopped: AtomicBool,
 }
@@ -78,6 +82,10 @@ struct Shared {
 impl Shared {
     fn lock_feeds(&self) -> MutexGuard<'_, Vec<FeedOut>> {
         self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_declared(&self) -> MutexGuard<'_, Vec<StreamName>> {
+        self.declared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set_stats(&self, stats: Stats) {
@@ -157,6 +165,7 @@ impl Shared {
             public_addresses,
             feeds: Mutex::default(),
             feeds_waiting: AtomicBool::new(false),
+            declared: Mutex::default(),
             stats: Mutex::default(),
             stopped: AtomicBool::new(false),
         }
@@ -190,6 +199,28 @@ impl Handle {
         feed
     }
 
+    /// Makes a stream known that others may publish: until they do, a viewer hears that it is not live.
+    pub fn declare(&self, stream: StreamName) {
+        self.shared.lock_declared().push(stream);
+        self.alive.wake();
+    }
+
+    /// Answers a publisher's offer. Whether it may publish is the caller's to know. With `replace` it takes over from
+    /// the present publisher, whose viewers stay.
+    pub async fn whip(&self, stream: &StreamName, offer: String, replace: bool) -> Result<Answer, WhipError> {
+        let stream = stream.clone();
+        let asked = self.ask(|reply| Command::Whip { stream, offer, replace, reply }).map_err(|refused| {
+            if refused.full { WhipError::Busy { retry_after: BUSY } } else { WhipError::Stopped }
+        })?;
+        asked.await.unwrap_or(Err(WhipError::Stopped))
+    }
+
+    /// Shows a viewer another layer of the picture: the one of this name, or the best one.
+    pub async fn choose_layer(&self, session: SessionId, layer: Option<String>) -> Result<(), LayerError> {
+        let chosen = self.insist(|reply| Command::Layer(session, layer, reply)).await;
+        chosen.unwrap_or(Err(LayerError::UnknownSession))
+    }
+
     /// Answers a viewer's offer.
     pub async fn whep(&self, stream: &StreamName, offer: String) -> Result<Answer, WhepError> {
         let reply = self.ask(|reply| Command::Whep(stream.clone(), offer, reply)).map_err(|refused| {
@@ -213,7 +244,12 @@ impl Handle {
 
     /// Whether a session exists now.
     pub async fn exists(&self, session: SessionId) -> bool {
-        self.insist(|reply| Command::Exists(session, reply)).await.unwrap_or(false)
+        self.role(session).await.is_some()
+    }
+
+    /// Whose session it is, if it exists.
+    pub async fn role(&self, session: SessionId) -> Option<Role> {
+        self.insist(|reply| Command::Role(session, reply)).await.flatten()
     }
 
     /// What was counted, at most a quarter of a second old.

@@ -9,9 +9,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::feed::FeedOut;
 use super::socket::{MediaSocket, ReceiveRoom};
-use super::{Options, Shared, addresses};
+use super::{BUSY, Options, Shared, addresses};
 use crate::media::{Frame, StreamName};
-use crate::sfu::{Answer, FeedId, Patch, PatchError, Patched, SessionId, Sfu, WhepError};
+use crate::sfu::{
+    Answer, FeedId, LayerError, Patch, PatchError, Patched, Role, SessionId, Sfu, WhepError, WhipError,
+};
 
 /// How old the shared statistics may get.
 const STATS_EVERY: Duration = Duration::from_millis(250);
@@ -29,7 +31,14 @@ pub(super) enum Command {
     Whep(StreamName, String, oneshot::Sender<Result<Answer, WhepError>>),
     Patch(SessionId, Patch, oneshot::Sender<Result<Patched, PatchError>>),
     Close(SessionId, oneshot::Sender<bool>),
-    Exists(SessionId, oneshot::Sender<bool>),
+    Role(SessionId, oneshot::Sender<Option<Role>>),
+    Layer(SessionId, Option<String>, oneshot::Sender<Result<(), LayerError>>),
+    Whip {
+        stream: StreamName,
+        offer: String,
+        replace: bool,
+        reply: oneshot::Sender<Result<Answer, WhipError>>,
+    },
     ShutDown(oneshot::Sender<()>),
 }
 
@@ -74,6 +83,7 @@ impl SfuThread {
             more |= self.receive(&mut room, now);
             self.sfu.tick(now, &mut self.socket);
             self.request_keyframes(now);
+            self.tell_changes();
             if self.shared.stopped.load(Ordering::Acquire) {
                 self.sfu.shut_down(now, &mut self.socket);
                 return;
@@ -86,6 +96,9 @@ impl SfuThread {
     }
 
     fn open_feeds(&mut self) {
+        for stream in std::mem::take(&mut *self.shared.lock_declared()) {
+            self.sfu.declare(&stream);
+        }
         if !self.shared.feeds_waiting.swap(false, Ordering::AcqRel) {
             return;
         }
@@ -143,8 +156,16 @@ impl SfuThread {
                 Command::Close(session, reply) => {
                     let _ = reply.send(self.sfu.close(session, now, &mut self.socket));
                 }
-                Command::Exists(session, reply) => {
-                    let _ = reply.send(self.sfu.exists(session));
+                Command::Role(session, reply) => {
+                    let _ = reply.send(self.sfu.role(session));
+                }
+                Command::Layer(session, layer, reply) => {
+                    let chosen = self.sfu.choose_layer(session, layer.as_deref(), now, &mut self.socket);
+                    let _ = reply.send(chosen);
+                }
+                Command::Whip { stream, offer, replace, reply } => {
+                    self.refresh_addresses(now);
+                    let _ = reply.send(self.publish(&stream, &offer, replace, now));
                 }
                 Command::ShutDown(reply) => {
                     self.sfu.shut_down(now, &mut self.socket);
@@ -158,18 +179,39 @@ impl SfuThread {
     }
 
     fn join(&mut self, stream: &StreamName, offer: &str, now: Instant) -> Result<Answer, WhepError> {
-        let mut bits = [0; 16];
-        if let Err(error) = getrandom::fill(&mut bits) {
-            tracing::warn!(%error, "no random bits for a session id");
-            return Err(WhepError::Busy { retry_after: Duration::from_secs(1) });
-        }
-        let session = SessionId::from_random(u128::from_ne_bytes(bits));
+        let session = session().ok_or(WhepError::Busy { retry_after: BUSY })?;
         let result = self.sfu.join(session, stream, offer, now, &mut self.socket);
         match &result {
             Ok(_) => tracing::debug!(%stream, ?session, "a viewer joins"),
             Err(error) => tracing::debug!(%stream, %error, "a viewer is refused"),
         }
         result
+    }
+
+    fn publish(
+        &mut self,
+        stream: &StreamName,
+        offer: &str,
+        replace: bool,
+        now: Instant,
+    ) -> Result<Answer, WhipError> {
+        let session = session().ok_or(WhipError::Busy { retry_after: BUSY })?;
+        let result = self.sfu.publish(session, stream, offer, replace, now, &mut self.socket);
+        match &result {
+            Ok(_) => tracing::debug!(%stream, ?session, "a publisher is answered"),
+            Err(error) => tracing::info!(%stream, "a publisher is refused: {error}"),
+        }
+        result
+    }
+
+    fn tell_changes(&mut self) {
+        for change in self.sfu.take_changes() {
+            let (stream, session) = (change.stream, change.session);
+            match change.left {
+                None => tracing::info!(%stream, ?session, "a publisher is connected"),
+                Some(why) => tracing::info!(%stream, ?session, why = why.as_str(), "a publisher has left"),
+            }
+        }
     }
 
     fn refresh_addresses(&mut self, now: Instant) {
@@ -221,6 +263,18 @@ impl SfuThread {
                     tracing::warn!(%stream, pictures, sounds, "the SFU does not keep up and dropped frames");
                 }
             }
+        }
+    }
+}
+
+/// A new session's id; none without random bits.
+fn session() -> Option<SessionId> {
+    let mut bits = [0; 16];
+    match getrandom::fill(&mut bits) {
+        Ok(()) => Some(SessionId::from_random(u128::from_ne_bytes(bits))),
+        Err(error) => {
+            tracing::warn!(%error, "no random bits for a session id");
+            None
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The core under virtual time over an emulated network, with str0m as the viewers.
 
+mod publishers;
 mod world;
 
 use std::time::Duration;

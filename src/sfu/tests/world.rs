@@ -6,17 +6,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use str0m::change::SdpAnswer;
+use str0m::config::DtlsCert;
 use str0m::format::Codec as RtcCodec;
-use str0m::media::{Direction, KeyframeRequestKind, MediaKind as RtcKind};
+use str0m::media::{
+    Direction, KeyframeRequestKind, MediaKind as RtcKind, Mid, Rid, Simulcast, SimulcastLayer,
+};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::Ssrc;
+use str0m::rtp::{RtpWrite, Ssrc};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 use str0m_netem::{Netem, NetemConfig, WithLen};
 
 use crate::media::{Codec, Frame, MediaTime, Packet, RtpTime, StreamName};
-use crate::sfu::{Answer, Batch, FeedId, SessionId, Settings, Sfu, WhepError, Wire};
+use crate::sfu::{Answer, Batch, FeedId, SessionId, Settings, Sfu, WhepError, WhipError, Wire};
 
 pub(super) const SERVER: &str = "10.0.0.1:8900";
+/// Length of a publisher's payload descriptor and first byte of the frame.
+const HEAD: usize = 2;
 const STEP: Duration = Duration::from_millis(1);
 
 #[derive(Clone)]
@@ -34,13 +39,18 @@ impl WithLen for Datagram {
 
 /// What the core sends, for the network to carry.
 #[derive(Default)]
-pub(super) struct Sent(Vec<Datagram>);
+pub(super) struct Sent {
+    datagrams: Vec<Datagram>,
+    /// Batches of three datagrams.
+    pub(super) of_three: usize,
+}
 
 impl Wire for Sent {
     fn send(&mut self, batch: Batch<'_>) {
         let datagram =
             |bytes: &[u8]| Datagram { from: batch.source, to: batch.destination, bytes: bytes.to_vec() };
-        self.0.extend(batch.datagrams().map(datagram));
+        self.of_three += usize::from(batch.datagrams().len() == 3);
+        self.datagrams.extend(batch.datagrams().map(datagram));
     }
 }
 
@@ -55,10 +65,40 @@ pub(super) struct Got {
     pub(super) keyframe: bool,
     pub(super) index: u8,
     pub(super) count: u8,
+    /// Of what a publisher sent: which layer it is, and when it was written, in milliseconds of the world.
+    pub(super) layer: u8,
 }
 
-/// A viewer.
+/// What a publisher sends: VP8 in form, so that keyframes are found.
+pub(super) struct Sending {
+    pub(super) mids: [Mid; 2],
+    pub(super) layers: Vec<Option<Rid>>,
+    /// Sequence numbers of each layer, then of the sound.
+    pub(super) sequence: [u64; 5],
+    pub(super) time_offset: u32,
+    pub(super) frame: u32,
+    pub(super) keyframe_wanted: bool,
+    pub(super) keyframes_made: u32,
+    /// These layers send nothing.
+    pub(super) silent: Vec<u8>,
+}
+
+/// How a publisher of the tests differs from the plain one.
+#[derive(Default)]
+pub(super) struct Manner {
+    pub(super) layers: &'static [&'static str],
+    pub(super) rsa: bool,
+    /// Neither candidates in the offer nor a PATCH, and the DTLS client, as OBS.
+    pub(super) like_obs: bool,
+    pub(super) keeps_earlier: bool,
+}
+
+/// A viewer, or a publisher.
 pub(super) struct Client {
+    /// Set for publishers.
+    pub(super) sending: Option<Sending>,
+    /// Bytes before the tests' own in each payload.
+    skip: usize,
     pub(super) rtc: Rtc,
     pub(super) address: SocketAddr,
     pub(super) answer: Option<Answer>,
@@ -170,6 +210,8 @@ impl World {
         api.add_media(RtcKind::Video, Direction::RecvOnly, None, None, None);
         let (offer, pending) = api.apply().unwrap();
         let client = Client {
+            sending: None,
+            skip: if self.feed.is_some() { 0 } else { HEAD },
             rtc,
             address,
             answer: None,
@@ -218,6 +260,93 @@ impl World {
         self.clients[client].answer.as_ref().unwrap().session
     }
 
+    /// A world whose stream is declared, for others to publish.
+    pub(super) fn declared() -> World {
+        let mut world = World::new(10);
+        world.sfu.declare(&live());
+        world
+    }
+
+    /// From now on the way up is like this.
+    pub(super) fn network_up(&mut self, config: NetemConfig) {
+        self.up = Netem::new(config.latency(Duration::from_millis(10)).seed(5));
+    }
+
+    /// One more publisher, by the HTTP exchange; its index.
+    pub(super) fn publish(&mut self, manner: &Manner) -> Result<usize, WhipError> {
+        let crypto = Arc::new(str0m::crypto::from_feature_flags());
+        let mut config = Rtc::builder().set_crypto_provider(crypto).set_rtp_mode(true);
+        if manner.rsa {
+            config = config.set_dtls_cert(rsa_certificate());
+        }
+        let mut rtc = config.build(self.now);
+        let address = SocketAddr::from(([10, 0, 1, self.clients.len() as u8 + 1], 5_000));
+        rtc.add_local_candidate(Candidate::host(address, Protocol::Udp).unwrap());
+        let mut api = rtc.sdp_api();
+        let audio = api.add_media(RtcKind::Audio, Direction::SendOnly, None, None, None);
+        let layers = (!manner.layers.is_empty()).then(|| Simulcast {
+            send: manner.layers.iter().map(|rid| SimulcastLayer::new(rid)).collect(),
+            recv: Vec::new(),
+        });
+        let video = api.add_media(RtcKind::Video, Direction::SendOnly, None, None, layers);
+        let (offer, pending) = api.apply().unwrap();
+        let mut offer = offer.to_sdp_string();
+        if manner.like_obs {
+            offer =
+                offer.lines().filter(|l| !l.starts_with("a=candidate")).map(|l| format!("{l}\r\n")).collect();
+            offer = offer.replace("a=setup:actpass", "a=setup:active");
+        }
+        self.ids += 1;
+        let session = SessionId::from_random(self.ids);
+        let replace = !manner.keeps_earlier;
+        let answer = self.sfu.publish(session, &live(), &offer, replace, self.now, &mut self.sent)?;
+        self.sfu.verify_invariants();
+        rtc.sdp_api().accept_answer(pending, SdpAnswer::from_sdp_string(&answer.sdp).unwrap()).unwrap();
+        let layers: Vec<_> = manner.layers.iter().map(|rid| Some(Rid::from(*rid))).collect();
+        let sending = Sending {
+            mids: [video, audio],
+            layers: if layers.is_empty() { vec![None] } else { layers },
+            sequence: [65_000, 200, 30_000, 9, 40_000],
+            time_offset: self.ids as u32 * 1_000_000_007,
+            frame: 0,
+            keyframe_wanted: true,
+            keyframes_made: 0,
+            silent: Vec::new(),
+        };
+        self.clients.push(Client {
+            sending: Some(sending),
+            skip: HEAD,
+            rtc,
+            address,
+            answer: Some(answer),
+            video: Vec::new(),
+            audio: Vec::new(),
+            connected: false,
+            closed: false,
+            gone: false,
+            report: None,
+            timeout: self.now,
+        });
+        Ok(self.clients.len() - 1)
+    }
+
+    /// Publishes plainly and runs until the stream is live.
+    pub(super) fn publish_live(&mut self, manner: &Manner) -> usize {
+        let client = self.publish(manner).unwrap();
+        for _ in 0..3_000 {
+            self.run(1);
+            if self.sfu.stats(self.now).streams[0].live && self.clients[client].connected {
+                self.run(100);
+                return client;
+            }
+        }
+        panic!(
+            "not live within 3 s; connected: {}, {:?}",
+            self.clients[client].connected,
+            self.sfu.stats(self.now)
+        );
+    }
+
     /// Lets `ms` milliseconds pass; the source makes 33 pictures and 50 sounds a second.
     pub(super) fn run(&mut self, ms: u64) {
         for _ in 0..ms {
@@ -232,6 +361,9 @@ impl World {
                     let frame = self.sound(at);
                     self.sfu.forward(feed, &frame, self.now, self.now, &mut self.sent);
                 }
+            }
+            for client in &mut self.clients {
+                client.send(at, self.now);
             }
             self.carry();
             if self.sfu.next_timeout(self.now).is_some_and(|timeout| timeout <= self.now) {
@@ -288,7 +420,7 @@ impl World {
     /// Moves datagrams through the network and lets viewers act.
     fn carry(&mut self) {
         let now = self.now;
-        for datagram in self.sent.0.drain(..) {
+        for datagram in self.sent.datagrams.drain(..) {
             self.largest = self.largest.max(datagram.bytes.len());
             self.down.handle_input(str0m_netem::Input::Packet(now, datagram));
         }
@@ -313,6 +445,19 @@ impl World {
             self.sfu.receive(datagram.from, datagram.to, &datagram.bytes, now, &mut self.sent);
         }
     }
+}
+
+/// As GStreamer's DTLS elements make it.
+fn rsa_certificate() -> DtlsCert {
+    use openssl::{asn1::Asn1Time, hash::MessageDigest, pkey::PKey, rsa::Rsa, x509::X509};
+    let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+    let mut builder = X509::builder().unwrap();
+    builder.set_pubkey(&key).unwrap();
+    builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+    builder.set_not_after(&Asn1Time::days_from_now(30).unwrap()).unwrap();
+    builder.sign(&key, MessageDigest::sha256()).unwrap();
+    let certificate = builder.build().to_der().unwrap();
+    DtlsCert { certificate, private_key: key.private_key_to_der().unwrap() }
 }
 
 fn arrived(network: &mut Netem<Datagram>, now: Instant) -> Vec<Datagram> {
@@ -356,12 +501,17 @@ impl Client {
     fn event(&mut self, event: Event) {
         match event {
             Event::Connected => self.connected = true,
+            Event::KeyframeRequest(_) => {
+                if let Some(sending) = &mut self.sending {
+                    sending.keyframe_wanted = true;
+                }
+            }
             Event::Closed => self.closed = true,
-            Event::RtpPacket(packet) if packet.payload.len() > 6 => {
+            Event::RtpPacket(packet) if packet.payload.len() > 8 + self.skip => {
                 let pt = packet.header.payload_type;
                 let config = self.rtc.codec_config();
                 let codec = config.params().iter().find(|p| p.pt() == pt).unwrap().spec().codec;
-                let payload = &packet.payload;
+                let payload = &packet.payload[self.skip..];
                 let got = Got {
                     ssrc: packet.header.ssrc,
                     sequence: *packet.seq_no,
@@ -371,6 +521,7 @@ impl Client {
                     keyframe: payload[4] == 1,
                     index: payload[5],
                     count: payload[6],
+                    layer: payload[7],
                 };
                 if codec == RtcCodec::Opus {
                     self.audio.push(got);
@@ -383,6 +534,59 @@ impl Client {
             }
             _ => {}
         }
+    }
+
+    /// A publisher's 33 pictures, of each layer, and 50 sounds a second.
+    fn send(&mut self, at: u64, now: Instant) {
+        let Some(sending) = self.sending.as_mut().filter(|_| self.connected && !self.gone && !self.closed)
+        else {
+            return;
+        };
+        let pt = |rtc: &Rtc, mid: Mid, codec: RtcCodec| {
+            let media = rtc.media(mid).unwrap();
+            let negotiated =
+                rtc.codec_config().params().iter().filter(|p| media.remote_pts().contains(&p.pt()));
+            negotiated.into_iter().find(|p| p.spec().codec == codec).expect("the codec is negotiated").pt()
+        };
+        let [video, audio] = sending.mids;
+        if at.is_multiple_of(30) {
+            let pt = pt(&self.rtc, video, RtcCodec::Vp8);
+            let keyframe = std::mem::take(&mut sending.keyframe_wanted);
+            sending.keyframes_made += u32::from(keyframe);
+            sending.frame += 1;
+            let time = (at as u32).wrapping_mul(90).wrapping_add(sending.time_offset);
+            for (layer, rid) in sending.layers.clone().into_iter().enumerate() {
+                if sending.silent.contains(&(layer as u8)) {
+                    continue;
+                }
+                let count = if keyframe { 9 } else { 3 };
+                for index in 0..count {
+                    let mut payload = vec![index; if index + 1 == count { 500 } else { 1_100 }];
+                    payload[0] = if index == 0 { 0x10 } else { 0 };
+                    payload[1] = u8::from(!keyframe);
+                    payload[2..6].copy_from_slice(&sending.frame.to_be_bytes());
+                    payload[6] = u8::from(keyframe);
+                    payload[7..10].copy_from_slice(&[index, count, layer as u8]);
+                    let time = time.wrapping_add(layer as u32 * 77_000_000);
+                    let write = RtpWrite::new(pt, sending.sequence[layer].into(), time, now, payload)
+                        .marker(index + 1 == count)
+                        .nackable(true);
+                    sending.sequence[layer] += 1;
+                    let mut api = self.rtc.direct_api();
+                    api.stream_tx_by_mid(video, rid).unwrap().write_rtp(write);
+                    self.rtc.handle_input(Input::Timeout(now)).unwrap();
+                }
+            }
+        }
+        if at.is_multiple_of(20) {
+            let pt = pt(&self.rtc, audio, RtcCodec::Opus);
+            let mut payload = vec![0; 100];
+            payload[7..9].copy_from_slice(&[0, 1]);
+            let write = RtpWrite::new(pt, sending.sequence[4].into(), at as u32 * 48 + 7_000, now, payload);
+            sending.sequence[4] += 1;
+            self.rtc.direct_api().stream_tx_by_mid(audio, None).unwrap().write_rtp(write);
+        }
+        self.timeout = now;
     }
 
     pub(super) fn request_keyframe(&mut self) {

@@ -1,4 +1,6 @@
-//! The whole SFU without a socket, a clock or a thread: streams, viewers, and who gets what.
+//! The whole SFU without a socket, a clock or a thread: streams, viewers, publishers, and who gets what.
+
+mod publish;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -6,12 +8,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+pub use self::publish::PublisherChange;
 use super::batch::{Batcher, Wire};
 use super::demux::{Demux, Route};
+use super::ingest::{Ingest, Run};
 use super::peer::{Identity, Out, Peer, Placed};
-use super::sdp::{self, Offer};
-use super::stream::Stream;
-use super::{Answer, Disconnect, Patch, PatchError, Patched, Precondition, SessionId, Stats, WhepError};
+use super::sdp::{self, Offer, Side};
+use super::stream::{Feed, Origin, Stream};
+use super::{
+    Answer, Disconnect, LayerError, Patch, PatchError, Patched, Precondition, Role, SessionId, Stats,
+    WhepError,
+};
 use crate::media::{Frame, MediaKind, StreamName};
 
 /// Viewers that may be connecting at one time.
@@ -35,7 +42,7 @@ pub struct FeedId {
     serial: u64,
 }
 
-/// Streams and viewers.
+/// Streams, viewers and publishers.
 pub struct Sfu {
     settings: Settings,
     identity: Identity,
@@ -47,6 +54,11 @@ pub struct Sfu {
     demux: Demux,
     batch: Batcher,
     feeds: u64,
+    /// Publishers whose packets are being gathered until nothing more is there to read.
+    gathering: Vec<usize>,
+    /// Publishers of a stream that became the box's own, to be sent away.
+    displaced: Vec<usize>,
+    changes: Vec<PublisherChange>,
     /// No peer wants to be woken before.
     earliest: Option<Instant>,
     last_tick: Option<Instant>,
@@ -79,6 +91,9 @@ impl Sfu {
             demux: Demux::default(),
             batch: Batcher::new(),
             feeds: 0,
+            gathering: Vec::new(),
+            displaced: Vec::new(),
+            changes: Vec::new(),
             earliest: None,
             last_tick: None,
             counted: Counted::default(),
@@ -92,14 +107,32 @@ impl Sfu {
         }
     }
 
-    /// Makes a stream known; frames of an earlier feed of that name no longer count.
+    /// Makes a stream known that others may publish; nothing is published yet.
+    pub fn declare(&mut self, name: &StreamName) {
+        self.stream_of(name);
+    }
+
+    /// Makes a stream known as the box's own; frames of an earlier feed of that name no longer count.
     pub fn open_feed(&mut self, name: &StreamName) -> FeedId {
-        let stream = self.streams.iter().position(|stream| stream.name == *name).unwrap_or_else(|| {
+        let stream = self.stream_of(name);
+        self.streams[stream].local = true;
+        if let Some(Origin::Peer(publisher)) = self.streams[stream].feed.map(|feed| feed.origin) {
+            self.displaced.push(publisher);
+        }
+        self.feed(stream, Origin::Local)
+    }
+
+    /// Where a stream is, made known if it was not.
+    fn stream_of(&mut self, name: &StreamName) -> usize {
+        self.streams.iter().position(|stream| stream.name == *name).unwrap_or_else(|| {
             self.streams.push(Stream::new(name.clone()));
             self.streams.len() - 1
-        });
+        })
+    }
+
+    fn feed(&mut self, stream: usize, origin: Origin) -> FeedId {
         self.feeds += 1;
-        self.streams[stream].set_feed(Some(self.feeds));
+        self.streams[stream].set_feed(Some(Feed { serial: self.feeds, origin }));
         FeedId { stream, serial: self.feeds }
     }
 
@@ -122,10 +155,11 @@ impl Sfu {
         }
     }
 
-    /// The next feed whose publisher has to make a keyframe now; call until `None`.
+    /// The next local feed that has to make a keyframe now; call until `None`. Publishers are asked by
+    /// [`tick`](Self::tick).
     pub fn take_keyframe_request(&mut self, now: Instant) -> Option<FeedId> {
         self.streams.iter_mut().enumerate().find_map(|(stream, state)| {
-            let serial = state.feed?;
+            let serial = state.feed.filter(|feed| feed.origin == Origin::Local)?.serial;
             state.keyframes.take(now).then(|| {
                 state.counted.keyframe_requests_forwarded += 1;
                 FeedId { stream, serial }
@@ -145,30 +179,52 @@ impl Sfu {
         if !self.is_current(feed) {
             return;
         }
-        let stream = &mut self.streams[feed.stream];
-        stream.counted.frames_in += 1;
-        stream.counted.packets_in += frame.packets.len() as u64;
-        stream.counted.bytes_in += frame.packets.iter().map(|p| p.payload.len() as u64).sum::<u64>();
-        let lane = stream.lane(frame.codec.kind());
+        self.streams[feed.stream].counted.frames_in += 1;
+        self.spread(feed.stream, frame, 0, captured, now, wire);
+        self.batch.flush(wire);
+    }
+
+    /// Places a frame, or what has arrived of one, and sends it to everybody who watches.
+    fn spread(
+        &mut self,
+        stream: usize,
+        frame: &Frame,
+        layer: u8,
+        captured: Instant,
+        now: Instant,
+        wire: &mut dyn Wire,
+    ) {
+        let state = &mut self.streams[stream];
+        state.counted.packets_in += frame.packets.len() as u64;
+        state.counted.bytes_in += frame.packets.iter().map(|p| p.payload.len() as u64).sum::<u64>();
+        let lane = state.lane(frame.codec.kind(), layer);
+        if lane.timeline.is_stale(frame) {
+            return;
+        }
         let Some(shift) = lane.timeline.place(frame, captured) else {
-            stream.keyframes.want();
+            if state.local {
+                state.keyframes.want();
+            } else {
+                state.keyframes.want_still(now);
+            }
             return;
         };
         let capture_time =
             lane.sends_capture_time(now).then(|| self.settings.on_wall_clock(captured)).flatten();
-        stream.carried(frame.codec, now);
-        if frame.keyframe && frame.codec.kind() == MediaKind::Video {
-            stream.keyframes.came();
+        state.carried(frame.codec, layer, now);
+        // Of several layers, another one may be the one that is waited for.
+        if frame.keyframe && frame.codec.kind() == MediaKind::Video && state.layers.len() <= 1 {
+            state.keyframes.came();
         }
-        let placed = Placed { frame, shift, captured, capture_time };
+        let live_layers = state.live_layers(now);
+        let placed = Placed { frame, layer, live_layers, shift, captured, capture_time };
         // Viewer outer, packet inner: a viewer's packets of a frame leave in one system call.
-        let viewers = std::mem::take(&mut stream.viewers);
+        let viewers = std::mem::take(&mut state.viewers);
         for peer in &viewers {
             self.with_peer(*peer, now, wire, |peer, out| peer.forward(&placed, now, out));
         }
         let still_here = viewers.into_iter().filter(|peer| self.peers[*peer].is_some());
-        self.streams[feed.stream].viewers = still_here.collect();
-        self.batch.flush(wire);
+        self.streams[stream].viewers = still_here.collect();
     }
 
     /// Takes one datagram from the network.
@@ -199,19 +255,25 @@ impl Sfu {
             (Some(false), _) => self.counted.garbage += 1,
             _ => {}
         }
+        self.take_runs(key, now, wire);
         self.batch.flush(wire);
     }
 
     /// When [`tick`](Self::tick) is to be called next.
     pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
+        if !self.gathering.is_empty() || !self.displaced.is_empty() {
+            return Some(now);
+        }
         let keyframes =
             self.streams.iter().filter(|s| s.feed.is_some()).filter_map(|s| s.keyframes.due(now)).min();
         let peers = self.earliest.map(|at| self.last_tick.map_or(at, |last| at.max(last + TICK)));
         peers.into_iter().chain(keyframes).min()
     }
 
-    /// Time has passed.
+    /// Time has passed, or everything that was there to read has been handed over.
     pub fn tick(&mut self, now: Instant, wire: &mut dyn Wire) {
+        self.end_runs(now, wire);
+        self.ask_publishers(now, wire);
         let due = self.earliest.is_some_and(|at| at <= now);
         if !due || self.last_tick.is_some_and(|last| now < last + TICK) {
             return;
@@ -244,37 +306,82 @@ impl Sfu {
         if !self.streams[stream].is_live(now) {
             return Err(WhepError::NotLive { stream: name.clone(), retry_after: Duration::from_secs(1) });
         }
-        if self.sessions.len() >= self.settings.max_viewers as usize {
+        if self.viewers() >= self.settings.max_viewers as usize {
             let max_viewers = self.settings.max_viewers;
             return Err(WhepError::Full { max_viewers, retry_after: Duration::from_secs(10) });
         }
         if self.pending() >= MAX_PENDING {
             return Err(WhepError::Busy { retry_after: Duration::from_secs(1) });
         }
-        let offer = Offer::read(offer).map_err(WhepError::BadOffer)?;
+        let offer =
+            Offer::read(offer, Side::Viewer).map_err(|refusal| WhepError::BadOffer(refusal.words()))?;
+        let (peer, sdp) =
+            self.answer(session, stream, (Side::Viewer, offer), now, wire).map_err(WhepError::BadOffer)?;
+        if let Some(has) = self.streams[stream].codecs().find(|codec| !peer.accepts(*codec)) {
+            return Err(WhepError::NoCommonCodec { has, offers: peer.offered(has) });
+        }
+        let etag = peer.ufrag().to_owned();
+        let key = self.admit(peer);
+        self.streams[stream].viewers.push(key);
+        self.counted.joins += 1;
+        self.batch.flush(wire);
+        Ok(Answer { session, etag, sdp })
+    }
+
+    /// A peer that answers this offer, in no table yet; the error is words.
+    fn answer(
+        &mut self,
+        session: SessionId,
+        stream: usize,
+        offer: (Side, Offer),
+        now: Instant,
+        wire: &mut dyn Wire,
+    ) -> Result<(Peer, String), String> {
         let mut out = Out { batch: &mut self.batch, wire };
         let (identity, candidates) = (&self.identity, self.candidates.clone());
         let answered = catch_unwind(AssertUnwindSafe(|| {
             Peer::answer(identity, session, stream, offer, candidates, now, &mut out)
         }));
-        let answered = answered.unwrap_or_else(|_| Err("it cannot be followed".to_owned()));
-        let (peer, sdp) = answered.map_err(WhepError::BadOffer)?;
-        if let Some(has) = self.streams[stream].codecs().find(|codec| !peer.accepts(*codec)) {
-            return Err(WhepError::NoCommonCodec { has, offers: peer.offered(has) });
-        }
-        let etag = peer.ufrag().to_owned();
+        answered.unwrap_or_else(|_| Err("it cannot be followed".to_owned()))
+    }
+
+    /// Puts a peer into the tables that all peers are in; its key.
+    fn admit(&mut self, peer: Peer) -> usize {
         let key = self.free.pop().unwrap_or_else(|| {
             self.peers.push(None);
             self.peers.len() - 1
         });
-        self.demux.name(&etag, key);
-        self.sessions.insert(session, key);
-        self.streams[stream].viewers.push(key);
+        self.demux.name(peer.ufrag(), key);
+        self.sessions.insert(peer.session, key);
         self.earliest = soonest(self.earliest, peer.next_timeout());
         self.peers[key] = Some(peer);
-        self.counted.joins += 1;
-        self.batch.flush(wire);
-        Ok(Answer { session, etag, sdp })
+        key
+    }
+
+    /// Shows a viewer another layer of the picture: the one of this name, or the best one.
+    pub fn choose_layer(
+        &mut self,
+        session: SessionId,
+        layer: Option<&str>,
+        now: Instant,
+        wire: &mut dyn Wire,
+    ) -> Result<(), LayerError> {
+        let key = *self.sessions.get(&session).ok_or(LayerError::UnknownSession)?;
+        let viewer = self.peers[key].as_ref().filter(|peer| peer.ingest().is_none());
+        let layers = &self.streams[viewer.ok_or(LayerError::UnknownSession)?.stream].layers;
+        let chosen = match layer {
+            None => Some(0),
+            Some(name) => layers.iter().position(|layer| layer == name),
+        };
+        let Some(chosen) = chosen.and_then(|layer| u8::try_from(layer).ok()) else {
+            let wanted = layer.unwrap_or_default().chars().take(32).collect();
+            return Err(LayerError::UnknownLayer { wanted, layers: layers.clone() });
+        };
+        self.with_peer(key, now, wire, |peer, _| {
+            peer.choose_layer(chosen);
+            Ok(())
+        });
+        Ok(())
     }
 
     /// Takes candidates of a session, or restarts its ICE.
@@ -342,9 +449,13 @@ impl Sfu {
         true
     }
 
-    /// Whether a session exists.
-    pub fn exists(&self, session: SessionId) -> bool {
-        self.sessions.contains_key(&session)
+    /// Whose session it is, if it exists.
+    pub fn role(&self, session: SessionId) -> Option<Role> {
+        let peer = self.peers[*self.sessions.get(&session)?].as_ref()?;
+        Some(match peer.ingest() {
+            None => Role::Viewer,
+            Some(_) => Role::Publisher(self.streams[peer.stream].name.clone()),
+        })
     }
 
     /// Ends every session.
@@ -361,7 +472,15 @@ impl Sfu {
             let viewers = stream.viewers.iter().filter_map(|key| self.peers[*key].as_ref());
             viewers.filter(|peer| peer.is_connected()).count() as u32
         };
-        let streams: Vec<_> = self.streams.iter().map(|s| s.stats(connected(s), now)).collect();
+        let counted = |stream: &Stream| {
+            let mut stats = stream.stats(connected(stream), now);
+            if let Some(ingest) = self.ingest_of(stream) {
+                stats.packets_lost += ingest.lost();
+                stats.nacks += ingest.nacks();
+            }
+            stats
+        };
+        let streams: Vec<_> = self.streams.iter().map(counted).collect();
         let disconnects = Disconnect::ALL.into_iter().zip(self.counted.disconnects);
         Stats {
             viewers: streams.iter().map(|stream| stream.viewers).sum(),
@@ -380,11 +499,16 @@ impl Sfu {
     }
 
     fn is_current(&self, feed: FeedId) -> bool {
-        self.streams[feed.stream].feed == Some(feed.serial)
+        self.streams[feed.stream].feed.is_some_and(|current| current.serial == feed.serial)
+    }
+
+    fn viewers(&self) -> usize {
+        self.streams.iter().map(|stream| stream.viewers.len()).sum()
     }
 
     fn pending(&self) -> usize {
-        self.peers.iter().flatten().filter(|peer| !peer.is_connected()).count()
+        let viewers = self.peers.iter().flatten().filter(|peer| peer.ingest().is_none());
+        viewers.filter(|peer| !peer.is_connected()).count()
     }
 
     /// The boundary around one peer: what goes wrong inside, error or panic, ends that peer only.
@@ -407,7 +531,14 @@ impl Sfu {
         if noted.keyframe_requests > 0 {
             stream.keyframes.want();
         }
-        self.counted.connects += u64::from(noted.connected);
+        if noted.waiting && !stream.local {
+            stream.keyframes.want_still(now);
+        }
+        let publishes = peer.ingest().is_some();
+        self.counted.connects += u64::from(noted.connected && !publishes);
+        if noted.connected && publishes {
+            self.take_over(key, now, wire);
+        }
         match result {
             Ok(Ok(value)) => Some(value),
             Ok(Err(why)) => {
@@ -426,7 +557,11 @@ impl Sfu {
         let Some(mut peer) = self.peers.get_mut(key).and_then(Option::take) else {
             return;
         };
-        self.counted.disconnects[why as usize] += 1;
+        if peer.ingest().is_some() {
+            self.stop_publishing(key, &peer, why);
+        } else {
+            self.counted.disconnects[why as usize] += 1;
+        }
         self.free.push(key);
         self.sessions.remove(&peer.session);
         self.demux.forget_name(peer.ufrag());
@@ -437,7 +572,8 @@ impl Sfu {
         let mut out = Out { batch: &mut self.batch, wire };
         // A peer that panicked may panic again, even while it is dropped.
         let _ = catch_unwind(AssertUnwindSafe(move || {
-            if matches!(why, Disconnect::Deleted | Disconnect::Codec | Disconnect::Shutdown) {
+            use Disconnect::{Codec, Deleted, Replaced, Shutdown};
+            if matches!(why, Deleted | Codec | Replaced | Shutdown) {
                 peer.close(now, &mut out);
             }
             drop(peer);
@@ -451,7 +587,7 @@ impl Sfu {
         assert_eq!(live.len() + self.free.len(), self.peers.len(), "every slot is used or free");
         assert!(self.free.iter().all(|key| self.peers[*key].is_none()));
         assert_eq!(self.sessions.len(), live.len());
-        assert!(live.len() <= self.settings.max_viewers as usize);
+        assert!(self.viewers() <= self.settings.max_viewers as usize);
         let (names, addresses) = self.demux.len();
         assert_eq!(names, live.len(), "one name per peer");
         assert!(
@@ -459,8 +595,16 @@ impl Sfu {
                 <= live.iter().map(|key| self.peers[*key].as_ref().unwrap().addresses.len()).sum::<usize>()
         );
         let mut watching: Vec<usize> = self.streams.iter().flat_map(|s| s.viewers.clone()).collect();
+        for stream in &self.streams {
+            let publisher = match stream.feed.map(|feed| feed.origin) {
+                Some(Origin::Peer(key)) => Some(key),
+                Some(Origin::Local) | None => None,
+            };
+            watching.extend(publisher.into_iter().chain(stream.connecting));
+        }
+        watching.extend(&self.displaced);
         watching.sort_unstable();
-        assert_eq!(watching, live, "every peer watches exactly one stream");
+        assert_eq!(watching, live, "every peer watches or publishes exactly one stream");
         for key in live {
             let peer = self.peers[key].as_ref().unwrap();
             assert_eq!(self.sessions[&peer.session], key);
