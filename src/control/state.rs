@@ -208,6 +208,8 @@ pub struct StreamState {
     pub live: bool,
     /// `box` or `whip`.
     pub publisher: Option<&'static str>,
+    /// Layers of the picture, the best one first; empty without simulcast.
+    pub layers: Vec<String>,
     /// Present codecs.
     pub video: Option<Codec>,
     /// Present codecs.
@@ -216,12 +218,18 @@ pub struct StreamState {
     pub viewers: u32,
     /// Packets that arrived.
     pub packets_in: u64,
+    /// Packets of a WHIP publisher that never arrived.
+    pub packets_lost: u64,
+    /// Requests to a WHIP publisher to send packets again.
+    pub nacks: u64,
     /// Packets sent, all viewers together.
     pub packets_out: u64,
     /// Bytes sent, all viewers together.
     pub bytes_out: u64,
     /// Keyframe requests that came from viewers.
     pub keyframe_requests: u64,
+    /// Keyframe requests that were passed to the publisher.
+    pub keyframes_asked: u64,
     /// Frames that the hand-over dropped because the SFU did not keep up.
     pub dropped: u64,
 }

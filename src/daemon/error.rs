@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::config::Diagnostics;
 use crate::engine::InitError;
 use crate::http::ListenError;
+use crate::media::StreamName;
 use crate::plan::PlanError;
 use crate::sfu;
 
@@ -42,6 +43,16 @@ pub enum RunError {
         path: PathBuf,
         /// Why.
         reason: String,
+    },
+    /// A publish key that says nothing.
+    #[error(
+        "`sfu.publisher`: `{stream}` and `{other}` have the same key\nhint: give each stream a key of its own"
+    )]
+    SameKey {
+        /// One.
+        stream: StreamName,
+        /// The other.
+        other: StreamName,
     },
     /// The port or the socket.
     #[error(transparent)]

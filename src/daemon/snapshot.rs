@@ -189,7 +189,11 @@ impl View<'_> {
             .map(|stream| StreamState {
                 name: stream.name.to_string(),
                 live: stream.live,
-                publisher: stream.live.then_some("box"),
+                publisher: stream.publisher.filter(|_| stream.live).map(sfu::PublisherKind::as_str),
+                layers: stream.layers.clone(),
+                packets_lost: stream.packets_lost,
+                nacks: stream.nacks,
+                keyframes_asked: stream.keyframe_requests_forwarded,
                 video: stream.video,
                 audio: stream.audio,
                 viewers: stream.viewers,

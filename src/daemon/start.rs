@@ -14,8 +14,8 @@ use super::{Options, RunError, SocketPlaces, secret, survey};
 use crate::config::{AudioInput, BoxConfig, Profile, ProfileChoice, VideoInput};
 use crate::control::{self, State};
 use crate::engine::{self, Engine};
-use crate::http::{self, ControlToken, Documents, Limits, ListenError, Listener, Site};
-use crate::media::MediaKind;
+use crate::http::{self, ControlToken, Documents, Limits, ListenError, Listener, Publishers, Site};
+use crate::media::{MediaKind, StreamName};
 use crate::output::Local;
 use crate::plan::{self, Plan};
 use crate::sfu;
@@ -84,6 +84,7 @@ async fn serve(
         Some(source) => ControlToken::new(&secret::read("http.control_token_file", source)?),
         None => None,
     };
+    let publishers = publishers(&config)?;
     let sfu = config.sfu.enabled.then(|| sfu::start(sfu_options(&config))).transpose()?;
 
     gstreamer.join().map_err(|_| engine::InitError::Start("it panicked".to_owned()))??;
@@ -101,9 +102,13 @@ async fn serve(
         sfu: sfu.clone(),
         default_stream: config.sfu.stream.clone(),
         ice_servers: config.sfu.ice_servers.clone(),
+        publishers,
         control_token: token,
         documents: Arc::new(documents),
     };
+    if let Some(sfu) = &sfu {
+        config.sfu.publishers.iter().for_each(|publisher| sfu.declare(publisher.stream.clone()));
+    }
     // Before anyone can ask: a viewer that comes early must hear "not live yet", not "no such stream".
     let mut appliance = compose(config, profile, plan, sfu, inbox)?;
     let stream = appliance.config.sfu.stream.to_string();
@@ -202,10 +207,21 @@ fn refuse_what_is_missing(config: &BoxConfig) -> Result<(), RunError> {
     if config.sfu.webhook.is_some() {
         return unsupported("sfu.webhook", "remove it: every stream can be watched without being asked for");
     }
-    if !config.sfu.publishers.is_empty() {
-        tracing::warn!("this version takes no publishers yet: `sfu.publisher` has no effect");
-    }
     Ok(())
+}
+
+/// Who else may publish, with their keys read. Two streams with one key would leave open which one it names.
+fn publishers(config: &BoxConfig) -> Result<Publishers, RunError> {
+    let mut keys: Vec<(StreamName, String)> = Vec::new();
+    for publisher in &config.sfu.publishers {
+        let key = secret::read("sfu.publisher.key_file", &publisher.key)?;
+        if let Some((other, _)) = keys.iter().find(|(_, known)| *known == key) {
+            let (stream, other) = (publisher.stream.clone(), other.clone());
+            return Err(RunError::SameKey { stream, other });
+        }
+        keys.push((publisher.stream.clone(), key));
+    }
+    Ok(Publishers::new(keys, config.sfu.replace_publisher))
 }
 
 fn sfu_options(config: &BoxConfig) -> sfu::Options {

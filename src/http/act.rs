@@ -52,7 +52,7 @@ async fn carry_out(site: &Site, command: Command) -> Result<Json<DoneDto>, ApiEr
 }
 
 /// Reads a JSON body.
-fn json<T: serde::de::DeserializeOwned>(
+pub(super) fn json<T: serde::de::DeserializeOwned>(
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<T, ApiError> {

@@ -57,6 +57,11 @@ pub enum ApiError {
     },
     /// 428: `If-Match` is missing.
     PreconditionRequired,
+    /// 429: too many wrong keys.
+    TooMany {
+        /// When to ask again.
+        retry_after: Duration,
+    },
     /// 500: it was tried and failed.
     Failed(String),
     /// 503: too busy, or going down.
@@ -132,6 +137,12 @@ impl ApiError {
                 "send the `ETag` of the session as `If-Match`, or `*` to restart ICE".to_owned(),
                 None,
             ),
+            ApiError::TooMany { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "not so often",
+                "too many wrong keys came from there".to_owned(),
+                None,
+            ),
             ApiError::Failed(detail) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "it was tried and failed", detail.clone(), None)
             }
@@ -145,7 +156,9 @@ impl ApiError {
     fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         match self {
-            ApiError::NotLive { retry_after, .. } | ApiError::Unavailable { retry_after, .. } => {
+            ApiError::NotLive { retry_after, .. }
+            | ApiError::TooMany { retry_after }
+            | ApiError::Unavailable { retry_after, .. } => {
                 // In whole seconds (RFC 9110 §10.2.3), never zero: that would be a busy loop.
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
             }

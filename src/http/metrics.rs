@@ -254,6 +254,17 @@ impl Snapshot {
             "RTP packets that arrived",
             counters(|s| s.packets_in),
         )?;
+        // A gauge: what is sent again and arrives is no longer lost.
+        sheet.gauges(
+            "capcast_stream_packets_lost",
+            "RTP packets of a WHIP publisher that are missing",
+            gauges(|s| s.packets_lost as f64),
+        )?;
+        sheet.counters(
+            "capcast_stream_nacks",
+            "Requests to a WHIP publisher to send packets again",
+            counters(|s| s.nacks),
+        )?;
         sheet.counters(
             "capcast_stream_packets_out",
             "RTP packets sent to viewers",
@@ -356,13 +367,17 @@ mod tests {
             name: "live".to_owned(),
             live: true,
             publisher: Some("box"),
+            layers: Vec::new(),
             video: None,
             audio: None,
             viewers: 2,
             packets_in: 9,
+            packets_lost: 2,
+            nacks: 3,
             packets_out: 18,
             bytes_out: 1,
             keyframe_requests: 1,
+            keyframes_asked: 1,
             dropped: 0,
         });
         let page = render(Arc::new(state), Some(Arc::default())).unwrap();
@@ -375,6 +390,8 @@ mod tests {
             "capcast_queue_max_seconds{queue=\"video-capture/queue\",stage=\"capture\"} 0.2",
             "capcast_queue_blocked_seconds_total{queue=\"video-capture/queue\",stage=\"capture\"} 1.5",
             "capcast_stream_viewers{stream=\"live\"} 2.0",
+            "capcast_stream_packets_lost{stream=\"live\"} 2.0",
+            "capcast_stream_nacks_total{stream=\"live\"} 3",
             "capcast_stream_packets_out_total{stream=\"live\"} 18",
             "capcast_sfu_garbage_total 0",
             "# EOF",

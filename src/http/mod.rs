@@ -11,11 +11,14 @@ mod health;
 mod listen;
 mod metrics;
 mod pages;
+mod publishers;
 mod segment;
 mod serve;
+mod session;
 mod status;
 mod trust;
 mod whep;
+mod whip;
 
 use std::sync::Arc;
 
@@ -30,6 +33,7 @@ use crate::{control, sfu};
 
 pub use error::ApiError;
 pub use listen::{ListenError, Listener, SocketLock};
+pub use publishers::Publishers;
 pub use serve::{Limits, serve};
 pub use trust::{ControlToken, Via};
 
@@ -47,6 +51,8 @@ pub struct Site {
     pub default_stream: StreamName,
     /// STUN and TURN servers that viewers are told of.
     pub ice_servers: Vec<String>,
+    /// Who else may publish.
+    pub publishers: Publishers,
     /// Allows control from anywhere.
     pub control_token: Option<ControlToken>,
     /// Documents that do not change while the daemon runs.
@@ -73,6 +79,7 @@ pub fn router(site: Site) -> Router {
     Router::new()
         .merge(pages::routes())
         .merge(whep::routes())
+        .merge(whip::routes())
         .merge(status::routes())
         .merge(health::routes())
         .merge(act::routes())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use capcast::control::{self, Command, CommandError, Done, State, Summary};
-use capcast::http::{ControlToken, Documents, Limits, Listener, Site, router, serve};
+use capcast::http::{ControlToken, Documents, Limits, Listener, Publishers, Site, router, serve};
 use capcast::media::{Bitrate, Codec, Frame, MediaTime, Packet, RtpTime};
 use capcast::sfu::{self, LocalFeed};
 use reqwest::{Client, Method, Response, StatusCode};
@@ -24,17 +24,17 @@ fn now() -> Instant {
 }
 
 /// A server on a free port, and the daemon's end of its commands: answers like a daemon that is on air.
-struct Server {
-    address: SocketAddr,
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
     client: Client,
-    sfu: sfu::Handle,
+    pub(super) sfu: sfu::Handle,
     feed: Option<LocalFeed>,
     state: watch::Sender<Arc<State>>,
     _close: watch::Sender<bool>,
 }
 
 impl Server {
-    async fn start() -> Server {
+    pub(super) async fn start() -> Server {
         Server::with(Limits::default(), None).await
     }
 
@@ -63,12 +63,16 @@ impl Server {
             sfu: Some(sfu.clone()),
             default_stream: "live".parse().unwrap(),
             ice_servers: vec!["stun:stun.example.net".to_owned(), "stun:two.example.net".to_owned()],
+            publishers: publishers(),
             control_token: token.and_then(ControlToken::new),
             documents: Arc::new(Documents {
                 profiles: Box::new(|| Ok(json!([{"name": "test"}]))),
                 devices: Box::new(|| Err("the driver hangs".to_owned())),
             }),
         };
+        for stream in ["obs", "cam"] {
+            sfu.declare(stream.parse().unwrap());
+        }
         let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (close, closing) = watch::channel(false);
@@ -78,7 +82,7 @@ impl Server {
     }
 
     /// Makes `live` known, and live.
-    async fn go_live(&mut self) {
+    pub(super) async fn go_live(&mut self) {
         let feed = self.know();
         let deadline = now() + PATIENCE;
         let mut sequence = 0;
@@ -100,7 +104,13 @@ impl Server {
         feed
     }
 
-    async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Response {
         let mut request = self.client.request(method, format!("http://{}{path}", self.address));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -108,14 +118,20 @@ impl Server {
         request.body(body.to_owned()).send().await.unwrap()
     }
 
-    async fn get(&self, path: &str) -> Response {
+    pub(super) async fn get(&self, path: &str) -> Response {
         self.ask(Method::GET, path, &[], "").await
     }
 
-    async fn offer(&self, path: &str, headers: &[(&str, &str)], sdp: &str) -> Response {
+    pub(super) async fn offer(&self, path: &str, headers: &[(&str, &str)], sdp: &str) -> Response {
         let headers = [headers, &[("content-type", "application/sdp")]].concat();
         self.ask(Method::POST, path, &headers, sdp).await
     }
+}
+
+/// `obs` and `cam` may be published; a second publisher of `live` may not.
+fn publishers() -> Publishers {
+    let key = |stream: &str, key: &str| (stream.parse().unwrap(), key.to_owned());
+    Publishers::new(vec![key("obs", "s3cret"), key("cam", "other"), key("live", "never")], true)
 }
 
 pub(super) fn offer() -> String {
@@ -126,7 +142,7 @@ pub(super) fn offer() -> String {
     api.apply().unwrap().0.to_sdp_string()
 }
 
-fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+pub(super) fn header<'a>(response: &'a Response, name: &str) -> &'a str {
     let values: Vec<&str> = response.headers().get_all(name).iter().map(|v| v.to_str().unwrap()).collect();
     assert!(values.len() < 2, "{name} is there {} times", values.len());
     values.first().copied().unwrap_or_default()
@@ -140,7 +156,7 @@ fn assert_problem(response: &Response, status: u16) {
     assert_eq!(header(response, "location"), "", "no session, no Location");
 }
 
-async fn problem(response: Response, status: u16) -> Value {
+pub(super) async fn problem(response: Response, status: u16) -> Value {
     assert_problem(&response, status);
     let document: Value = response.json().await.unwrap();
     assert_eq!(document["status"], status);
@@ -447,6 +463,7 @@ async fn the_socket_may_control_without_a_token() {
         sfu: None,
         default_stream: "live".parse().unwrap(),
         ice_servers: Vec::new(),
+        publishers: Publishers::none(),
         control_token: ControlToken::new("s3cret"),
         documents: Arc::new(Documents {
             profiles: Box::new(|| Ok(json!([]))),

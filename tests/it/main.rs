@@ -19,3 +19,4 @@ mod plans;
 mod run;
 mod sfu;
 mod tidy;
+mod whip;

