@@ -29,6 +29,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod vp8;
 
 pub use batch::{Batch, Wire};
 pub use router::{FeedId, PublisherChange, Settings, Sfu};

@@ -22,6 +22,7 @@ use super::ingest::{Ingest, Run};
 use super::munger::Munger;
 use super::sdp::{self, MAX_CANDIDATES, Offer, Side};
 use super::timeline::Shift;
+use super::vp8::Vp8Numbers;
 use super::{Disconnect, SessionId};
 use crate::media::{Codec, Frame, MediaKind, RtpTime};
 
@@ -57,6 +58,8 @@ pub(super) struct Placed<'a> {
     pub(super) frame: &'a Frame,
     /// Which layer of the picture it belongs to.
     pub(super) layer: u8,
+    /// Names the layer's source; another one numbers as it likes.
+    pub(super) source: (u8, u32),
     /// Bit n is set while layer n brings pictures.
     pub(super) live_layers: u8,
     pub(super) shift: Shift,
@@ -117,6 +120,7 @@ struct Track {
     /// Added to RTP time, so that a change of layers makes no step back.
     later: u32,
     last_time: Option<RtpTime>,
+    vp8: Vp8Numbers,
 }
 
 impl Peer {
@@ -352,10 +356,17 @@ impl Peer {
             }
             let time = placed.shift.time(packet.rtp_time).offset(track.later);
             track.last_time = Some(track.last_time.filter(|last| last.since(time) > 0).unwrap_or(time));
-            let write = RtpWrite::new(pt, sequence.into(), time.0, placed.captured, packet.payload.clone())
-                .marker(packet.marker)
-                .nackable(kind == MediaKind::Video)
-                .ext_vals(extensions);
+            let patch = (frame.codec == Codec::Vp8)
+                .then(|| track.vp8.patch(placed.source, &packet.payload))
+                .flatten();
+            let mut write =
+                RtpWrite::new(pt, sequence.into(), time.0, placed.captured, packet.payload.clone())
+                    .marker(packet.marker)
+                    .nackable(kind == MediaKind::Video)
+                    .ext_vals(extensions);
+            if let Some(patch) = patch {
+                write = write.vp8_patch(patch);
+            }
             stream.write_rtp(write);
             self.noted.packets += 1;
             self.noted.bytes += packet.payload.len() as u64;
@@ -486,7 +497,16 @@ impl Peer {
             _ => return,
         }
         let (gate, munger) = (Gate::Closed, Munger::new());
-        let track = Track { mid, payload_types, gate, munger, layer: 0, later: 0, last_time: None };
+        let track = Track {
+            mid,
+            payload_types,
+            gate,
+            munger,
+            layer: 0,
+            later: 0,
+            last_time: None,
+            vp8: Vp8Numbers::default(),
+        };
         match kind {
             MediaKind::Video => {
                 if let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(mid, None) {

@@ -41,6 +41,8 @@ pub(super) struct Timeline {
     /// The source is a network: holes may be filled late, and time is left as it is sent.
     remote: bool,
     source: Option<Source>,
+    /// How many sources there have been.
+    generation: u32,
     next_sequence: u64,
     last: Option<(RtpTime, Instant)>,
 }
@@ -64,13 +66,26 @@ impl Timeline {
             MediaKind::Audio => Codec::Opus.clock_rate(),
         };
         let needs_keyframe = kind == MediaKind::Video;
-        Timeline { clock_rate, needs_keyframe, remote: false, source: None, next_sequence: 0, last: None }
+        Timeline {
+            clock_rate,
+            needs_keyframe,
+            remote: false,
+            source: None,
+            generation: 0,
+            next_sequence: 0,
+            last: None,
+        }
     }
 
     /// The next frame comes from another source; `remote` says that a network brings it.
     pub(super) fn restart(&mut self, remote: bool) {
         self.source = None;
         self.remote = remote;
+    }
+
+    /// Names the present source, among those of this lane.
+    pub(super) fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// Time begins where `other` stands, if it has not begun: layers of one picture share one time line.
@@ -110,6 +125,7 @@ impl Timeline {
             }
             _ if self.needs_keyframe && !frame.keyframe => return None,
             _ => {
+                self.generation = self.generation.wrapping_add(1);
                 let time = self.later_than_last(captured).unwrap_or(first.rtp_time);
                 Shift {
                     sequence: self.next_sequence.wrapping_sub(first.sequence),

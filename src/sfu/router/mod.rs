@@ -209,6 +209,7 @@ impl Sfu {
             }
             return;
         };
+        let source = (layer, lane.timeline.generation());
         let capture_time =
             lane.sends_capture_time(now).then(|| self.settings.on_wall_clock(captured)).flatten();
         state.carried(frame.codec, layer, now);
@@ -217,7 +218,7 @@ impl Sfu {
             state.keyframes.came();
         }
         let live_layers = state.live_layers(now);
-        let placed = Placed { frame, layer, live_layers, shift, captured, capture_time };
+        let placed = Placed { frame, layer, source, live_layers, shift, captured, capture_time };
         // Viewer outer, packet inner: a viewer's packets of a frame leave in one system call.
         let viewers = std::mem::take(&mut state.viewers);
         for peer in &viewers {
