@@ -106,11 +106,11 @@ async fn serve(
         control_token: token,
         documents: Arc::new(documents),
     };
-    if let Some(sfu) = &sfu {
-        config.sfu.publishers.iter().for_each(|publisher| sfu.declare(publisher.stream.clone()));
-    }
     // Before anyone can ask: a viewer that comes early must hear "not live yet", not "no such stream".
     let mut appliance = compose(config, profile, plan, sfu, inbox)?;
+    if let Some(sfu) = &appliance.sfu {
+        appliance.config.sfu.publishers.iter().for_each(|publisher| sfu.declare(publisher.stream.clone()));
+    }
     let stream = appliance.config.sfu.stream.to_string();
     let (close, closing) = watch::channel(false);
     let router = http::router(site);

@@ -240,6 +240,36 @@ fn a_demo_is_live_obeys_and_ends() {
 }
 
 #[test]
+fn others_publish_with_the_keys_of_the_configuration() {
+    let place = Place::new();
+    let key = place.file("obs.key", "s3cret\n");
+    let config = format!(
+        "[capture]\nvideo = \"test\"\n[sfu]\nmedia = \"127.0.0.1:0\"\n[[sfu.publisher]]\nstream = \"obs\"\nkey_file = {key:?}\n"
+    );
+    let config = place.file("capcast.toml", &config);
+    let mut daemon = place.run(&["--config", config.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    let url = daemon.until_live();
+    let url = url.trim_end_matches('/');
+    let sdp = "application/sdp";
+    let (waiting, words) = post(&format!("{url}/api/whep/obs"), sdp, crate::http::offer());
+    assert_eq!(waiting, 409, "known, but nobody publishes: {words}");
+    assert_eq!(post(&format!("{url}/api/whip"), sdp, crate::http::offer()).0, 401);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // The key is right, and only the offer is not: it wants to watch.
+    let (status, words) = runtime.block_on(async {
+        let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+        let request =
+            client.post(format!("{url}/api/whip/obs")).header("content-type", sdp).bearer_auth("s3cret");
+        let response = request.body(crate::http::offer()).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    });
+    assert!(status == 400 && words.contains("sendonly"), "{status} {words}");
+    let state = daemon.until_state("both streams are known", |state| state["streams"][1]["name"] == "obs");
+    assert_eq!((&state["streams"][0]["live"], &state["streams"][1]["live"]), (&true.into(), &false.into()));
+    assert_eq!(daemon.end(), Some(0));
+}
+
+#[test]
 fn what_is_wrong_is_said_at_once_and_nothing_starts() {
     let place = Place::new();
     let bad = place.file("capcast.toml", "profile = 3\n[captur]\nx = 1\n[sfu]\nmax_viewers = \"many\"\n");
@@ -262,6 +292,16 @@ fn what_is_wrong_is_said_at_once_and_nothing_starts() {
     let refused = place.ask(&["run", "--config", closed.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(1), "a key that is not asked for would leave the stream open");
     assert!(text(&refused.stderr).contains("`sfu.view`"), "{}", text(&refused.stderr));
+
+    let publisher =
+        |stream: &str, key: &Path| format!("[[sfu.publisher]]\nstream = \"{stream}\"\nkey_file = {key:?}\n");
+    let keyless = place.file("keyless.toml", &publisher("obs", Path::new("/nowhere/obs.key")));
+    let twice = place.file("twice.toml", &(publisher("obs", &key) + &publisher("cam", &key)));
+    for (config, word) in [(keyless, "/nowhere/obs.key"), (twice, "same key")] {
+        let refused = place.ask(&["run", "--config", config.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(text(&refused.stderr).contains(word), "{}", text(&refused.stderr));
+    }
 
     for wrong in [&["run", "--nonsense"][..], &["bitrate", "fast"], &["run", "--demo", "--config", "x"], &[]]
     {

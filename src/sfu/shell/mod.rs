@@ -202,6 +202,7 @@ impl Handle {
     /// Makes a stream known that others may publish: until they do, a viewer hears that it is not live.
     pub fn declare(&self, stream: StreamName) {
         self.shared.lock_declared().push(stream);
+        self.shared.feeds_waiting.store(true, Ordering::Release);
         self.alive.wake();
     }
 

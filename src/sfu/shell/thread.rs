@@ -96,9 +96,6 @@ impl SfuThread {
     }
 
     fn open_feeds(&mut self) {
-        for stream in std::mem::take(&mut *self.shared.lock_declared()) {
-            self.sfu.declare(&stream);
-        }
         if !self.shared.feeds_waiting.swap(false, Ordering::AcqRel) {
             return;
         }
@@ -109,6 +106,10 @@ impl SfuThread {
             // Frames of a feed that was taken over no longer count; its queue goes with it.
             self.feeds.retain(|(_, old)| old.stream != feed.stream);
             self.feeds.push((id, feed));
+        }
+        // The box's own stream comes first in every list.
+        for stream in std::mem::take(&mut *self.shared.lock_declared()) {
+            self.sfu.declare(&stream);
         }
     }
 
