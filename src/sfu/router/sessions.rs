@@ -1,0 +1,186 @@
+//! Sessions: how they begin, change and end, for viewers and as far as it is the same for publishers.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use super::{MAX_PENDING, Offer, Out, Peer, Sfu, Side, Wire, soonest};
+use crate::media::StreamName;
+use crate::sfu::{
+    Answer, Disconnect, LayerError, Patch, PatchError, Patched, Precondition, Role, SessionId, WhepError, sdp,
+};
+
+impl Sfu {
+    /// Answers a viewer's offer under an id that nobody can guess.
+    pub fn join(
+        &mut self,
+        session: SessionId,
+        name: &StreamName,
+        offer: &str,
+        now: Instant,
+        wire: &mut dyn Wire,
+    ) -> Result<Answer, WhepError> {
+        let stream = self.streams.iter().position(|stream| stream.name == *name);
+        let stream = stream.ok_or_else(|| WhepError::UnknownStream(name.clone()))?;
+        if !self.streams[stream].is_live(now) {
+            return Err(WhepError::NotLive { stream: name.clone(), retry_after: Duration::from_secs(1) });
+        }
+        if self.viewers() >= self.settings.max_viewers as usize {
+            let max_viewers = self.settings.max_viewers;
+            return Err(WhepError::Full { max_viewers, retry_after: Duration::from_secs(10) });
+        }
+        if self.pending() >= MAX_PENDING {
+            return Err(WhepError::Busy { retry_after: Duration::from_secs(1) });
+        }
+        let offer =
+            Offer::read(offer, Side::Viewer).map_err(|refusal| WhepError::BadOffer(refusal.words()))?;
+        let (peer, sdp) =
+            self.answer(session, stream, (Side::Viewer, offer), now, wire).map_err(WhepError::BadOffer)?;
+        if let Some(has) = self.streams[stream].codecs().find(|codec| !peer.accepts(*codec)) {
+            return Err(WhepError::NoCommonCodec { has, offers: peer.offered(has) });
+        }
+        let etag = peer.ufrag().to_owned();
+        let key = self.admit(peer);
+        self.streams[stream].viewers.push(key);
+        self.counted.joins += 1;
+        self.batch.flush(wire);
+        Ok(Answer { session, etag, sdp })
+    }
+
+    /// A peer that answers this offer, in no table yet; the error is words.
+    pub(super) fn answer(
+        &mut self,
+        session: SessionId,
+        stream: usize,
+        offer: (Side, Offer),
+        now: Instant,
+        wire: &mut dyn Wire,
+    ) -> Result<(Peer, String), String> {
+        let mut out = Out { batch: &mut self.batch, wire };
+        let (identity, candidates) = (&self.identity, self.candidates.clone());
+        let answered = catch_unwind(AssertUnwindSafe(|| {
+            Peer::answer(identity, session, stream, offer, candidates, now, &mut out)
+        }));
+        answered.unwrap_or_else(|_| Err("it cannot be followed".to_owned()))
+    }
+
+    /// Puts a peer into the tables that all peers are in; its key.
+    pub(super) fn admit(&mut self, peer: Peer) -> usize {
+        let key = self.free.pop().unwrap_or_else(|| {
+            self.peers.push(None);
+            self.peers.len() - 1
+        });
+        self.demux.name(peer.ufrag(), key);
+        self.sessions.insert(peer.session, key);
+        self.earliest = soonest(self.earliest, peer.next_timeout());
+        self.peers[key] = Some(peer);
+        key
+    }
+
+    /// Shows a viewer another layer of the picture: the one of this name, or the best one.
+    pub fn choose_layer(
+        &mut self,
+        session: SessionId,
+        layer: Option<&str>,
+        now: Instant,
+        wire: &mut dyn Wire,
+    ) -> Result<(), LayerError> {
+        let key = *self.sessions.get(&session).ok_or(LayerError::UnknownSession)?;
+        let viewer = self.peers[key].as_ref().filter(|peer| peer.ingest().is_none());
+        let layers = &self.streams[viewer.ok_or(LayerError::UnknownSession)?.stream].layers;
+        let chosen = match layer {
+            None => Some(0),
+            Some(name) => layers.iter().position(|layer| layer == name),
+        };
+        let Some(chosen) = chosen.and_then(|layer| u8::try_from(layer).ok()) else {
+            let wanted = layer.unwrap_or_default().chars().take(32).collect();
+            return Err(LayerError::UnknownLayer { wanted, layers: layers.clone() });
+        };
+        self.with_peer(key, now, wire, |peer, _| {
+            peer.choose_layer(chosen);
+            Ok(())
+        });
+        Ok(())
+    }
+
+    /// Takes candidates of a session, or restarts its ICE.
+    pub fn patch(
+        &mut self,
+        session: SessionId,
+        patch: &Patch,
+        now: Instant,
+        wire: &mut dyn Wire,
+    ) -> Result<Patched, PatchError> {
+        let key = *self.sessions.get(&session).ok_or(PatchError::UnknownSession)?;
+        let peer = self.peers[key].as_ref().ok_or(PatchError::UnknownSession)?;
+        let etag = peer.ufrag().to_owned();
+        let failed = Err(PatchError::PreconditionFailed { etag: etag.clone() });
+        if matches!(&patch.precondition, Precondition::Tag(tag) if *tag != etag) {
+            return failed;
+        }
+        let named = patch.ufrag.is_some() || patch.pwd.is_some();
+        let credentials = sdp::credentials(patch.ufrag.as_deref(), patch.pwd.as_deref());
+        let restart = match credentials {
+            None if named => {
+                return Err(PatchError::BadFragment("`a=ice-ufrag` or `a=ice-pwd` is malformed".to_owned()));
+            }
+            None => None,
+            Some(credentials) => (!peer.is_same_ice_session(&credentials)).then_some(credentials),
+        };
+        // A restart must not be tied to the session it ends (RFC 9725 §4.3.3).
+        if restart.is_some() && patch.precondition != Precondition::Any {
+            return failed;
+        }
+        let patched = self.with_peer(key, now, wire, |peer, out| {
+            let local = match restart {
+                None => None,
+                Some(credentials) => match peer.restart_ice(credentials, now, out)? {
+                    Ok(local) => Some(local),
+                    Err(words) => return Ok(Err(PatchError::BadFragment(words))),
+                },
+            };
+            peer.trickle(&patch.candidates, now, out)?;
+            Ok(Ok(local.map(|local| (local, peer.candidate_lines()))))
+        });
+        self.batch.flush(wire);
+        match patched.unwrap_or(Err(PatchError::UnknownSession))? {
+            None => Ok(Patched::Trickled),
+            Some((local, candidates)) => {
+                self.demux.forget_name(&etag);
+                self.demux.name(&local.ufrag, key);
+                Ok(Patched::Restarted {
+                    etag: local.ufrag.clone(),
+                    ufrag: local.ufrag,
+                    pwd: local.pass,
+                    candidates,
+                })
+            }
+        }
+    }
+
+    /// Ends a session; `false` when there was none.
+    pub fn close(&mut self, session: SessionId, now: Instant, wire: &mut dyn Wire) -> bool {
+        let Some(key) = self.sessions.get(&session).copied() else {
+            return false;
+        };
+        self.end(key, Disconnect::Deleted, now, wire);
+        self.batch.flush(wire);
+        true
+    }
+
+    /// Whose session it is, if it exists.
+    pub fn role(&self, session: SessionId) -> Option<Role> {
+        let peer = self.peers[*self.sessions.get(&session)?].as_ref()?;
+        Some(match peer.ingest() {
+            None => Role::Viewer,
+            Some(_) => Role::Publisher(self.streams[peer.stream].name.clone()),
+        })
+    }
+
+    /// Ends every session.
+    pub fn shut_down(&mut self, now: Instant, wire: &mut dyn Wire) {
+        for key in 0..self.peers.len() {
+            self.end(key, Disconnect::Shutdown, now, wire);
+        }
+        self.batch.flush(wire);
+    }
+}
