@@ -14,6 +14,7 @@ use axum::routing::{get, post};
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::publishers::Refused;
+use super::segment::Segment;
 use super::session::{
     ACCEPT_PATCH, ACCEPT_POST, FRAGMENT, SDP, cors, created, endpoint, no_session, offer, preflight, session,
     sfu,
