@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod devices;
 mod keyframe;
+mod output;
 mod plan;
 mod profiles;
 mod run;
@@ -36,6 +37,8 @@ enum Command {
     Status(status::Args),
     Keyframe(keyframe::Args),
     Bitrate(bitrate::Args),
+    Outputs(output::ListArgs),
+    Output(output::Args),
 }
 
 /// What a subcommand ends with, as an exit code. Wrong usage (2) is clap's.
@@ -60,6 +63,8 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Keyframe(args) => keyframe::run(&args),
         Command::Bitrate(args) => bitrate::run(&args),
+        Command::Outputs(args) => output::list(&args),
+        Command::Output(args) => output::run(&args),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -104,7 +104,7 @@ fn rows(state: &Value) -> Vec<Row> {
         }
     }
     for output in list(state, "outputs") {
-        add(format!("output {}", text(output, "name")), output, text(output, "kind").to_owned());
+        add(format!("output {}", text(output, "name")), output, super::output::numbers(output));
     }
     for stream in list(state, "streams") {
         let live =
@@ -163,19 +163,19 @@ fn list<'a>(state: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
     state.get(name).and_then(Value::as_array).into_iter().flatten()
 }
 
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn number(value: &Value, name: &str) -> f64 {
+pub(super) fn number(value: &Value, name: &str) -> f64 {
     value.get(name).and_then(Value::as_f64).unwrap_or_default()
 }
 
-fn bits(bits: f64) -> String {
+pub(super) fn bits(bits: f64) -> String {
     if bits >= 1e6 { format!("{:.1} Mbit/s", bits / 1e6) } else { format!("{:.0} kbit/s", bits / 1e3) }
 }
 
-fn span(seconds: f64) -> String {
+pub(super) fn span(seconds: f64) -> String {
     let whole = seconds as u64;
     match whole {
         0..=119 => format!("{seconds:.0} s"),

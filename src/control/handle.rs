@@ -16,7 +16,7 @@ const WAITING: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the running daemon can be told to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Nothing; answered as soon as the daemon's loop comes by, which proves that it lives.
     Ping,
@@ -24,6 +24,10 @@ pub enum Command {
     Keyframe,
     /// Change the live video bitrate, until the profile is loaded again.
     SetBitrate(Bitrate),
+    /// Let the output of this name publish.
+    OutputStart(String),
+    /// Let the output of this name publish no more.
+    OutputStop(String),
 }
 
 /// A command carried out: what was done, in one sentence for people.
@@ -40,6 +44,8 @@ pub enum CommandError {
         /// What would be accepted instead.
         hint: Option<String>,
     },
+    /// It names something that does not exist.
+    Unknown(String),
     /// It cannot be done now: nothing is on air.
     NotOnAir(String),
     /// It was tried and failed.
@@ -58,7 +64,9 @@ pub enum CommandError {
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CommandError::Refused { reason, .. } | CommandError::NotOnAir(reason) => f.write_str(reason),
+            CommandError::Refused { reason, .. }
+            | CommandError::NotOnAir(reason)
+            | CommandError::Unknown(reason) => f.write_str(reason),
             CommandError::Failed { fault, reason } => write!(f, "{fault} failure: {reason}"),
             CommandError::Busy => f.write_str("too many commands are waiting"),
             CommandError::Gone => f.write_str("the daemon does not answer, or is shutting down"),

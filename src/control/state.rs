@@ -195,6 +195,26 @@ pub struct OutputState {
     pub state: String,
     /// The reason, in words.
     pub reason: String,
+    /// Is it where it should be, live or stopped by command, or on its way there?
+    pub well: bool,
+    /// Until the next attempt, while one is waited for.
+    pub retry_in: Option<Duration>,
+    /// Where people watch what it publishes. It may hold the publish key: only for whoever may control the box.
+    pub watch: Option<String>,
+    /// What the server says about the stream, where it can be asked.
+    pub server: Option<String>,
+    /// Attempts that followed a failure or a loss.
+    pub reconnects: u64,
+    /// Keyframes that the server asked for.
+    pub keyframe_requests: u64,
+    /// Round trip to the server.
+    pub rtt: Option<Duration>,
+    /// Packets of the picture that the server reports as lost, in the present connection.
+    pub packets_lost: Option<u64>,
+    /// The share of packets that was lost lately, 0 to 1.
+    pub loss: Option<f64>,
+    /// What the way to the server is believed to carry.
+    pub estimate: Option<Bitrate>,
     /// Its counters.
     pub stage: StageState,
 }

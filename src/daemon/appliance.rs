@@ -13,7 +13,7 @@ use crate::control::{Command, CommandError, Done, Inbox, Order, State, Summary};
 use crate::engine::{ControlError, Engine, Outlet};
 use crate::lifecycle::Event;
 use crate::media::{Bitrate, Fault};
-use crate::output::Local;
+use crate::output::{Local, Whip};
 use crate::sfu;
 use crate::telemetry::Drops;
 
@@ -25,6 +25,9 @@ const TELL: Duration = Duration::from_millis(250);
 
 /// How long graphs have to go at the end. One that hangs is left behind.
 const GOODBYE: Duration = Duration::from_millis(1200);
+
+/// How long servers have to confirm that a session is over.
+const FAREWELL: Duration = Duration::from_millis(1200);
 
 /// Everything that runs.
 pub(super) struct Appliance {
@@ -38,6 +41,7 @@ pub(super) struct Appliance {
     pub(super) picture: Outlet,
     pub(super) sfu: Option<sfu::Handle>,
     pub(super) local: Option<Local>,
+    pub(super) outputs: Vec<Whip>,
     pub(super) inbox: Inbox,
     pub(super) told: mpsc::Receiver<Told>,
     pub(super) drops: Drops,
@@ -94,6 +98,10 @@ impl Appliance {
     /// Takes everything down, within its time; what hangs is left behind.
     pub(super) async fn shut_down(mut self) {
         let now = self.now();
+        let farewells: Vec<_> = std::mem::take(&mut self.outputs)
+            .into_iter()
+            .map(|output| tokio::spawn(output.finish(FAREWELL)))
+            .collect();
         // Encoders first: what they hold of the hubs must not keep a capture from stopping.
         let mut departures = Vec::new();
         for part in [self.audio_encode.as_mut(), Some(&mut self.encode)].into_iter().flatten() {
@@ -115,6 +123,10 @@ impl Appliance {
         match goodbye.await {
             Ok(0) => tracing::debug!("every graph is gone"),
             _ => tracing::warn!("a graph would not stop and was left behind"),
+        }
+        for farewell in farewells {
+            // Each ends by itself in time; one that panicked has nothing more to say.
+            let _ = farewell.await;
         }
     }
 
@@ -154,10 +166,12 @@ impl Appliance {
     }
 
     fn obey(&mut self, order: Order) {
-        let answer = match order.command {
+        let answer = match &order.command {
             Command::Ping => Ok(Done("alive".to_owned())),
             Command::Keyframe => self.force_keyframe(),
-            Command::SetBitrate(bitrate) => self.set_bitrate(bitrate),
+            Command::SetBitrate(bitrate) => self.set_bitrate(*bitrate),
+            Command::OutputStart(name) => self.output(name, "starts", Whip::publish),
+            Command::OutputStop(name) => self.output(name, "stops", Whip::stop),
         };
         if let Ok(Done(done)) = &answer
             && order.command != Command::Ping
@@ -220,6 +234,20 @@ impl Appliance {
         Ok(Done(format!("the picture is now encoded at {bitrate}")))
     }
 
+    fn output(&self, name: &str, what: &str, act: fn(&Whip)) -> Result<Done, CommandError> {
+        if let Some(output) = self.outputs.iter().find(|output| output.name() == name) {
+            act(output);
+            return Ok(Done(format!("output `{name}` {what}")));
+        }
+        if self.config.outputs.iter().any(|output| output.name == name) {
+            return Err(CommandError::Refused {
+                reason: format!("this version has no outputs of the kind of `{name}` yet"),
+                hint: None,
+            });
+        }
+        Err(CommandError::Unknown(format!("there is no output `{name}`")))
+    }
+
     fn not_on_air(&self) -> CommandError {
         CommandError::NotOnAir(format!("nothing is on air: {}", self.inbox.state.borrow().words))
     }
@@ -244,6 +272,8 @@ impl Appliance {
             audio_encode: self.audio_encode.as_ref(),
             keyframes_forced: self.picture.stage().keyframes_forced,
             sfu: stats.as_deref(),
+            outputs: &self.outputs,
+            now: self.engine.instant_of(self.engine.now()),
             was_on_air: self.was_on_air,
         }
         .state();
@@ -274,6 +304,9 @@ fn losses(state: &State) -> Vec<(String, u64)> {
     for encode in &state.encode {
         losses.extend(stage(encode.codec.title(), &encode.stage));
     }
+    losses.extend(
+        state.outputs.iter().flat_map(|output| stage(&format!("output `{}`", output.name), &output.stage)),
+    );
     losses.extend(
         state.streams.iter().map(|stream| (format!("SFU hand-over of `{}`", stream.name), stream.dropped)),
     );

@@ -1,15 +1,16 @@
 //! What runs, as one [`State`].
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::part::Part;
-use crate::config::{BoxConfig, OutputKind};
+use crate::config::{BoxConfig, OutputConfig, OutputKind};
 use crate::control::{
     AudioState, CaptureState, EncodeState, OutputState, QueueState, StageState, State, StreamState, Summary,
 };
 use crate::engine::{QueueLevel, StageCounters};
 use crate::lifecycle::Phase;
 use crate::media::{Bitrate, Codec, FrameSize, Framerate, MediaKind};
+use crate::output::Whip;
 use crate::plan::Downstream;
 use crate::sfu;
 
@@ -24,13 +25,17 @@ pub(super) struct View<'a> {
     pub(super) audio_encode: Option<&'a Part>,
     pub(super) keyframes_forced: u64,
     pub(super) sfu: Option<&'a sfu::Stats>,
+    pub(super) outputs: &'a [Whip],
+    pub(super) now: Instant,
     /// Frames have been on air since the start.
     pub(super) was_on_air: bool,
 }
 
 impl View<'_> {
     pub(super) fn state(&self) -> State {
-        let summary = self.summary();
+        let outputs: Vec<OutputState> =
+            self.config.outputs.iter().map(|output| self.output(output)).collect();
+        let summary = self.summary(&outputs);
         let mut encode = vec![self.encode_state(self.encode)];
         encode[0].keyframes_forced = self.keyframes_forced;
         encode.extend(self.audio_encode.map(|part| self.encode_state(part)));
@@ -38,12 +43,12 @@ impl View<'_> {
             version: env!("CARGO_PKG_VERSION"),
             uptime: self.uptime,
             summary,
-            words: self.words(summary, &encode[0]),
+            words: self.words(summary, &encode[0], &outputs),
             profile: self.profile.to_owned(),
             capture: self.capture_state(),
             audio: self.audio_capture.map(audio_state),
             encode,
-            outputs: self.outputs(),
+            outputs,
             streams: self.streams(),
             queues: self.queues(),
         }
@@ -53,10 +58,11 @@ impl View<'_> {
         [Some(self.capture), Some(self.encode), self.audio_capture, self.audio_encode].into_iter().flatten()
     }
 
-    fn summary(&self) -> Summary {
+    fn summary(&self, outputs: &[OutputState]) -> Summary {
         let picture = [self.capture.phase(), self.encode.phase()];
         if picture.iter().all(|phase| phase.is_flowing()) {
-            let well = self.parts().all(|part| part.phase() == Phase::Running);
+            let well = self.parts().all(|part| part.phase() == Phase::Running)
+                && outputs.iter().all(|output| output.well);
             return if well { Summary::OnAir } else { Summary::Degraded };
         }
         if picture.iter().all(|phase| matches!(phase, Phase::Stopped | Phase::Stopping)) {
@@ -70,7 +76,7 @@ impl View<'_> {
     }
 
     /// The whole in one sentence.
-    fn words(&self, summary: Summary, encode: &EncodeState) -> String {
+    fn words(&self, summary: Summary, encode: &EncodeState, outputs: &[OutputState]) -> String {
         let ill = |part: &Part| {
             let phase = part.phase().as_str().replace('_', " ");
             match part.reason() {
@@ -98,6 +104,9 @@ impl View<'_> {
                 }
                 for one in trouble {
                     words += &format!("; {one}");
+                }
+                for output in outputs.iter().filter(|output| !output.well) {
+                    words += &format!("; output {} {}", output.name, output.state.replace('_', " "));
                 }
                 words
             }
@@ -164,23 +173,65 @@ impl View<'_> {
         }
     }
 
-    /// Listed so that nobody takes silence for success.
-    fn outputs(&self) -> Vec<OutputState> {
-        let outputs = self.config.outputs.iter();
-        outputs
-            .map(|output| OutputState {
+    fn output(&self, output: &OutputConfig) -> OutputState {
+        let kind = match output.kind {
+            OutputKind::Whip => "whip",
+            OutputKind::Srt => "srt",
+            OutputKind::Record => "record",
+            OutputKind::Trickle => "trickle",
+        };
+        match self.outputs.iter().find(|running| running.name() == output.name) {
+            Some(running) => self.whip(running, kind),
+            // Listed so that nobody takes silence for success.
+            None => OutputState {
                 name: output.name.clone(),
-                kind: match output.kind {
-                    OutputKind::Whip => "whip",
-                    OutputKind::Srt => "srt",
-                    OutputKind::Record => "record",
-                    OutputKind::Trickle => "trickle",
-                },
+                kind,
                 state: "failed".to_owned(),
-                reason: "this version has no outputs yet".to_owned(),
+                reason: "this version has no outputs of this kind yet".to_owned(),
+                well: false,
+                retry_in: None,
+                watch: None,
+                server: None,
+                reconnects: 0,
+                keyframe_requests: 0,
+                rtt: None,
+                packets_lost: None,
+                loss: None,
+                estimate: None,
                 stage: StageState::default(),
-            })
-            .collect()
+            },
+        }
+    }
+
+    fn whip(&self, output: &Whip, kind: &'static str) -> OutputState {
+        let report = output.report();
+        let stats = &report.stats;
+        let live = report.is_live();
+        OutputState {
+            name: output.name().to_owned(),
+            kind,
+            state: report.state.to_owned(),
+            reason: report.words.clone(),
+            well: report.is_well(),
+            retry_in: report.retry_at.map(|at| at.saturating_duration_since(self.now)),
+            watch: report.watch.clone(),
+            server: report.server.clone(),
+            reconnects: report.reconnects,
+            keyframe_requests: stats.keyframe_requests,
+            rtt: stats.rtt.filter(|_| live),
+            packets_lost: stats.packets_lost.filter(|_| live),
+            loss: stats.loss.filter(|_| live),
+            estimate: stats.estimate.filter(|_| live),
+            stage: StageState {
+                frames_in: stats.units + stats.dropped,
+                frames_out: stats.units,
+                dropped: vec![("ring", stats.dropped)],
+                fps: if live { stats.fps } else { 0.0 },
+                bitrate: if live { stats.bitrate } else { 0 },
+                latency_p50: None,
+                latency_p95: None,
+            },
+        }
     }
 
     fn streams(&self) -> Vec<StreamState> {
@@ -215,6 +266,20 @@ impl View<'_> {
             .parts()
             .flat_map(|part| part.queues().into_iter().map(|level| queue_state(level, stage_of(part))))
             .collect();
+        for output in self.outputs {
+            let report = output.report();
+            let waiting = report.stats.waiting;
+            queues.push(QueueState {
+                name: format!("output/{}", output.name()),
+                stage: "output",
+                level_buffers: waiting.units,
+                level: waiting.time,
+                max_buffers: waiting.most_units,
+                max: waiting.most_time,
+                dropped: report.stats.dropped,
+                blocked: Duration::ZERO,
+            });
+        }
         for lane in self.sfu.map(|sfu| sfu.lanes.as_slice()).unwrap_or_default() {
             let kind = match lane.kind {
                 MediaKind::Video => "video",

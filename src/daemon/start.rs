@@ -11,13 +11,15 @@ use super::appliance::Appliance;
 use super::files::Loaded;
 use super::part::{Part, PartName, Seat};
 use super::{Options, RunError, SocketPlaces, secret, survey};
-use crate::config::{AudioInput, BoxConfig, Profile, ProfileChoice, VideoInput};
+use crate::config::{AudioInput, BoxConfig, OutputConfig, OutputKind, Profile, ProfileChoice, VideoInput};
 use crate::control::{self, State};
-use crate::engine::{self, Engine};
+use crate::engine::webrtc::Lane;
+use crate::engine::{self, Engine, Outlet};
 use crate::http::{self, ControlToken, Documents, Limits, ListenError, Listener, Publishers, Site};
 use crate::media::{MediaKind, StreamName};
-use crate::output::Local;
-use crate::plan::{self, Plan};
+use crate::output::whip::{Settings, Wires};
+use crate::output::{Local, Whip};
+use crate::plan::{self, Downstream, GraphPlan, Plan, Role};
 use crate::sfu;
 use crate::telemetry::Drops;
 
@@ -150,9 +152,13 @@ fn compose(
     if plan.video_encode.len() > 1 {
         tracing::warn!("this version encodes the profile's first rendition only");
     }
-    if !config.outputs.is_empty() {
-        tracing::warn!("this version has no outputs yet: nothing is sent to those configured");
-    }
+    let lanes: Vec<Lane> = [
+        plan.video_encode.first().and_then(|plan| lane(plan, &picture)),
+        plan.audio_encode.as_ref().and_then(|plan| lane(plan, &sound)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let encode = plan
         .video_encode
         .into_iter()
@@ -170,6 +176,7 @@ fn compose(
         let sound = audio_encode.is_some().then_some(&sound);
         Local::publish(sfu, config.sfu.stream.clone(), epoch, &picture, sound)
     });
+    let outputs = outputs(&engine, &config.outputs, &lanes, seed)?;
     Ok(Appliance {
         engine,
         config,
@@ -181,12 +188,65 @@ fn compose(
         picture,
         sfu,
         local,
+        outputs,
         inbox,
         told,
         drops: Drops::default(),
         last_told: Duration::ZERO,
         was_on_air: false,
     })
+}
+
+/// What an encode graph makes, as an output takes it.
+fn lane(plan: &GraphPlan, outlet: &Outlet) -> Option<Lane> {
+    let (codec, picture, bitrate) = match &plan.downstream {
+        Downstream::Video { codec, size, framerate, bitrate } => {
+            (*codec, size.map(|size| (size, *framerate)), *bitrate)
+        }
+        Downstream::Audio { codec, bitrate } => (*codec, None, *bitrate),
+        Downstream::RawVideo { .. } | Downstream::RawAudio => return None,
+    };
+    let payloader = plan.nodes.iter().find(|node| node.role == Role::Payloader)?.clone();
+    Some(Lane { outlet: outlet.clone(), codec, payloader, limits: plan.handover?, picture, bitrate })
+}
+
+/// Starts every output that there is in this version. What is wrong with one is its own state, and stops nothing else.
+fn outputs(
+    engine: &Engine,
+    configured: &[OutputConfig],
+    lanes: &[Lane],
+    seed: u64,
+) -> Result<Vec<Whip>, RunError> {
+    if configured.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wires = Wires::new()
+        .map_err(|reason| RunError::System { what: "TLS", source: std::io::Error::other(reason) })?;
+    let mut running = Vec::new();
+    for (number, output) in configured.iter().enumerate() {
+        let (OutputKind::Whip, Some(url)) = (output.kind, &output.url) else {
+            tracing::warn!(output = %output.name, "this version has no outputs of this kind yet");
+            continue;
+        };
+        if output.adaptive {
+            tracing::warn!(output = %output.name, "this version does not adapt the bitrate: `adaptive` has no effect");
+        }
+        let token = output.token.clone();
+        let settings = Settings {
+            name: output.name.clone(),
+            url: url.clone(),
+            key: Box::new(move || match &token {
+                Some(source) => {
+                    secret::read("output.token_file", source).map(Some).map_err(|error| error.to_string())
+                }
+                None => Ok(None),
+            }),
+            lanes: lanes.to_vec(),
+            seed: seed.wrapping_add(number as u64),
+        };
+        running.push(Whip::start(engine, &wires, settings));
+    }
+    Ok(running)
 }
 
 /// Going on without these would open what the user wanted closed.

@@ -148,7 +148,7 @@ pub(super) fn assemble(plan: &GraphPlan, timebase: &Timebase) -> Result<Parts, B
     Ok(parts)
 }
 
-fn make(node: &Node) -> Result<gst::Element, BuildError> {
+pub(super) fn make(node: &Node) -> Result<gst::Element, BuildError> {
     let missing = || BuildError::NoElement { node: node.id.clone(), factory: node.factory.clone() };
     let factory = gst::ElementFactory::find(&node.factory).ok_or_else(missing)?;
     let factory = factory.load().ok().and_then(|loaded| loaded.downcast::<gst::ElementFactory>().ok());

@@ -226,7 +226,7 @@ impl Watch {
 
 /// GStreamer's message with its detail, which is the part that names things: `Resource not found: No such file "/x"`.
 /// The debug text is `file.c(line): function (): /path/of/element:` and the detail on the lines after it.
-fn words(error: &glib::Error, debug: Option<&str>) -> String {
+pub(super) fn words(error: &glib::Error, debug: Option<&str>) -> String {
     if error.matches(gst::CoreError::MissingPlugin) || error.matches(gst::StreamError::CodecNotFound) {
         return "it holds none of what is wanted here, or what would decode that is not installed".to_owned();
     }

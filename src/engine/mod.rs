@@ -40,6 +40,7 @@ mod rtp;
 mod stamp;
 mod teardown;
 mod timeline;
+pub mod webrtc;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

@@ -2,15 +2,15 @@
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::HeaderMap;
 use axum::http::header;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 
-use super::dto::{BitrateRequest, DoneDto};
+use super::dto::{BitrateRequest, DoneDto, OutputDto};
 use super::trust::{Via, may_control};
 use super::{ApiError, Site};
 use crate::control::Command;
@@ -19,6 +19,9 @@ pub(super) fn routes() -> Router<Site> {
     Router::new()
         .route("/api/control/keyframe", post(keyframe))
         .route("/api/control/bitrate", post(bitrate))
+        .route("/api/outputs", get(outputs))
+        .route("/api/outputs/{name}/start", post(output_start))
+        .route("/api/outputs/{name}/stop", post(output_stop))
         .route_layer(from_fn(unstored))
 }
 
@@ -45,6 +48,36 @@ async fn bitrate(
             hint: Some(format!("write {}", error.expected())),
         })?;
     carry_out(&site, Command::SetBitrate(bitrate)).await
+}
+
+/// Every output with where it is watched, which may be secret: so only for whoever may control the box.
+async fn outputs(
+    State(site): State<Site>,
+    Extension(via): Extension<Via>,
+    headers: HeaderMap,
+) -> Result<Json<Vec<OutputDto>>, ApiError> {
+    may_control(via, &headers, site.control_token.as_ref())?;
+    Ok(Json(site.control.state().outputs.iter().map(OutputDto::with_watch).collect()))
+}
+
+async fn output_start(
+    State(site): State<Site>,
+    Extension(via): Extension<Via>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<DoneDto>, ApiError> {
+    may_control(via, &headers, site.control_token.as_ref())?;
+    carry_out(&site, Command::OutputStart(name)).await
+}
+
+async fn output_stop(
+    State(site): State<Site>,
+    Extension(via): Extension<Via>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<DoneDto>, ApiError> {
+    may_control(via, &headers, site.control_token.as_ref())?;
+    carry_out(&site, Command::OutputStop(name)).await
 }
 
 async fn carry_out(site: &Site, command: Command) -> Result<Json<DoneDto>, ApiError> {

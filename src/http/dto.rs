@@ -98,12 +98,23 @@ struct AudioDto {
     encode: Option<EncodeDto>,
 }
 
+/// One output. `watch` is left out where anyone may read: the address may hold the publish key.
 #[derive(Debug, Serialize)]
-struct OutputDto {
+pub(super) struct OutputDto {
     name: String,
     kind: &'static str,
     state: String,
     reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    watch: Option<String>,
+    server: Option<String>,
+    retry_in_s: Option<f64>,
+    reconnects: u64,
+    keyframe_requests: u64,
+    rtt_ms: Option<f64>,
+    packets_lost: Option<u64>,
+    loss: Option<f64>,
+    estimate_bps: Option<u64>,
     #[serde(flatten)]
     stage: StageDto,
 }
@@ -238,8 +249,24 @@ impl From<&OutputState> for OutputDto {
             kind: output.kind,
             state: output.state.clone(),
             reason: output.reason.clone(),
+            watch: None,
+            server: output.server.clone(),
+            retry_in_s: output.retry_in.map(|span| rounded(span.as_secs_f64())),
+            reconnects: output.reconnects,
+            keyframe_requests: output.keyframe_requests,
+            rtt_ms: output.rtt.map(ms),
+            packets_lost: output.packets_lost,
+            loss: output.loss.map(rounded),
+            estimate_bps: output.estimate.map(crate::media::Bitrate::bits),
             stage: StageDto::new(&output.stage, true),
         }
+    }
+}
+
+impl OutputDto {
+    /// With the address where it is watched.
+    pub(super) fn with_watch(output: &OutputState) -> Self {
+        OutputDto { watch: output.watch.clone(), ..OutputDto::from(output) }
     }
 }
 

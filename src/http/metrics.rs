@@ -74,6 +74,7 @@ impl Collector for Snapshot {
         self.whole(&mut sheet)?;
         self.stages(&mut sheet)?;
         self.queues(&mut sheet)?;
+        self.outputs(&mut sheet)?;
         self.streams(&mut sheet)?;
         self.sfu(&mut sheet)
     }
@@ -235,6 +236,58 @@ impl Snapshot {
         sheet.counters("capcast_queue_dropped", "Buffers dropped at a queue", dropped)?;
         let blocked = queues.iter().map(|queue| (labels(queue), queue.blocked.as_secs_f64())).collect();
         sheet.counters("capcast_queue_blocked_seconds", "Time its producer was made to wait", blocked)
+    }
+
+    fn outputs(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        type Output = crate::control::OutputState;
+        let outputs = &self.state.outputs;
+        let labels = |output: &Output| vec![("output", output.name.clone())];
+        let gauges = |value: fn(&Output) -> Option<f64>| -> Vec<Row<f64>> {
+            outputs.iter().filter_map(|output| Some((labels(output), value(output)?))).collect()
+        };
+        let counters = |value: fn(&Output) -> u64| -> Vec<Row<u64>> {
+            outputs.iter().map(|output| (labels(output), value(output))).collect()
+        };
+        sheet.gauges(
+            "capcast_output_live",
+            "1 when an output is connected and media flows",
+            gauges(|o| Some(flag(o.state == "live"))),
+        )?;
+        sheet.gauges(
+            "capcast_output_well",
+            "0 when an output is not where it should be",
+            gauges(|o| Some(flag(o.well))),
+        )?;
+        sheet.counters(
+            "capcast_output_reconnects",
+            "Attempts that followed a failure or a loss",
+            counters(|o| o.reconnects),
+        )?;
+        sheet.counters(
+            "capcast_output_keyframe_requests",
+            "Keyframes that the server asked for",
+            counters(|o| o.keyframe_requests),
+        )?;
+        sheet.gauges(
+            "capcast_output_rtt_seconds",
+            "Round trip to the server",
+            gauges(|o| o.rtt.map(|rtt| rtt.as_secs_f64())),
+        )?;
+        sheet.gauges(
+            "capcast_output_packets_lost",
+            "Packets that the server reports as lost, in the present connection",
+            gauges(|o| o.packets_lost.map(|lost| lost as f64)),
+        )?;
+        sheet.gauges(
+            "capcast_output_loss_ratio",
+            "The share of packets that was lost lately",
+            gauges(|o| o.loss),
+        )?;
+        sheet.gauges(
+            "capcast_output_estimate_bits_per_second",
+            "What the way to the server is believed to carry",
+            gauges(|o| o.estimate.map(|estimate| estimate.bits() as f64)),
+        )
     }
 
     fn streams(&self, sheet: &mut Sheet<'_>) -> fmt::Result {

@@ -1,5 +1,7 @@
 //! Where the box's own stream goes: the policy of each destination. Transports are `engine`'s and the SFU's.
 
 mod local;
+pub mod whip;
 
 pub use local::Local;
+pub use whip::Whip;

@@ -55,6 +55,8 @@ impl Server {
                         })
                     }
                     Command::SetBitrate(bitrate) => Ok(Done(format!("now {bitrate}"))),
+                    Command::OutputStart(name) => Ok(Done(format!("`{name}` starts"))),
+                    Command::OutputStop(name) => Err(CommandError::Unknown(format!("no `{name}`"))),
                 });
             }
         });
@@ -369,6 +371,14 @@ async fn control_is_for_this_host_and_for_the_token() {
     ] {
         let refused = problem(set(foreign, good).await, 403).await;
         assert!(refused["hint"].as_str().unwrap().contains("http.control_token_file"), "{refused}");
+    }
+    let done = server.ask(Method::POST, "/api/outputs/one/start", &[], "").await;
+    assert_eq!(done.json::<Value>().await.unwrap(), json!({"done": "`one` starts"}));
+    problem(server.ask(Method::POST, "/api/outputs/one/stop", &[], "").await, 404).await;
+    assert_eq!(server.get("/api/outputs").await.json::<Value>().await.unwrap(), json!([]));
+    // What outputs are watched at may be secret.
+    for (method, path) in [(Method::GET, "/api/outputs"), (Method::POST, "/api/outputs/one/start")] {
+        problem(server.ask(method, path, &[("x-forwarded-for", "192.0.2.1")], "").await, 403).await;
     }
     let refused = problem(set(&[], r#"{"bitrate": "10 Mbit/s"}"#).await, 422).await;
     assert_eq!((&refused["detail"], &refused["hint"]), (&json!("too much"), &json!("less")));

@@ -1,0 +1,446 @@
+//! The machine's clock, HTTP and transport.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{Order, Report, Settings, Wires, server};
+use crate::engine::Engine;
+use crate::engine::webrtc::{
+    Lane, PublishError, Relay, Transport, TransportEvent, TransportSink, TransportStats,
+};
+use crate::media::Codec;
+use crate::whip::client::{
+    self, Action, Endpoint, Failure, IceState, Input, KeyForm, Machine, Phase, Request, RequestId, Response,
+    TransportId,
+};
+use crate::whip::link::IceServer;
+use crate::whip::trickle::Candidate;
+
+/// How often transports are looked at. The machine wants to hear of media twice a second.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How often a Broadcast Box is asked about the stream.
+const ASK: Duration = Duration::from_secs(5);
+
+/// Answers that are missed in a row before it counts as silent.
+const MISSES: u32 = 3;
+
+/// Events that wait. A transport tells some dozens in its life; what does not fit is of one that floods.
+const EVENTS: usize = 256;
+
+/// What comes from elsewhere, with the number of the machine that it is for: each counts its ids from the beginning.
+enum Event {
+    Made(u64, TransportId, Result<Box<dyn Transport>, PublishError>),
+    Said(u64, TransportId, TransportEvent),
+    Answered(u64, RequestId, Result<Response, Failure>),
+    /// What the server says about the stream; none when it did not answer.
+    Server(Option<String>),
+}
+
+/// A transport and how far its counters were told.
+struct Running {
+    id: TransportId,
+    transport: Box<dyn Transport>,
+    units: u64,
+    feedback: u64,
+}
+
+pub(super) struct Driver {
+    engine: Engine,
+    wires: Wires,
+    settings: Settings,
+    inbox: mpsc::Receiver<Order>,
+    shown: Arc<ArcSwap<Report>>,
+    tell: mpsc::Sender<Event>,
+    events: mpsc::Receiver<Event>,
+    machine: Option<Machine>,
+    /// Which machine it is.
+    number: u64,
+    /// The key that the machine has.
+    key: Option<String>,
+    running: Option<Running>,
+    /// The transport that is wanted, made or not.
+    wanted: Option<TransportId>,
+    /// What it said before it was made.
+    early: Vec<TransportEvent>,
+    requests: BTreeMap<RequestId, AbortHandle>,
+    /// Of transports that are gone.
+    carried: TransportStats,
+    /// Of machines that are gone.
+    reconnects: u64,
+    report: Report,
+    ask_at: Option<Instant>,
+    misses: u32,
+    finishing: bool,
+}
+
+impl Driver {
+    pub(super) fn new(
+        engine: Engine,
+        wires: Wires,
+        settings: Settings,
+        inbox: mpsc::Receiver<Order>,
+        shown: Arc<ArcSwap<Report>>,
+    ) -> Driver {
+        let (tell, events) = mpsc::channel(EVENTS);
+        Driver {
+            engine,
+            wires,
+            settings,
+            inbox,
+            shown,
+            tell,
+            events,
+            machine: None,
+            number: 0,
+            key: None,
+            running: None,
+            wanted: None,
+            early: Vec::new(),
+            requests: BTreeMap::new(),
+            carried: TransportStats::default(),
+            reconnects: 0,
+            report: Report::new(Phase::Idle.as_str()),
+            ask_at: None,
+            misses: 0,
+            finishing: false,
+        }
+    }
+
+    /// Until it is told to finish and has, or nobody holds the output any more.
+    pub(super) async fn run(mut self) {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let deadline = self.machine.as_ref().and_then(|machine| machine.deadline(now()));
+            tokio::select! {
+                order = self.inbox.recv() => match order {
+                    Some(order) => self.obey(order),
+                    None => return,
+                },
+                Some(event) = self.events.recv() => self.hear(event),
+                () = until(deadline) => self.feed(Input::Timer),
+                _ = looks.tick() => self.look(),
+            }
+            self.show();
+            let over = self.machine.as_ref().is_none_or(|machine| machine.state().phase == Phase::Stopped);
+            if self.finishing && over {
+                return;
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Start => {
+                if self.machine.is_none() {
+                    match self.endpoint() {
+                        Ok((endpoint, key)) => self.renew(endpoint, key),
+                        Err(words) => return self.misconfigured(words),
+                    }
+                }
+                self.feed(Input::Start);
+            }
+            Order::Stop => {
+                if self.machine.is_none() {
+                    self.report = Report::new(Phase::Stopped.as_str());
+                }
+                self.feed(Input::Stop);
+            }
+            Order::Finish => {
+                self.finishing = true;
+                self.feed(Input::Stop);
+            }
+        }
+    }
+
+    fn hear(&mut self, event: Event) {
+        match event {
+            // Dropping a transport that is no longer wanted closes it.
+            Event::Made(number, id, made) => {
+                if number == self.number && self.wanted == Some(id) {
+                    self.made(id, made);
+                }
+            }
+            Event::Said(number, id, said) => {
+                let ours = number == self.number && self.wanted == Some(id);
+                if ours && self.running.is_none() {
+                    self.early.push(said);
+                } else if ours {
+                    self.said(id, said);
+                }
+            }
+            Event::Answered(number, id, answer) => {
+                // One that was cancelled is not listed.
+                if number == self.number && self.requests.remove(&id).is_some() {
+                    self.feed(match answer {
+                        Ok(response) => Input::Answered(id, response),
+                        Err(failure) => Input::Unanswered(id, failure),
+                    });
+                }
+            }
+            Event::Server(words) => match words {
+                Some(words) => {
+                    self.misses = 0;
+                    self.report.server = Some(words);
+                }
+                None => {
+                    self.misses += 1;
+                    if self.misses >= MISSES {
+                        self.report.server = Some("the server's status does not answer".to_owned());
+                    }
+                }
+            },
+        }
+    }
+
+    fn made(&mut self, id: TransportId, made: Result<Box<dyn Transport>, PublishError>) {
+        match made {
+            Ok(transport) => {
+                self.running = Some(Running { id, transport, units: 0, feedback: 0 });
+                for said in std::mem::take(&mut self.early) {
+                    self.said(id, said);
+                }
+            }
+            Err(error) => {
+                let failed = client::TransportEvent::Failed(error.to_string());
+                self.feed(Input::Transport(id, failed));
+            }
+        }
+    }
+
+    fn said(&mut self, id: TransportId, said: TransportEvent) {
+        if let Some(event) = words_of(said) {
+            self.feed(Input::Transport(id, event));
+        }
+    }
+
+    /// What transports are only asked for now and then: media, feedback, numbers.
+    fn look(&mut self) {
+        if let Some(running) = &mut self.running {
+            let stats = running.transport.stats();
+            let (id, heard) = (running.id, stats.feedback > running.feedback);
+            let sent = stats.units > running.units;
+            (running.units, running.feedback) = (stats.units, stats.feedback);
+            self.report.stats = sum(&self.carried, stats);
+            if heard {
+                self.feed(Input::Transport(id, client::TransportEvent::Feedback));
+            }
+            if sent {
+                self.feed(Input::Transport(id, client::TransportEvent::Sent));
+            }
+        }
+        self.ask_server();
+    }
+
+    /// Asks a Broadcast Box about the stream while it is live.
+    fn ask_server(&mut self) {
+        let live = self.machine.as_ref().filter(|machine| machine.state().phase == Phase::Live);
+        let Some(stream) = live.and_then(Machine::watch) else {
+            self.ask_at = None;
+            return;
+        };
+        let now = now();
+        if *self.ask_at.get_or_insert(now + LOOK) > now {
+            return;
+        }
+        self.ask_at = Some(now + ASK);
+        let (wires, tell) = (self.wires.clone(), self.tell.clone());
+        tokio::spawn(async move {
+            let answer = wires.get(stream.status_url()).await;
+            let words = answer.and_then(|(status, body)| server::words(status, &body));
+            // Nobody may be there any more.
+            let _ = tell.send(Event::Server(words)).await;
+        });
+    }
+
+    fn feed(&mut self, input: Input) {
+        let Some(machine) = &mut self.machine else { return };
+        for action in machine.on(now(), input) {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::CreateTransport { id, ice_servers } => self.create(id, &ice_servers),
+            Action::ApplyAnswer { id, sdp, .. } => {
+                if let Some(running) = self.running.as_mut().filter(|running| running.id == id) {
+                    running.transport.answer(&sdp);
+                }
+            }
+            Action::CloseTransport(id) => self.close(id),
+            Action::Send(request) => self.send(*request),
+            Action::Cancel(id) => {
+                if let Some(request) = self.requests.remove(&id) {
+                    request.abort();
+                }
+            }
+            Action::State(state) => self.tell_state(&state),
+        }
+    }
+
+    /// The key may have changed since; the machine is made anew then, and asks for its transport itself.
+    fn create(&mut self, id: TransportId, ice_servers: &[IceServer]) {
+        match self.endpoint() {
+            Ok((endpoint, key)) if key != self.key => {
+                tracing::info!(output = %self.settings.name, "its key has changed");
+                self.renew(endpoint, key);
+                return self.feed(Input::Start);
+            }
+            Ok(_) => {}
+            Err(words) => {
+                tracing::warn!(output = %self.settings.name, "going on with the key as it was: {words}");
+            }
+        }
+        self.wanted = Some(id);
+        self.early.clear();
+        let number = self.number;
+        let relays: Vec<Relay> = ice_servers.iter().map(relay).collect();
+        let (engine, lanes, name) =
+            (self.engine.clone(), self.settings.lanes.clone(), self.settings.name.clone());
+        let (tell, said) = (self.tell.clone(), self.tell.clone());
+        let sink: TransportSink = Arc::new(move |event| {
+            // Full: this transport floods, and its output will be lost and made anew.
+            let _ = said.try_send(Event::Said(number, id, event));
+        });
+        tokio::task::spawn_blocking(move || {
+            let made = engine.webrtc(&name, &lanes, &relays, sink);
+            // Where the output is gone, so is the transport.
+            let _ = tell.blocking_send(Event::Made(number, id, made));
+        });
+    }
+
+    fn close(&mut self, id: TransportId) {
+        if self.wanted == Some(id) {
+            self.wanted = None;
+        }
+        if let Some(running) = self.running.take_if(|running| running.id == id) {
+            let last = running.transport.stats();
+            self.carried = sum(&self.carried, last);
+            self.report.stats = self.carried;
+            // Nothing waits for it to be gone.
+            drop(running.transport.close());
+        }
+    }
+
+    fn send(&mut self, request: Request) {
+        let (id, number) = (request.id, self.number);
+        let (wires, tell) = (self.wires.clone(), self.tell.clone());
+        let task = tokio::spawn(async move {
+            let answer = wires.send(request).await;
+            let _ = tell.send(Event::Answered(number, id, answer)).await;
+        });
+        self.requests.insert(id, task.abort_handle());
+    }
+
+    /// Reads the key and puts it beside the URL.
+    fn endpoint(&self) -> Result<(Endpoint, Option<String>), String> {
+        let key = (self.settings.key)()?;
+        let endpoint = Endpoint::new(&self.settings.url, key.as_deref(), KeyForm::Auto);
+        Ok((endpoint.map_err(|error| error.to_string())?, key))
+    }
+
+    fn renew(&mut self, endpoint: Endpoint, key: Option<String>) {
+        self.reconnects += self.machine.as_ref().map_or(0, Machine::reconnects);
+        for (_, request) in std::mem::take(&mut self.requests) {
+            request.abort();
+        }
+        if let Some(id) = self.wanted {
+            self.close(id);
+        }
+        self.number += 1;
+        let codec = self.settings.lanes.first().map_or(Codec::H264, |lane: &Lane| lane.codec);
+        self.machine = Some(Machine::new(endpoint, codec, self.settings.seed));
+        self.key = key;
+    }
+
+    fn misconfigured(&mut self, words: String) {
+        tracing::warn!(output = %self.settings.name, "{words}");
+        self.report = Report { words, ..Report::new("misconfigured") };
+    }
+
+    fn tell_state(&mut self, state: &client::State) {
+        let output = self.settings.name.as_str();
+        let (phase, words) = (state.phase.as_str().replace('_', " "), &state.words);
+        if state.phase.is_halted() {
+            tracing::warn!(output, "{phase}: {words}");
+        } else if state.phase == Phase::Live {
+            tracing::info!(output, "{words}");
+        } else if words.is_empty() {
+            tracing::debug!(output, "{phase}");
+        } else {
+            tracing::info!(output, "{phase}: {words}");
+        }
+        if state.phase != Phase::Live {
+            self.report.server = None;
+            self.misses = 0;
+        }
+    }
+
+    fn show(&mut self) {
+        if let Some(machine) = &self.machine {
+            let state = machine.state();
+            self.report.state = state.phase.as_str();
+            self.report.words.clone_from(&state.words);
+            self.report.retry_at = state.retry_at;
+            self.report.watch = machine.watch().map(|stream| stream.watch_url().into());
+            self.report.reconnects = self.reconnects + machine.reconnects();
+        }
+        if **self.shown.load() != self.report {
+            self.shown.store(Arc::new(self.report.clone()));
+        }
+    }
+}
+
+/// A transport's event in the machine's words; none for one that makes no sense.
+fn words_of(event: TransportEvent) -> Option<client::TransportEvent> {
+    Some(match event {
+        TransportEvent::Offer { sdp, complete } => client::TransportEvent::Offer { sdp, complete },
+        TransportEvent::Candidate { m_line, line } => {
+            client::TransportEvent::Candidate(Candidate::new(m_line, &line)?)
+        }
+        TransportEvent::Connected => client::TransportEvent::Ice(IceState::Connected),
+        TransportEvent::Disconnected => client::TransportEvent::Ice(IceState::Disconnected),
+        TransportEvent::Lost => client::TransportEvent::Ice(IceState::Failed),
+        TransportEvent::Failed(words) => client::TransportEvent::Failed(words),
+    })
+}
+
+fn relay(server: &IceServer) -> Relay {
+    Relay {
+        uri: server.uri.clone(),
+        username: server.username.clone(),
+        credential: server.credential.clone(),
+    }
+}
+
+/// Counters of both, measurements of the second.
+fn sum(carried: &TransportStats, present: TransportStats) -> TransportStats {
+    TransportStats {
+        units: carried.units + present.units,
+        bytes: carried.bytes + present.bytes,
+        dropped: carried.dropped + present.dropped,
+        keyframe_requests: carried.keyframe_requests + present.keyframe_requests,
+        feedback: carried.feedback + present.feedback,
+        ..present
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the clock that the machine is driven by")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

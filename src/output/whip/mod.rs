@@ -1,0 +1,155 @@
+//! One WHIP output: the publishing machine of [`crate::whip::client`], driven in real time.
+//!
+//! Each output is a task of its own with a transport of its own, so that nothing of one reaches another. The machine
+//! decides everything; here are its clock, its HTTP and its transport.
+
+mod driver;
+mod server;
+mod wires;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::engine::Engine;
+use crate::engine::webrtc::{Lane, TransportStats};
+use crate::whip::client::Phase;
+
+pub use wires::Wires;
+
+/// Reads an output's key, now; none where none is configured.
+pub type Key = Box<dyn Fn() -> Result<Option<String>, String> + Send + Sync>;
+
+/// Where to publish, and what.
+pub struct Settings {
+    /// The output's name.
+    pub name: String,
+    /// As configured.
+    pub url: String,
+    /// Read at each connection, so that a changed file counts.
+    pub key: Key,
+    /// What is published; the picture first.
+    pub lanes: Vec<Lane>,
+    /// Moves the machine's waits.
+    pub seed: u64,
+}
+
+/// What is known of an output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// Its life in one word: the machine's, or `misconfigured`.
+    pub state: &'static str,
+    /// What there is to say about it.
+    pub words: String,
+    /// When the next attempt is due.
+    pub retry_at: Option<Instant>,
+    /// Where people watch it. It may hold the key: for the operator, not for logs or open pages.
+    pub watch: Option<String>,
+    /// What the server says about the stream, where it can be asked.
+    pub server: Option<String>,
+    /// Attempts that followed a failure or loss.
+    pub reconnects: u64,
+    /// Counters over all connections, measurements of the present one.
+    pub stats: TransportStats,
+}
+
+impl Report {
+    fn new(state: &'static str) -> Report {
+        Report {
+            state,
+            words: String::new(),
+            retry_at: None,
+            watch: None,
+            server: None,
+            reconnects: 0,
+            stats: TransportStats::default(),
+        }
+    }
+
+    /// Does media flow?
+    pub fn is_live(&self) -> bool {
+        self.state == Phase::Live.as_str()
+    }
+
+    /// Is it where it should be, live or stopped by command, or on its way there for the first time?
+    pub fn is_well(&self) -> bool {
+        let connecting = self.state == Phase::Connecting.as_str() && self.reconnects == 0;
+        let resting = [Phase::Stopped, Phase::Stopping, Phase::Idle];
+        connecting || self.is_live() || resting.iter().any(|phase| phase.as_str() == self.state)
+    }
+}
+
+/// What a driver is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Start,
+    Stop,
+    /// Stop, and end when that is done.
+    Finish,
+}
+
+/// Orders that wait. The driver takes them at once; more than this is nobody's need.
+const ORDERS: usize = 8;
+
+/// One output. Ends when dropped, without a farewell; see [`Whip::finish`].
+pub struct Whip {
+    name: String,
+    orders: mpsc::Sender<Order>,
+    report: Arc<ArcSwap<Report>>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Whip {
+    /// Starts its task, and publishing.
+    pub fn start(engine: &Engine, wires: &Wires, settings: Settings) -> Whip {
+        let (orders, inbox) = mpsc::channel(ORDERS);
+        let report = Arc::new(ArcSwap::from_pointee(Report::new(Phase::Idle.as_str())));
+        let name = settings.name.clone();
+        let driver = driver::Driver::new(engine.clone(), wires.clone(), settings, inbox, Arc::clone(&report));
+        let whip = Whip { name, orders, report, task: Some(tokio::spawn(driver.run())) };
+        whip.publish();
+        whip
+    }
+
+    /// Its configured name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Publishes, if it does not. A wait for a retry goes on.
+    pub fn publish(&self) {
+        // Full means that one waits already.
+        let _ = self.orders.try_send(Order::Start);
+    }
+
+    /// Publishes no more: the session is DELETEd.
+    pub fn stop(&self) {
+        let _ = self.orders.try_send(Order::Stop);
+    }
+
+    /// What is known of it now.
+    pub fn report(&self) -> Arc<Report> {
+        self.report.load_full()
+    }
+
+    /// Ends it: the session is DELETEd if that takes no longer than `within`.
+    pub async fn finish(mut self, within: Duration) {
+        let Some(mut task) = self.task.take() else { return };
+        let _ = self.orders.try_send(Order::Finish);
+        if tokio::time::timeout(within, &mut task).await.is_err() {
+            tracing::info!(output = %self.name, "the server did not confirm the end in time");
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Whip {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}

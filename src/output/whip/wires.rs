@@ -1,0 +1,109 @@
+//! HTTP for WHIP: one pooled client for all outputs, no redirects, nothing unbounded.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use http::header::USER_AGENT;
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use crate::whip::client::{BODY_LIMIT, Failure, FailureKind, Request, Response};
+
+/// Until a connection (TCP and TLS) must stand.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// A server's status is asked for beside everything else, and may not take long.
+const STATUS: Duration = Duration::from_secs(4);
+
+/// Speaks to WHIP servers. Cheap to clone; clones share their connections.
+#[derive(Clone)]
+pub struct Wires {
+    client: reqwest::Client,
+}
+
+impl Wires {
+    /// A client that follows no redirect and asks no proxy: the key goes where the configuration says.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up; in words.
+    pub fn new() -> Result<Wires, String> {
+        let agent = HeaderValue::from_static(concat!("capcast/", env!("CARGO_PKG_VERSION")));
+        reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(CONNECT)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(2)
+            .default_headers(HeaderMap::from_iter([(USER_AGENT, agent)]))
+            .build()
+            .map(|client| Wires { client })
+            .map_err(|error| said(&error))
+    }
+
+    /// Sends one request of the machine's and reads its answer, both within the request's limits.
+    pub(super) async fn send(&self, request: Request) -> Result<Response, Failure> {
+        let limit = request.connect + request.answer;
+        let asked = self
+            .client
+            .request(request.method, request.url)
+            .headers(request.headers)
+            .body(request.body)
+            .timeout(limit)
+            .send();
+        let mut answer = asked.await.map_err(|error| failure(&error))?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let body = read(&mut answer).await?;
+        Ok(Response { status, headers, body, wall: wall() })
+    }
+
+    /// A document that needs no key, if there is one: its status and body.
+    pub(super) async fn get(&self, url: url::Url) -> Option<(StatusCode, String)> {
+        let mut answer = self.client.get(url).timeout(STATUS).send().await.ok()?;
+        let body = read(&mut answer).await.ok()?;
+        Some((answer.status(), body))
+    }
+}
+
+/// The body, no more than is allowed of it.
+async fn read(answer: &mut reqwest::Response) -> Result<String, Failure> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(|error| failure(&error))? {
+        if body.len() + chunk.len() > BODY_LIMIT {
+            return Err(Failure { kind: FailureKind::TooBig, detail: String::new() });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
+fn failure(error: &reqwest::Error) -> Failure {
+    let detail = said(error);
+    let lower = detail.to_ascii_lowercase();
+    let kind = if error.is_connect() && ["ssl", "tls", "certificate"].iter().any(|word| lower.contains(word))
+    {
+        FailureKind::Tls
+    } else if error.is_connect() {
+        FailureKind::Connect
+    } else if error.is_timeout() {
+        FailureKind::Timeout
+    } else {
+        FailureKind::Cut
+    };
+    Failure { kind, detail }
+}
+
+/// The innermost cause, which is the one that says something; it holds no URL.
+fn said(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = match error.source() {
+        Some(source) => source,
+        None => return "no reason given".to_owned(),
+    };
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the wall clock for a `Retry-After` that is a date")]
+fn wall() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
