@@ -129,4 +129,5 @@ def main():
     sys.exit("error" in found)
 
 
-main()
+if __name__ == "__main__":
+    main()

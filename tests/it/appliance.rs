@@ -49,6 +49,53 @@ impl Appliance {
         Appliance { directory, process, log, base }
     }
 
+    /// The state it gives, once it is as expected; fails saying what it was.
+    pub(crate) fn until_state(
+        &self,
+        what: &str,
+        limit: Duration,
+        expected: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let deadline = Instant::now() + limit;
+        loop {
+            let answer = self.cli(&["status", "--json"]);
+            let state: Value = serde_json::from_slice(&answer.stdout).unwrap_or_default();
+            if expected(&state) {
+                return state;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "waited in vain until {what}; outputs: {:#}, words: {}",
+                state["outputs"],
+                state["words"]
+            );
+        }
+    }
+
+    /// What the command line says about it.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> std::process::Output {
+        Command::new(env!("CARGO_BIN_EXE_capcast"))
+            .args(arguments)
+            .env("CAPCAST_SOCKET", self.directory.path().join("capcast.sock"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// Ends it as `systemctl stop` does; how long that took, and its whole log.
+    pub(crate) fn end(&mut self) -> (Duration, Vec<String>) {
+        let began = Instant::now();
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.process.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.process.wait().unwrap();
+        (began.elapsed(), self.log.all())
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.all()
+    }
+
     /// Dies without a word, as in a power cut.
     pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
@@ -133,6 +180,20 @@ impl Watcher {
         let mut command = Command::new(python);
         command.arg(source("tests/aiortc/view.py")).arg(endpoint).args(options);
         Watcher::spawn(command)
+    }
+
+    /// aiortc as a WHIP server.
+    pub(crate) fn whip_server(options: &[&str]) -> Watcher {
+        let python = setup("setup/python", &[]);
+        let mut command = Command::new(python);
+        command.arg(source("tests/aiortc/receive.py")).args(options);
+        Watcher::spawn(command)
+    }
+
+    /// Dies without a word.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
     }
 
     /// The fact that was taken last, whole.

@@ -20,3 +20,4 @@ mod run;
 mod sfu;
 mod tidy;
 mod whip;
+mod whip_out;
