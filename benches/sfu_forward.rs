@@ -13,7 +13,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use capcast::media::{Codec, Frame, MediaTime, Packet, RtpTime, StreamName};
-use capcast::sfu::{Handle, LocalFeed, Options};
+use capcast::sfu::{Handle, LocalFeed, Options, Room};
 use openssl::cipher::Cipher;
 use openssl::cipher_ctx::CipherCtx;
 use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
@@ -23,6 +23,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Input, Output, Rtc};
 
 /// 30 frames a second of nine packets of 1157 bytes: 2.5 Mbit/s.
+const ROOM: Room = Room { frames: 64, time: Duration::from_millis(500), bytes: 8_000_000 };
 const FRAME_TIME: Duration = Duration::from_micros(33_333);
 const PACKETS: u64 = 9;
 const PAYLOAD: usize = 1_157;
@@ -75,7 +76,7 @@ impl Run {
         let options = Options { media, public_addresses: Vec::new(), max_viewers: count };
         let handle = capcast::sfu::start(options).expect("the SFU starts");
         let epoch = Instant::now();
-        let feed = handle.local_feed(stream(), epoch, Box::new(|| {}));
+        let feed = handle.local_feed(stream(), epoch, [ROOM; 2], Box::new(|| {}));
         let (received, stop) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
         let mut run = Run { handle, feed, epoch, frames: 0, received, stop, viewers: None };
         run.play(5);

@@ -159,6 +159,7 @@ fn compose(
     .into_iter()
     .flatten()
     .collect();
+    let rooms = [plan.video_encode.first(), plan.audio_encode.as_ref()].map(room);
     let encode = plan
         .video_encode
         .into_iter()
@@ -174,7 +175,7 @@ fn compose(
     let epoch = engine.instant_of(crate::media::MediaTime::default());
     let local = sfu.as_ref().map(|sfu| {
         let sound = audio_encode.is_some().then_some(&sound);
-        Local::publish(sfu, config.sfu.stream.clone(), epoch, &picture, sound)
+        Local::publish(sfu, config.sfu.stream.clone(), epoch, rooms, &picture, sound)
     });
     let outputs = outputs(&engine, &config.outputs, &lanes, seed)?;
     Ok(Appliance {
@@ -198,6 +199,17 @@ fn compose(
 }
 
 /// What an encode graph makes, as an output takes it.
+/// What the hand-over to the SFU holds, by the plan.
+fn room(encode: Option<&GraphPlan>) -> sfu::Room {
+    let limits = encode.and_then(|plan| plan.handover);
+    // Without a graph nothing is handed over: one place for nothing.
+    limits.map_or(sfu::Room { frames: 1, time: Duration::ZERO, bytes: 0 }, |class| sfu::Room {
+        frames: class.buffers,
+        time: class.time,
+        bytes: class.bytes,
+    })
+}
+
 fn lane(plan: &GraphPlan, outlet: &Outlet) -> Option<Lane> {
     let (codec, picture, bitrate) = match &plan.downstream {
         Downstream::Video { codec, size, framerate, bitrate } => {

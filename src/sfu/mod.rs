@@ -36,5 +36,5 @@ pub use router::{FeedId, PublisherChange, Settings, Sfu};
 pub use session::{
     Answer, LayerError, Patch, PatchError, Patched, Precondition, Role, SessionId, WhepError, WhipError,
 };
-pub use shell::{Handle, LocalFeed, Options, StartError, start};
+pub use shell::{Handle, LocalFeed, Options, Room, StartError, start};
 pub use stats::{Disconnect, LaneStats, PublisherKind, Stats, StreamStats};

@@ -17,6 +17,7 @@ use str0m::{Candidate, Rtc};
 use tokio::sync::watch;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+const ROOM: sfu::Room = sfu::Room { frames: 64, time: Duration::from_millis(500), bytes: 8_000_000 };
 
 #[expect(clippy::disallowed_methods, reason = "tests live in real time")]
 fn now() -> Instant {
@@ -101,7 +102,7 @@ impl Server {
 
     /// Makes `live` known.
     fn know(&mut self) -> LocalFeed {
-        let feed = self.sfu.local_feed("live".parse().unwrap(), now(), Box::new(|| {}));
+        let feed = self.sfu.local_feed("live".parse().unwrap(), now(), [ROOM; 2], Box::new(|| {}));
         self.feed = Some(feed.clone());
         feed
     }

@@ -16,6 +16,8 @@ use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+const ROOM: capcast::sfu::Room =
+    capcast::sfu::Room { frames: 64, time: Duration::from_millis(500), bytes: 8_000_000 };
 
 #[expect(clippy::disallowed_methods, reason = "tests live in real time")]
 fn now() -> Instant {
@@ -65,7 +67,7 @@ impl Studio {
         let on_request = move || {
             requests.fetch_add(1, Ordering::Relaxed);
         };
-        self.feed = Some(self.handle.local_feed(stream(), self.epoch, Box::new(on_request)));
+        self.feed = Some(self.handle.local_feed(stream(), self.epoch, [ROOM; 2], Box::new(on_request)));
     }
 
     /// Pushes what is due: 100 pictures of three packets a second.

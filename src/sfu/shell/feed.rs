@@ -9,10 +9,36 @@ use super::Alive;
 use crate::media::{Frame, MediaKind, StreamName};
 use crate::sfu::LaneStats;
 
-/// Frames one lane holds at most.
-const MAX_FRAMES: usize = 64;
-/// Media time one lane holds at most.
-const MAX_TIME: Duration = Duration::from_millis(500);
+/// How much one lane of the hand-over holds. It is full when any limit is reached; 0 is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Frames.
+    pub frames: u64,
+    /// Media time.
+    pub time: Duration,
+    /// Bytes of payload.
+    pub bytes: u64,
+}
+
+impl Room {
+    /// Frames that a lane has places for: where no limit is given, what its time holds at the highest rate there is.
+    fn places(&self) -> usize {
+        const HIGHEST_RATE: u128 = 240;
+        const MOST: u64 = 4_096;
+        let by_time = u64::try_from(self.time.as_millis() * HIGHEST_RATE / 1_000).unwrap_or(MOST);
+        let places = [self.frames, by_time].into_iter().find(|limit| *limit > 0).unwrap_or(MOST);
+        usize::try_from(places.clamp(1, MOST)).unwrap_or(1)
+    }
+
+    /// Whether it takes a frame of so many bytes on top of what is in it; an empty lane takes any.
+    fn takes(&self, level: u64, held: u64, age: Duration, bytes: u64) -> bool {
+        let within = |limit: u64, value: u64| limit == 0 || value <= limit;
+        level == 0
+            || (level < self.places() as u64
+                && (self.time.is_zero() || age <= self.time)
+                && within(self.bytes, held + bytes))
+    }
+}
 
 /// The way in for one local stream; cheap to clone. When the last clone is dropped, the stream ends: its viewers stay
 /// connected and go on with the next feed of that name.
@@ -51,6 +77,7 @@ impl Drop for Inner {
 #[derive(Default)]
 struct Lane {
     level: AtomicU64,
+    bytes: AtomicU64,
     /// Media time, in nanoseconds, of the last frame taken out and of the last put in.
     out: AtomicU64,
     put: AtomicU64,
@@ -63,6 +90,7 @@ struct Lane {
 
 struct LaneIn {
     kind: MediaKind,
+    room: Room,
     frames: SyncSender<Frame>,
     lane: Arc<Lane>,
 }
@@ -82,8 +110,10 @@ impl LaneIn {
             lane.out.store(pts, Ordering::Relaxed);
         }
         let age = Duration::from_nanos(pts.saturating_sub(lane.out.load(Ordering::Relaxed)));
-        let fits = level < MAX_FRAMES as u64 && (level == 0 || age <= MAX_TIME);
+        let bytes = size(&frame);
+        let fits = self.room.takes(level, lane.bytes.load(Ordering::Relaxed), age, bytes);
         // Counted before it can be taken out, so that the level never goes below zero.
+        lane.bytes.fetch_add(bytes, Ordering::Relaxed);
         lane.level.fetch_add(1, Ordering::AcqRel);
         let sent = fits
             && match self.frames.try_send(frame) {
@@ -95,11 +125,17 @@ impl LaneIn {
             lane.dropping.store(false, Ordering::Relaxed);
         } else {
             lane.level.fetch_sub(1, Ordering::AcqRel);
+            lane.bytes.fetch_sub(bytes, Ordering::Relaxed);
             lane.dropped.fetch_add(1, Ordering::Relaxed);
             lane.dropping.store(true, Ordering::Relaxed);
             lane.wants_keyframe.store(self.kind == MediaKind::Video, Ordering::Release);
         }
     }
+}
+
+/// Bytes of payload.
+fn size(frame: &Frame) -> u64 {
+    frame.packets.iter().map(|packet| packet.payload.len() as u64).sum()
 }
 
 /// The SFU's end of a feed.
@@ -114,26 +150,28 @@ pub(super) struct FeedOut {
 
 struct LaneOut {
     frames: Receiver<Frame>,
+    room: Room,
     lane: Arc<Lane>,
     /// Drops that were told of.
     told: u64,
 }
 
-/// Both ends of a new feed.
+/// Both ends of a new feed with room for pictures and for sounds.
 pub(super) fn feed(
     stream: StreamName,
     epoch: Instant,
+    rooms: [Room; 2],
     on_keyframe_request: Box<dyn Fn() + Send + Sync>,
     alive: Arc<Alive>,
 ) -> (LocalFeed, FeedOut) {
-    let lane = |kind| {
-        let (sender, receiver) = sync_channel(MAX_FRAMES);
+    let lane = |kind, room: Room| {
+        let (sender, receiver) = sync_channel(room.places());
         let lane = Arc::new(Lane::default());
-        let out = LaneOut { frames: receiver, lane: lane.clone(), told: 0 };
-        (LaneIn { kind, frames: sender, lane }, out)
+        let out = LaneOut { frames: receiver, room, lane: lane.clone(), told: 0 };
+        (LaneIn { kind, room, frames: sender, lane }, out)
     };
-    let (video_in, video) = lane(MediaKind::Video);
-    let (audio_in, audio) = lane(MediaKind::Audio);
+    let (video_in, video) = lane(MediaKind::Video, rooms[0]);
+    let (audio_in, audio) = lane(MediaKind::Audio, rooms[1]);
     let inner = Arc::new(Inner { video: video_in, audio: audio_in, alive });
     (LocalFeed { inner }, FeedOut { stream, epoch, on_keyframe_request, video, audio })
 }
@@ -170,6 +208,7 @@ impl LaneOut {
         match self.frames.try_recv() {
             Ok(frame) => {
                 self.lane.out.store(frame.pts.as_nanos(), Ordering::Relaxed);
+                self.lane.bytes.fetch_sub(size(&frame), Ordering::Relaxed);
                 self.lane.level.fetch_sub(1, Ordering::AcqRel);
                 Some(frame)
             }
@@ -191,8 +230,8 @@ impl LaneOut {
             kind,
             level,
             level_time: if level == 0 { Duration::ZERO } else { Duration::from_nanos(nanos) },
-            max: MAX_FRAMES as u64,
-            max_time: MAX_TIME,
+            max: self.room.places() as u64,
+            max_time: self.room.time,
             dropped: lane.dropped.load(Ordering::Relaxed),
         }
     }
@@ -209,10 +248,12 @@ mod tests {
         Frame { codec, pts: MediaTime::from_nanos(ms * 1_000_000), keyframe, packets: vec![packet] }
     }
 
+    const ROOM: Room = Room { frames: 64, time: Duration::from_millis(500), bytes: 1_000 };
+
     #[expect(clippy::disallowed_methods, reason = "an arbitrary instant to count from")]
     fn ends() -> (LocalFeed, FeedOut) {
         let alive = Arc::new(Alive::for_tests());
-        feed("live".parse().unwrap(), Instant::now(), Box::new(|| {}), alive)
+        feed("live".parse().unwrap(), Instant::now(), [ROOM; 2], Box::new(|| {}), alive)
     }
 
     fn taken(out: &FeedOut) -> Vec<(u64, bool)> {
@@ -222,11 +263,11 @@ mod tests {
     #[test]
     fn overflow_drops_up_to_the_next_keyframe_and_asks_for_one() {
         let (feed, mut out) = ends();
-        for n in 0..MAX_FRAMES as u64 + 6 {
+        for n in 0..ROOM.frames + 6 {
             feed.push(frame(Codec::H264, n, n == 0));
         }
         assert!(out.take_keyframe_wish());
-        assert_eq!(taken(&out).len(), MAX_FRAMES);
+        assert_eq!(taken(&out).len(), 64);
         feed.push(frame(Codec::H264, 100, false));
         feed.push(frame(Codec::H264, 101, true));
         feed.push(frame(Codec::H264, 102, false));
@@ -251,15 +292,38 @@ mod tests {
     }
 
     #[test]
+    fn bytes_overflow_too_but_one_large_frame_passes() {
+        let (feed, mut out) = ends();
+        let large = |ms, bytes, keyframe| {
+            let mut frame = frame(Codec::Vp9, ms, keyframe);
+            frame.packets[0].payload = Arc::from(vec![0u8; bytes]);
+            frame
+        };
+        feed.push(large(0, 5_000, true));
+        feed.push(large(33, 10, false));
+        assert_eq!((taken(&out).len(), out.take_dropped()), (1, (1, 0)));
+        feed.push(large(66, 600, true));
+        feed.push(large(99, 400, false));
+        feed.push(large(132, 1, false));
+        assert_eq!((taken(&out).len(), out.take_dropped()), (2, (1, 0)));
+    }
+
+    #[test]
+    fn places_come_from_frames_else_from_time() {
+        let room = |frames, ms| Room { frames, time: Duration::from_millis(ms), bytes: 1 };
+        assert_eq!([room(20, 200).places(), room(0, 500).places(), room(0, 0).places()], [20, 120, 4_096]);
+    }
+
+    #[test]
     fn sound_overflows_by_itself_and_goes_on_with_any_frame() {
         let (feed, mut out) = ends();
         feed.push(frame(Codec::H264, 0, true));
         for n in 0..200 {
             feed.push(frame(Codec::Opus, n, false));
         }
-        assert_eq!(out.take_dropped(), (0, 200 - MAX_FRAMES as u64));
+        assert_eq!(out.take_dropped(), (0, 200 - ROOM.frames));
         assert!(!out.take_keyframe_wish());
-        assert_eq!(taken(&out).len(), MAX_FRAMES + 1);
+        assert_eq!(taken(&out).len(), 65);
         feed.push(frame(Codec::Opus, 300, false));
         assert_eq!(taken(&out).len(), 1);
     }

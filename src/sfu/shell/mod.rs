@@ -16,7 +16,7 @@ use mio::{Interest, Poll, Token, Waker};
 use tokio::sync::{mpsc, oneshot};
 
 use self::feed::FeedOut;
-pub use self::feed::LocalFeed;
+pub use self::feed::{LocalFeed, Room};
 use self::socket::MediaSocket;
 use self::thread::{Command, SfuThread};
 use super::{
@@ -184,15 +184,17 @@ impl Handle {
     }
 
     /// Makes a stream known and opens the way for its media; a feed of the same name that is still open ends.
-    /// `epoch` is the instant at which [`MediaTime`](crate::media::MediaTime) is zero. `on_keyframe_request` is called
-    /// on the SFU's thread, at most twice a second, and must not block.
+    /// `epoch` is the instant at which [`MediaTime`](crate::media::MediaTime) is zero, `rooms` what the hand-over holds of
+    /// picture and of sound. `on_keyframe_request` is called on the SFU's thread, at most twice a second, and must not
+    /// block.
     pub fn local_feed(
         &self,
         stream: StreamName,
         epoch: Instant,
+        rooms: [Room; 2],
         on_keyframe_request: Box<dyn Fn() + Send + Sync>,
     ) -> LocalFeed {
-        let (feed, out) = feed::feed(stream, epoch, on_keyframe_request, self.alive.clone());
+        let (feed, out) = feed::feed(stream, epoch, rooms, on_keyframe_request, self.alive.clone());
         self.shared.lock_feeds().push(out);
         self.shared.feeds_waiting.store(true, Ordering::Release);
         self.alive.wake();
