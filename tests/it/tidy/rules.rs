@@ -216,7 +216,7 @@ fn queue_sizes(source: &Source) -> Vec<Violation> {
     }
     let mut found = Vec::new();
     for (at, token) in source.tokens.iter().enumerate().filter(|(_, token)| !token.test) {
-        let name = token.text.replace('_', "-").to_ascii_lowercase();
+        let name = token.text.replace('_', "-");
         let sized =
             ["max-size-buffers", "max-size-bytes", "max-size-time", "max-buffers", "max-bytes", "max-time"]
                 .iter()
