@@ -9,6 +9,7 @@
 //!
 //! Blocks and digits grow with the picture, so that a reader finds them at any size the picture is scaled to.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -33,6 +34,9 @@ const BLACK: u8 = 16;
 /// See [`BLACK`].
 const WHITE: u8 = 235;
 
+/// No colour.
+const GREY: u8 = 128;
+
 /// Stamps every picture that leaves `element` (an `identity`, plan role `Stamp`). Pictures without an 8-bit luma plane
 /// pass as they are.
 pub(super) fn install(element: &gst::Element) {
@@ -53,18 +57,57 @@ fn stamp(caps: &gst::CapsRef, buffer: &mut gst::BufferRef, clock: Duration, numb
     if !(format.is_yuv() || format.is_gray()) || format.depth()[0] != 8 {
         return;
     }
-    let (width, height) = (picture.width() as usize, picture.height() as usize);
-    let (first, step) = (format.poffset()[0] as usize, format.pixel_stride()[0].unsigned_abs() as usize);
     let Ok(mut frame) = VideoFrameRef::from_buffer_ref_writable(buffer, &picture) else { return };
-    let stride = frame.plane_stride()[0].unsigned_abs() as usize;
-    if let Ok(plane) = frame.plane_data_mut(0) {
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let words = words(clock, number);
+    for component in 0..format.n_components() as usize {
+        let (first, step) = (format.poffset()[component] as usize, format.pixel_stride()[component]);
+        let index = format.plane()[component];
+        let stride = frame.plane_stride()[index as usize].unsigned_abs() as usize;
+        let Ok(plane) = frame.plane_data_mut(index) else { continue };
         let plane = plane.get_mut(first..).unwrap_or_default();
-        Luma { plane, stride, step, width, height }.draw(clock, number);
+        let (right, down) = (format.w_sub()[component], format.h_sub()[component]);
+        let step = step.unsigned_abs() as usize;
+        let mut samples = Samples { plane, stride, step, width: width >> right, height: height >> down };
+        match component {
+            0 => samples.draw(clock, number, &words),
+            // The places of the stamp are grey, so that colours beneath it do not show through.
+            1 | 2 if format.is_yuv() => {
+                for place in places(width, height, &words) {
+                    let columns = place.columns.start >> right..place.columns.end >> right;
+                    samples.fill(columns, place.lines.start >> down..place.lines.end >> down, GREY);
+                }
+            }
+            _ => {}
+        }
     }
 }
 
-/// The brightness of a picture: lines are `stride` bytes apart, pixels `step`.
-struct Luma<'a> {
+/// A rectangle of the picture, in pixels; may reach beyond it.
+struct Place {
+    columns: Range<usize>,
+    lines: Range<usize>,
+}
+
+/// Where the blocks and the words are.
+fn places(width: usize, height: usize, words: &str) -> [Place; 2] {
+    let edge = |block: usize| block * width / BLOCKS_ACROSS;
+    let (dot, left, top) = beginning(width, height, words);
+    let plate = left.saturating_sub(4 * dot)..left + words.len() * 6 * dot + 3 * dot;
+    [
+        Place { columns: 0..edge(BITS), lines: 0..edge(2) },
+        Place { columns: plate, lines: top.saturating_sub(3 * dot)..top + 10 * dot },
+    ]
+}
+
+/// The size of a dot, and where the first letter begins: left, top.
+fn beginning(width: usize, height: usize, words: &str) -> (usize, usize, usize) {
+    let dot = (width / DOTS_ACROSS).max(2);
+    (dot, width.saturating_sub(words.len() * 6 * dot) / 2, height.saturating_sub(34 * dot))
+}
+
+/// One component of a picture, such as its brightness: lines are `stride` bytes apart, samples `step`.
+struct Samples<'a> {
     plane: &'a mut [u8],
     stride: usize,
     step: usize,
@@ -72,12 +115,12 @@ struct Luma<'a> {
     height: usize,
 }
 
-impl Luma<'_> {
-    fn draw(&mut self, clock: Duration, number: u32) {
+impl Samples<'_> {
+    fn draw(&mut self, clock: Duration, number: u32, words: &str) {
         // The low 32 bits are what the picture has room for.
         self.row(0, clock.as_millis() as u32);
         self.row(1, number);
-        self.words(&words(clock, number));
+        self.words(words);
     }
 
     fn row(&mut self, row: usize, value: u32) {
@@ -90,12 +133,9 @@ impl Luma<'_> {
     }
 
     fn words(&mut self, words: &str) {
-        let dot = (self.width / DOTS_ACROSS).max(2);
-        let long = words.len() * 6 * dot;
-        let left = self.width.saturating_sub(long) / 2;
-        let top = self.height.saturating_sub(34 * dot);
-        let plate = left.saturating_sub(4 * dot)..left + long + 3 * dot;
-        self.fill(plate, top.saturating_sub(3 * dot)..top + 10 * dot, BLACK);
+        let (dot, left, top) = beginning(self.width, self.height, words);
+        let [_, plate] = places(self.width, self.height, words);
+        self.fill(plate.columns, plate.lines, BLACK);
         for (place, letter) in words.chars().enumerate() {
             for (line, dots) in glyph(letter).into_iter().enumerate() {
                 for column in 0..5 {
@@ -109,12 +149,14 @@ impl Luma<'_> {
     }
 
     /// Fills a rectangle, as far as it lies within the picture.
-    fn fill(&mut self, columns: std::ops::Range<usize>, lines: std::ops::Range<usize>, shade: u8) {
+    fn fill(&mut self, columns: Range<usize>, lines: Range<usize>, shade: u8) {
         for y in lines.start..lines.end.min(self.height) {
-            for x in columns.start..columns.end.min(self.width) {
-                if let Some(pixel) = self.plane.get_mut(y * self.stride + x * self.step) {
-                    *pixel = shade;
-                }
+            let first = y * self.stride + columns.start * self.step;
+            let last = y * self.stride + columns.end.min(self.width) * self.step;
+            let Some(line) = self.plane.get_mut(first..last) else { continue };
+            match self.step {
+                1 => line.fill(shade),
+                step => line.iter_mut().step_by(step).for_each(|sample| *sample = shade),
             }
         }
     }
@@ -173,7 +215,7 @@ mod tests {
                 let stride = width * step + 32;
                 let mut plane = vec![90; stride * height];
                 let clock = Duration::from_millis(0x123_DEAD_BEEF);
-                Luma { plane: &mut plane, stride, step, width, height }.draw(clock, 1);
+                Samples { plane: &mut plane, stride, step, width, height }.draw(clock, 1, &words(clock, 1));
                 assert_eq!(read(&plane, stride, step, width, 0), 0xDEAD_BEEF, "{width}x{height}");
                 assert_eq!(read(&plane, stride, step, width, 1), 1, "{width}x{height}");
                 assert_eq!(plane[stride * height - 1], 90, "the rest of the picture is left alone");
@@ -185,8 +227,11 @@ mod tests {
     fn a_picture_smaller_than_the_stamp_is_not_written_beyond() {
         for (width, height) in [(16, 2), (1, 1), (64, 36)] {
             let mut plane = vec![90; width * height];
-            Luma { plane: &mut plane, stride: width, step: 1, width, height }.draw(Duration::MAX, u32::MAX);
-            Luma { plane: &mut [], stride: width, step: 1, width, height }.draw(Duration::MAX, u32::MAX);
+            let words = words(Duration::MAX, u32::MAX);
+            for plane in [&mut plane[..], &mut []] {
+                let mut samples = Samples { plane, stride: width, step: 1, width, height };
+                samples.draw(Duration::MAX, u32::MAX, &words);
+            }
         }
     }
 
@@ -216,6 +261,8 @@ mod tests {
                 let clock = read(&bytes, 640 * step, step, 640, 0);
                 assert!(clock.wrapping_sub(before) < 60_000, "{format}: {clock} is not soon after {before}");
                 assert_eq!(read(&bytes, 640 * step, step, 640, 1), number, "{format}");
+                let colour = if format == "YUY2" { 1 } else { 640 * 360 };
+                assert_eq!(bytes[colour], GREY, "{format}: no colour beneath the stamp");
             }
             pipeline.set_state(gst::State::Null).unwrap();
         }
