@@ -86,8 +86,9 @@ fn encodes(encoder: &str, codec: Codec, live_bitrate: bool) {
 
     wait_until(&inbox, "counters", || encode.stage().frames_out >= 25);
     let (stage, captured, out) = (encode.stage(), capture.stage(), outlet.stage());
+    // The capture counts a frame once it is handed over; a quick encoder has it out by then.
     assert!(
-        stage.frames_in >= stage.frames_out && captured.frames_out >= stage.frames_in,
+        stage.frames_in >= stage.frames_out && captured.frames_out + 1 >= stage.frames_in,
         "{captured:?} {stage:?}"
     );
     assert!(stage.latency_p50.is_some() && stage.latency_p50 <= stage.latency_p95, "{stage:?}");
