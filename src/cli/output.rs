@@ -97,6 +97,12 @@ pub(super) fn numbers(output: &Value) -> String {
         if let Some(loss) = output.get("loss").and_then(Value::as_f64) {
             let _ = write!(line, ", {:.1} % lost", loss * 100.0);
         }
+        if let Some(estimate) = output.get("estimate_bps").and_then(Value::as_f64) {
+            let _ = write!(line, ", its way carries {}", bits(estimate));
+        }
+        if output.get("limits").and_then(Value::as_bool) == Some(true) {
+            line.push_str(" and keeps the bitrate down");
+        }
     }
     for (name, words) in [("dropped", "dropped"), ("reconnects", "reconnects")] {
         let count = number(output, name);
@@ -115,14 +121,15 @@ mod tests {
     fn outputs_are_listed_with_what_there_is_to_know() {
         let outputs = serde_json::json!([
             {"name": "box", "kind": "whip", "state": "live", "reason": "live at https://b.example.org", "fps": 29.97,
-             "bitrate_bps": 2_500_000, "rtt_ms": 12.08, "loss": 0.002, "dropped": 0, "reconnects": 2,
+             "bitrate_bps": 2_500_000, "rtt_ms": 12.08, "loss": 0.002, "estimate_bps": 2_700_000, "limits": true, "dropped": 0, "reconnects": 2,
              "server": "the server has the stream, 1 viewer", "watch": "https://b.example.org/k", "retry_in_s": null},
             {"name": "other", "kind": "whip", "state": "host_busy", "reason": "busy", "fps": 0.0, "bitrate_bps": 0,
              "rtt_ms": null, "loss": null, "dropped": 0, "reconnects": 0, "server": null, "retry_in_s": 1.2},
         ]);
         assert_eq!(
             page(&outputs),
-            "box    live       whip, 30.0 a second, 2.5 Mbit/s, 12.1 ms round trip, 0.2 % lost, 2 reconnects\n\
+            "box    live       whip, 30.0 a second, 2.5 Mbit/s, 12.1 ms round trip, 0.2 % lost, its way carries 2.7 Mbit/s and \
+             keeps the bitrate down, 2 reconnects\n\
              \u{20}      live at https://b.example.org\n\
              \u{20}      the server has the stream, 1 viewer\n\
              \u{20}      watch at https://b.example.org/k\n\

@@ -136,6 +136,9 @@ fn with(part: &Value, names: &[&str], encoded: bool) -> String {
         if let Some(target) = part.get("target_bitrate_bps").and_then(Value::as_f64) {
             let _ = write!(line, " of {}", bits(target));
         }
+        if !text(part, "limited_by").is_empty() {
+            let _ = write!(line, " (kept down by output {})", text(part, "limited_by"));
+        }
     }
     if let Some(latency) = part.get("latency_p50_ms").and_then(Value::as_f64) {
         let _ = write!(line, ", {latency:.1} ms");

@@ -174,6 +174,8 @@ pub struct EncodeState {
     pub framerate: Option<Framerate>,
     /// The target in force.
     pub target_bitrate: Bitrate,
+    /// The adaptive output whose way is too narrow for the bitrate that is wished for.
+    pub limited_by: Option<String>,
     /// Keyframes that left.
     pub keyframes: u64,
     /// Keyframes that were forced, after merging and throttling.
@@ -215,6 +217,14 @@ pub struct OutputState {
     pub loss: Option<f64>,
     /// What the way to the server is believed to carry.
     pub estimate: Option<Bitrate>,
+    /// May it lower the encoder's bitrate?
+    pub adaptive: bool,
+    /// Is it the one that does?
+    pub limits: bool,
+    /// Packets that the server asked for again.
+    pub nacks: u64,
+    /// Packets that were sent again.
+    pub resent: u64,
     /// Its counters.
     pub stage: StageState,
 }

@@ -13,7 +13,7 @@ use crate::control::{Command, CommandError, Done, Inbox, Order, State, Summary};
 use crate::engine::{ControlError, Engine, Outlet};
 use crate::lifecycle::Event;
 use crate::media::{Bitrate, Fault};
-use crate::output::{Local, Whip};
+use crate::output::{Adapt, Local, Whip};
 use crate::sfu;
 use crate::telemetry::Drops;
 
@@ -42,6 +42,7 @@ pub(super) struct Appliance {
     pub(super) sfu: Option<sfu::Handle>,
     pub(super) local: Option<Local>,
     pub(super) outputs: Vec<Whip>,
+    pub(super) adapt: Adapt,
     pub(super) inbox: Inbox,
     pub(super) told: mpsc::Receiver<Told>,
     pub(super) drops: Drops,
@@ -130,7 +131,7 @@ impl Appliance {
         }
     }
 
-    fn now(&self) -> Duration {
+    pub(super) fn now(&self) -> Duration {
         self.engine.now().since_base()
     }
 
@@ -162,7 +163,7 @@ impl Appliance {
             part.look(now);
             changed |= part.phase() != before;
         }
-        changed
+        self.adapt_bitrate() || changed
     }
 
     fn obey(&mut self, order: Order) {
@@ -273,6 +274,7 @@ impl Appliance {
             keyframes_forced: self.picture.stage().keyframes_forced,
             sfu: stats.as_deref(),
             outputs: &self.outputs,
+            limiter: self.limiter(),
             now: self.engine.instant_of(self.engine.now()),
             was_on_air: self.was_on_air,
         }

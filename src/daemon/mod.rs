@@ -7,6 +7,7 @@
 //!  Appliance: one loop hears graphs, commands and signals; tells snapshots of `control::State`
 //! ```
 
+mod adapt;
 mod appliance;
 mod error;
 mod options;

@@ -81,6 +81,8 @@ pub(super) struct Part {
     generation: u64,
     /// The bitrate in force, where it is not the plan's.
     bitrate: Option<Bitrate>,
+    /// Below that for the sake of an output.
+    lowered: Option<Bitrate>,
     /// Frames out and in at the last look.
     seen: (u64, u64),
     /// What earlier graphs of this part counted.
@@ -116,6 +118,7 @@ impl Part {
             graph: None,
             generation: 0,
             bitrate: None,
+            lowered: None,
             seen: (0, 0),
             carried: StageCounters::default(),
             leaving_since: None,
@@ -166,13 +169,25 @@ impl Part {
         &self.peaks
     }
 
-    /// Holds for graphs to come, too.
+    /// The operator's wish; holds for graphs to come, too.
     pub(super) fn keep_bitrate(&mut self, bitrate: Bitrate) {
         self.bitrate = Some(bitrate);
+        self.lowered = None;
     }
 
+    /// Below the wish, or not any more; holds for graphs to come, too.
+    pub(super) fn lower_bitrate(&mut self, bitrate: Option<Bitrate>) {
+        self.lowered = bitrate;
+    }
+
+    /// The operator's wish, where it is not the plan's.
     pub(super) fn bitrate(&self) -> Option<Bitrate> {
         self.bitrate
+    }
+
+    /// The bitrate in force, where it is not the plan's.
+    pub(super) fn bitrate_in_force(&self) -> Option<Bitrate> {
+        self.lowered.or(self.bitrate)
     }
 
     /// Feeds its life with what happened, and does what that says.
@@ -329,11 +344,11 @@ impl Part {
                 graph
             }
         };
-        if let Some(bitrate) = self.bitrate
+        if let Some(bitrate) = self.bitrate_in_force()
             && let Err(error) = graph.set_bitrate(bitrate)
         {
             tracing::warn!(part = self.name.as_str(), %error, "the bitrate set before cannot be set again");
-            self.bitrate = None;
+            (self.bitrate, self.lowered) = (None, None);
         }
         graph.start()?;
         self.graph = Some(graph);

@@ -26,6 +26,8 @@ pub(super) struct View<'a> {
     pub(super) keyframes_forced: u64,
     pub(super) sfu: Option<&'a sfu::Stats>,
     pub(super) outputs: &'a [Whip],
+    /// The adaptive output that keeps the bitrate down.
+    pub(super) limiter: Option<&'a str>,
     pub(super) now: Instant,
     /// Frames have been on air since the start.
     pub(super) was_on_air: bool,
@@ -38,6 +40,7 @@ impl View<'_> {
         let summary = self.summary(&outputs);
         let mut encode = vec![self.encode_state(self.encode)];
         encode[0].keyframes_forced = self.keyframes_forced;
+        encode[0].limited_by = self.limiter.map(str::to_owned);
         encode.extend(self.audio_encode.map(|part| self.encode_state(part)));
         State {
             version: env!("CARGO_PKG_VERSION"),
@@ -165,7 +168,8 @@ impl View<'_> {
             codec,
             size,
             framerate,
-            target_bitrate: part.bitrate().unwrap_or(planned),
+            target_bitrate: part.bitrate_in_force().unwrap_or(planned),
+            limited_by: None,
             keyframes: counters.keyframes,
             keyframes_forced: counters.keyframes_forced,
             restarts: part.rebuilds(),
@@ -198,6 +202,10 @@ impl View<'_> {
                 packets_lost: None,
                 loss: None,
                 estimate: None,
+                adaptive: output.adaptive,
+                limits: false,
+                nacks: 0,
+                resent: 0,
                 stage: StageState::default(),
             },
         }
@@ -222,6 +230,10 @@ impl View<'_> {
             packets_lost: stats.packets_lost.filter(|_| live),
             loss: stats.loss.filter(|_| live),
             estimate: stats.estimate.filter(|_| live),
+            adaptive: output.is_adaptive(),
+            limits: self.limiter == Some(output.name()),
+            nacks: stats.nacks,
+            resent: stats.resent,
             stage: StageState {
                 frames_in: stats.units + stats.dropped,
                 frames_out: stats.units,

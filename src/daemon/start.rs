@@ -18,7 +18,7 @@ use crate::engine::{self, Engine, Outlet};
 use crate::http::{self, ControlToken, Documents, Limits, ListenError, Listener, Publishers, Site};
 use crate::media::{MediaKind, StreamName};
 use crate::output::whip::{Settings, Wires};
-use crate::output::{Local, Whip};
+use crate::output::{Adapt, Local, Whip};
 use crate::plan::{self, Downstream, GraphPlan, Plan, Role};
 use crate::sfu;
 use crate::telemetry::Drops;
@@ -152,13 +152,10 @@ fn compose(
     if plan.video_encode.len() > 1 {
         tracing::warn!("this version encodes the profile's first rendition only");
     }
-    let lanes: Vec<Lane> = [
-        plan.video_encode.first().and_then(|plan| lane(plan, &picture)),
-        plan.audio_encode.as_ref().and_then(|plan| lane(plan, &sound)),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    let lanes = lanes([
+        plan.video_encode.first().map(|plan| (plan, &picture)),
+        plan.audio_encode.as_ref().map(|plan| (plan, &sound)),
+    ]);
     let rooms = [plan.video_encode.first(), plan.audio_encode.as_ref()].map(room);
     let encode = plan
         .video_encode
@@ -177,6 +174,12 @@ fn compose(
         let sound = audio_encode.is_some().then_some(&sound);
         Local::publish(sfu, config.sfu.stream.clone(), epoch, rooms, &picture, sound)
     });
+    if config.outputs.iter().any(|output| output.adaptive) && encode.plan().control.bitrate.is_none() {
+        let encoder = &encode.plan().fragment;
+        tracing::warn!(
+            "`{encoder}` cannot change its bitrate while it runs: `adaptive` has no effect with it"
+        );
+    }
     let outputs = outputs(&engine, &config.outputs, &lanes, seed)?;
     Ok(Appliance {
         engine,
@@ -190,6 +193,7 @@ fn compose(
         sfu,
         local,
         outputs,
+        adapt: Adapt::default(),
         inbox,
         told,
         drops: Drops::default(),
@@ -198,7 +202,6 @@ fn compose(
     })
 }
 
-/// What an encode graph makes, as an output takes it.
 /// What the hand-over to the SFU holds, by the plan.
 fn room(encode: Option<&GraphPlan>) -> sfu::Room {
     let limits = encode.and_then(|plan| plan.handover);
@@ -210,6 +213,11 @@ fn room(encode: Option<&GraphPlan>) -> sfu::Room {
     })
 }
 
+/// What encode graphs make, as outputs take it.
+pub(super) fn lanes(encodes: [Option<(&GraphPlan, &Outlet)>; 2]) -> Arc<[Lane]> {
+    encodes.into_iter().flatten().filter_map(|(plan, outlet)| lane(plan, outlet)).collect()
+}
+
 fn lane(plan: &GraphPlan, outlet: &Outlet) -> Option<Lane> {
     let (codec, picture, bitrate) = match &plan.downstream {
         Downstream::Video { codec, size, framerate, bitrate } => {
@@ -219,14 +227,22 @@ fn lane(plan: &GraphPlan, outlet: &Outlet) -> Option<Lane> {
         Downstream::RawVideo { .. } | Downstream::RawAudio => return None,
     };
     let payloader = plan.nodes.iter().find(|node| node.role == Role::Payloader)?.clone();
-    Some(Lane { outlet: outlet.clone(), codec, payloader, limits: plan.handover?, picture, bitrate })
+    Some(Lane {
+        outlet: outlet.clone(),
+        codec,
+        payloader,
+        limits: plan.handover?,
+        picture,
+        bitrate,
+        reorders: plan.reorders().map(str::to_owned),
+    })
 }
 
 /// Starts every output that there is in this version. What is wrong with one is its own state, and stops nothing else.
 fn outputs(
     engine: &Engine,
     configured: &[OutputConfig],
-    lanes: &[Lane],
+    lanes: &Arc<[Lane]>,
     seed: u64,
 ) -> Result<Vec<Whip>, RunError> {
     if configured.is_empty() {
@@ -240,9 +256,6 @@ fn outputs(
             tracing::warn!(output = %output.name, "this version has no outputs of this kind yet");
             continue;
         };
-        if output.adaptive {
-            tracing::warn!(output = %output.name, "this version does not adapt the bitrate: `adaptive` has no effect");
-        }
         let token = output.token.clone();
         let settings = Settings {
             name: output.name.clone(),
@@ -253,7 +266,8 @@ fn outputs(
                 }
                 None => Ok(None),
             }),
-            lanes: lanes.to_vec(),
+            lanes: Arc::clone(lanes),
+            adaptive: output.adaptive,
             seed: seed.wrapping_add(number as u64),
         };
         running.push(Whip::start(engine, &wires, settings));

@@ -77,6 +77,8 @@ struct EncodeDto {
     #[serde(skip_serializing_if = "Option::is_none")]
     framerate: Option<String>,
     target_bitrate_bps: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limited_by: Option<String>,
     keyframes: u64,
     keyframes_forced: u64,
     restarts: u64,
@@ -115,6 +117,10 @@ pub(super) struct OutputDto {
     packets_lost: Option<u64>,
     loss: Option<f64>,
     estimate_bps: Option<u64>,
+    adaptive: bool,
+    limits: bool,
+    nacks: u64,
+    resent: u64,
     #[serde(flatten)]
     stage: StageDto,
 }
@@ -219,6 +225,7 @@ impl From<&EncodeState> for EncodeDto {
             size: encode.size.map(|size| size.to_string()),
             framerate: encode.framerate.map(|rate| rate.to_string()),
             target_bitrate_bps: encode.target_bitrate.bits(),
+            limited_by: encode.limited_by.clone(),
             keyframes: encode.keyframes,
             keyframes_forced: encode.keyframes_forced,
             restarts: encode.restarts,
@@ -258,6 +265,10 @@ impl From<&OutputState> for OutputDto {
             packets_lost: output.packets_lost,
             loss: output.loss.map(rounded),
             estimate_bps: output.estimate.map(crate::media::Bitrate::bits),
+            adaptive: output.adaptive,
+            limits: output.limits,
+            nacks: output.nacks,
+            resent: output.resent,
             stage: StageDto::new(&output.stage, true),
         }
     }

@@ -287,7 +287,18 @@ impl Snapshot {
             "capcast_output_estimate_bits_per_second",
             "What the way to the server is believed to carry",
             gauges(|o| o.estimate.map(|estimate| estimate.bits() as f64)),
-        )
+        )?;
+        sheet.gauges(
+            "capcast_output_limits",
+            "1 for the adaptive output that keeps the encoder's bitrate down",
+            gauges(|o| o.adaptive.then(|| flag(o.limits))),
+        )?;
+        sheet.counters(
+            "capcast_output_nacks",
+            "Packets that the server asked for again",
+            counters(|o| o.nacks),
+        )?;
+        sheet.counters("capcast_output_resent", "Packets that were sent again", counters(|o| o.resent))
     }
 
     fn streams(&self, sheet: &mut Sheet<'_>) -> fmt::Result {

@@ -124,6 +124,15 @@ keyframe = "event"
 "#;
 
 #[test]
+fn a_plan_that_asks_for_b_frames_says_by_which_property() {
+    let inventory = with(GstVersion(1, 22, 0), &["nvcudah264enc"]);
+    let none = encoded_by(NVENC, &inventory).unwrap();
+    assert_eq!(none.reorders(), None, "0 is none");
+    let some = encoded_by(&NVENC.replace("b-frames = 0", "b-frames = 2"), &inventory).unwrap();
+    assert_eq!(some.reorders(), Some("b-frames"));
+}
+
+#[test]
 fn one_fragment_follows_an_element_through_its_versions() {
     let text = |version, element| encoder(&encoded_by(NVENC, &with(version, &[element])).unwrap());
     assert_eq!(

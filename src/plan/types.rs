@@ -150,6 +150,20 @@ pub struct Node {
     pub properties: Vec<(String, Value)>,
 }
 
+/// What encoder elements call the number of B-frames: x264, NVENC, VA and QSV, VA-API.
+const B_FRAMES: [&str; 4] = ["bframes", "b-frames", "max-bframes", "num-b-frames"];
+
+impl GraphPlan {
+    /// The encoder's property that asks for B-frames, if one does. No WebRTC peer can show them.
+    pub fn reorders(&self) -> Option<&str> {
+        let encoder = self.nodes.iter().find(|node| node.role == Role::Encoder)?;
+        let asks = |(name, value): &&(String, Value)| {
+            B_FRAMES.contains(&name.as_str()) && matches!(value, Value::Integer(count) if *count > 0)
+        };
+        encoder.properties.iter().find(asks).map(|(name, _)| name.as_str())
+    }
+}
+
 impl Node {
     /// A property's value.
     pub fn property(&self, name: &str) -> Option<&Value> {

@@ -30,6 +30,9 @@ pub(super) struct Intake {
     /// What did not get in since then was lost rather than not yet wanted.
     losing: AtomicBool,
     dropped: AtomicU64,
+    /// PTS of the last unit, and how many came with an earlier one than the unit before them.
+    last: AtomicU64,
+    reordered: AtomicU64,
     flow: Flow,
 }
 
@@ -51,6 +54,8 @@ impl Intake {
             waits: AtomicBool::new(true),
             losing: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
+            last: AtomicU64::new(0),
+            reordered: AtomicU64::new(0),
             flow: Flow::default(),
         })
     }
@@ -83,6 +88,11 @@ impl Intake {
         self.dropped.load(Relaxed)
     }
 
+    /// Units that came after one that is shown later.
+    pub(super) fn reordered(&self) -> u64 {
+        self.reordered.load(Relaxed)
+    }
+
     /// What waits now, and may.
     pub(super) fn waiting(&self) -> Waiting {
         let limits =
@@ -100,6 +110,10 @@ impl Intake {
         if !self.open.load(Relaxed) || unit.codec != self.codec {
             return;
         }
+        if !unit.keyframe && unit.pts.as_nanos() < self.last.load(Relaxed) {
+            self.reordered.fetch_add(1, Relaxed);
+        }
+        self.last.store(unit.pts.as_nanos(), Relaxed);
         let Some(appsrc) = self.appsrc.upgrade() else { return };
         if self.waits.load(Relaxed) && !unit.keyframe {
             if self.losing.load(Relaxed) {
@@ -210,6 +224,10 @@ mod tests {
         assert_eq!((intake.flow.frames(), intake.dropped()), (held + 2, dropped + 1));
         intake.take(&AccessUnit { codec: Codec::Vp9, ..unit(43, true) });
         assert_eq!(intake.flow.frames(), held + 2, "another codec was not offered");
+        assert_eq!(intake.reordered(), 0);
+        intake.take(&unit(45, false));
+        intake.take(&unit(44, false));
+        assert_eq!(intake.reordered(), 1, "shown before what came before it");
         pipeline.set_state(gst::State::Null).unwrap();
     }
 }

@@ -86,6 +86,12 @@ pub struct TransportStats {
     pub keyframe_requests: u64,
     /// RTCP packets that came from the server.
     pub feedback: u64,
+    /// Packets that the server asked for again (NACK).
+    pub nacks: u64,
+    /// Packets that were sent again (RTX).
+    pub resent: u64,
+    /// Access units whose PTS went back: B-frames, which no WebRTC peer can show.
+    pub reordered: u64,
     /// Round trip, as the server's reports tell.
     pub rtt: Option<Duration>,
     /// Packets of the picture that the server reports as lost.
@@ -126,6 +132,8 @@ pub struct Lane {
     pub picture: Option<(FrameSize, Framerate)>,
     /// What the encoder is told to make.
     pub bitrate: Bitrate,
+    /// The encoder's property that asks for B-frames, if one does.
+    pub reorders: Option<String>,
 }
 
 /// A STUN or TURN server to use.

@@ -1,7 +1,7 @@
 //! The transport on `webrtcbin`: its pipeline, its negotiation, its end.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gstreamer as gst;
 use gstreamer::glib;
@@ -81,6 +81,7 @@ impl Engine {
             intakes: Vec::new(),
             subscriptions: Vec::new(),
             estimator: Arc::default(),
+            resenders: Arc::default(),
             shelf: Shelf::default(),
             feedback: Arc::default(),
             keyframe_requests: Arc::default(),
@@ -115,6 +116,8 @@ struct Publisher {
     intakes: Vec<Arc<Intake>>,
     subscriptions: Vec<Subscription>,
     estimator: Arc<std::sync::OnceLock<glib::WeakRef<gst::Element>>>,
+    /// What answers NACKs.
+    resenders: Arc<Mutex<Vec<glib::WeakRef<gst::Element>>>>,
     shelf: Shelf,
     feedback: Arc<AtomicU64>,
     keyframe_requests: Arc<AtomicU64>,
@@ -182,6 +185,7 @@ impl Transport for Publisher {
             stats.bytes += flow.bytes();
             stats.bitrate += bits;
             stats.dropped += intake.dropped();
+            stats.reordered += intake.reordered();
             if intake.kind() == MediaKind::Video {
                 stats.fps = rate;
                 stats.waiting = intake.waiting();
@@ -193,6 +197,12 @@ impl Transport for Publisher {
             self.estimator.get().and_then(glib::WeakRef::upgrade).map(|estimator| {
                 Bitrate::from_bits(u64::from(estimator.property::<u32>("estimated-bitrate")))
             });
+        let resenders = self.resenders.lock().unwrap_or_else(PoisonError::into_inner);
+        for resender in resenders.iter().filter_map(glib::WeakRef::upgrade) {
+            stats.nacks += u64::from(resender.property::<u32>("num-rtx-requests"));
+            stats.resent += u64::from(resender.property::<u32>("num-rtx-packets"));
+        }
+        drop(resenders);
         if stats.units > 0 {
             self.shelf.renew(&self.webrtcbin);
         }
@@ -280,10 +290,14 @@ impl Publisher {
     /// only sign that the server still listens.
     fn watch_inside(&self, pem: String) {
         let Some(bin) = self.webrtcbin.downcast_ref::<gst::Bin>() else { return };
-        let feedback = Arc::clone(&self.feedback);
+        let (feedback, resenders) = (Arc::clone(&self.feedback), Arc::clone(&self.resenders));
         bin.connect_deep_element_added(move |_, _, element| {
             match element.factory().map(|factory| factory.name().to_string()).as_deref() {
                 Some("dtlsdec" | "dtlssrtpdec") => return element.set_property("pem", &pem),
+                Some("rtprtxsend") => {
+                    let mut resenders = resenders.lock().unwrap_or_else(PoisonError::into_inner);
+                    return resenders.push(element.downgrade());
+                }
                 Some("rtpsession") => {}
                 _ => return,
             }

@@ -20,6 +20,7 @@ fn lane(engine: &Engine, codec: Codec, factory: &str) -> Lane {
         limits: QueueClass { buffers: 0, time: Duration::from_millis(500), bytes: 8_000_000 },
         picture: None,
         bitrate: Bitrate::from_bits(1_000_000),
+        reorders: None,
     }
 }
 

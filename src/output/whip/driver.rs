@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::engine::webrtc::{
     Lane, PublishError, Relay, Transport, TransportEvent, TransportSink, TransportStats,
 };
-use crate::media::Codec;
+use crate::media::{Codec, MediaKind};
 use crate::whip::client::{
     self, Action, Endpoint, Failure, IceState, Input, KeyForm, Machine, Phase, Request, RequestId, Response,
     TransportId,
@@ -43,6 +43,12 @@ enum Event {
     Server(Option<String>),
 }
 
+/// Where orders and other media come from.
+pub(super) struct Hears {
+    pub(super) inbox: mpsc::Receiver<Order>,
+    pub(super) lanes: watch::Receiver<Arc<[Lane]>>,
+}
+
 /// A transport and how far its counters were told.
 struct Running {
     id: TransportId,
@@ -55,7 +61,7 @@ pub(super) struct Driver {
     engine: Engine,
     wires: Wires,
     settings: Settings,
-    inbox: mpsc::Receiver<Order>,
+    hears: Hears,
     shown: Arc<ArcSwap<Report>>,
     tell: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
@@ -70,6 +76,8 @@ pub(super) struct Driver {
     /// What it said before it was made.
     early: Vec<TransportEvent>,
     requests: BTreeMap<RequestId, AbortHandle>,
+    /// A transport saw B-frames come from the present encoder.
+    reordering: bool,
     /// Of transports that are gone.
     carried: TransportStats,
     /// Of machines that are gone.
@@ -85,7 +93,7 @@ impl Driver {
         engine: Engine,
         wires: Wires,
         settings: Settings,
-        inbox: mpsc::Receiver<Order>,
+        hears: Hears,
         shown: Arc<ArcSwap<Report>>,
     ) -> Driver {
         let (tell, events) = mpsc::channel(EVENTS);
@@ -93,7 +101,7 @@ impl Driver {
             engine,
             wires,
             settings,
-            inbox,
+            hears,
             shown,
             tell,
             events,
@@ -104,6 +112,7 @@ impl Driver {
             wanted: None,
             early: Vec::new(),
             requests: BTreeMap::new(),
+            reordering: false,
             carried: TransportStats::default(),
             reconnects: 0,
             report: Report::new(Phase::Idle.as_str()),
@@ -120,10 +129,11 @@ impl Driver {
         loop {
             let deadline = self.machine.as_ref().and_then(|machine| machine.deadline(now()));
             tokio::select! {
-                order = self.inbox.recv() => match order {
+                order = self.hears.inbox.recv() => match order {
                     Some(order) => self.obey(order),
                     None => return,
                 },
+                Ok(()) = self.hears.lanes.changed() => self.carry(),
                 Some(event) = self.events.recv() => self.hear(event),
                 () = until(deadline) => self.feed(Input::Timer),
                 _ = looks.tick() => self.look(),
@@ -158,6 +168,31 @@ impl Driver {
                 self.feed(Input::Stop);
             }
         }
+    }
+
+    /// The encoder was changed. The machine makes a new session if the codec is another.
+    fn carry(&mut self) {
+        self.settings.lanes = Arc::clone(&self.hears.lanes.borrow_and_update());
+        self.reordering = false;
+        self.feed(Input::CodecChanged(self.codec()));
+        self.feed(Input::Unfit(self.unfit()));
+    }
+
+    fn codec(&self) -> Codec {
+        self.settings.lanes.first().map_or(Codec::H264, |lane| lane.codec)
+    }
+
+    /// Why what is to be published cannot be, in words.
+    fn unfit(&self) -> Option<String> {
+        let picture = self.settings.lanes.iter().find(|lane| lane.codec.kind() == MediaKind::Video)?;
+        let why = match &picture.reorders {
+            Some(property) => format!("`{property}` asks the encoder for B-frames"),
+            None if self.reordering => "the encoder makes B-frames".to_owned(),
+            None => return None,
+        };
+        Some(format!(
+            "{why}, which no WebRTC peer can show; take them out of the profile's `[video.properties]`"
+        ))
     }
 
     fn hear(&mut self, event: Event) {
@@ -229,6 +264,10 @@ impl Driver {
             let sent = stats.units > running.units;
             (running.units, running.feedback) = (stats.units, stats.feedback);
             self.report.stats = sum(&self.carried, stats);
+            if stats.reordered > 0 && !self.reordering {
+                self.reordering = true;
+                return self.feed(Input::Unfit(self.unfit()));
+            }
             if heard {
                 self.feed(Input::Transport(id, client::TransportEvent::Feedback));
             }
@@ -304,7 +343,7 @@ impl Driver {
         let number = self.number;
         let relays: Vec<Relay> = ice_servers.iter().map(relay).collect();
         let (engine, lanes, name) =
-            (self.engine.clone(), self.settings.lanes.clone(), self.settings.name.clone());
+            (self.engine.clone(), Arc::clone(&self.settings.lanes), self.settings.name.clone());
         let (tell, said) = (self.tell.clone(), self.tell.clone());
         let sink: TransportSink = Arc::new(move |event| {
             // Full: this transport floods, and its output will be lost and made anew.
@@ -356,9 +395,9 @@ impl Driver {
             self.close(id);
         }
         self.number += 1;
-        let codec = self.settings.lanes.first().map_or(Codec::H264, |lane: &Lane| lane.codec);
-        self.machine = Some(Machine::new(endpoint, codec, self.settings.seed));
+        self.machine = Some(Machine::new(endpoint, self.codec(), self.settings.seed));
         self.key = key;
+        self.feed(Input::Unfit(self.unfit()));
     }
 
     fn misconfigured(&mut self, words: String) {
@@ -429,6 +468,9 @@ fn sum(carried: &TransportStats, present: TransportStats) -> TransportStats {
         dropped: carried.dropped + present.dropped,
         keyframe_requests: carried.keyframe_requests + present.keyframe_requests,
         feedback: carried.feedback + present.feedback,
+        nacks: carried.nacks + present.nacks,
+        resent: carried.resent + present.resent,
+        reordered: carried.reordered + present.reordered,
         ..present
     }
 }

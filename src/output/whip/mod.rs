@@ -11,11 +11,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::adapt::Way;
 use crate::engine::Engine;
 use crate::engine::webrtc::{Lane, TransportStats};
+use crate::media::{Bitrate, MediaKind};
 use crate::whip::client::Phase;
 
 pub use wires::Wires;
@@ -32,7 +34,9 @@ pub struct Settings {
     /// Read at each connection, so that a changed file counts.
     pub key: Key,
     /// What is published; the picture first.
-    pub lanes: Vec<Lane>,
+    pub lanes: Arc<[Lane]>,
+    /// May it lower the encoder's bitrate?
+    pub adaptive: bool,
     /// Moves the machine's waits.
     pub seed: u64,
 }
@@ -97,7 +101,9 @@ const ORDERS: usize = 8;
 /// One output. Ends when dropped, without a farewell; see [`Whip::finish`].
 pub struct Whip {
     name: String,
+    adaptive: bool,
     orders: mpsc::Sender<Order>,
+    lanes: watch::Sender<Arc<[Lane]>>,
     report: Arc<ArcSwap<Report>>,
     task: Option<JoinHandle<()>>,
 }
@@ -107,9 +113,12 @@ impl Whip {
     pub fn start(engine: &Engine, wires: &Wires, settings: Settings) -> Whip {
         let (orders, inbox) = mpsc::channel(ORDERS);
         let report = Arc::new(ArcSwap::from_pointee(Report::new(Phase::Idle.as_str())));
-        let name = settings.name.clone();
-        let driver = driver::Driver::new(engine.clone(), wires.clone(), settings, inbox, Arc::clone(&report));
-        let whip = Whip { name, orders, report, task: Some(tokio::spawn(driver.run())) };
+        let (name, adaptive) = (settings.name.clone(), settings.adaptive);
+        let (lanes, changed) = watch::channel(Arc::clone(&settings.lanes));
+        let hears = driver::Hears { inbox, lanes: changed };
+        let driver = driver::Driver::new(engine.clone(), wires.clone(), settings, hears, Arc::clone(&report));
+        let task = Some(tokio::spawn(driver.run()));
+        let whip = Whip { name, adaptive, orders, lanes, report, task };
         whip.publish();
         whip
     }
@@ -117,6 +126,27 @@ impl Whip {
     /// Its configured name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// May it lower the encoder's bitrate?
+    pub fn is_adaptive(&self) -> bool {
+        self.adaptive
+    }
+
+    /// What the way of an adaptive output carries, while it is connected and anything is known of it.
+    pub fn way(&self) -> Option<Way> {
+        let report = self.report.load();
+        let estimate = report.stats.estimate.filter(|_| self.adaptive && report.is_live())?;
+        let lanes = self.lanes.borrow();
+        let besides = lanes.iter().filter(|lane| lane.codec.kind() == MediaKind::Audio);
+        let besides = Bitrate::from_bits(besides.map(|lane| lane.bitrate.bits()).sum());
+        Some(Way { output: self.name.clone(), estimate, besides })
+    }
+
+    /// Publishes these from now on: the encoder was changed. With the same codecs the session goes on; with others it is
+    /// made anew.
+    pub fn carry(&self, lanes: Arc<[Lane]>) {
+        self.lanes.send_replace(lanes);
     }
 
     /// Publishes, if it does not. A wait for a retry goes on.

@@ -41,6 +41,8 @@ pub enum Input {
     Stop,
     /// What is to be published has another video codec from now on.
     CodecChanged(Codec),
+    /// What is to be published cannot be sent to anybody by WebRTC, in words; none when it can be again.
+    Unfit(Option<String>),
     /// A transport says something.
     Transport(TransportId, TransportEvent),
     /// A request was answered.

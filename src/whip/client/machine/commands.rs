@@ -56,6 +56,21 @@ impl Machine {
         }
     }
 
+    pub(super) fn judge_media(&mut self, now: Instant, words: Option<String>) {
+        if words == self.unfit {
+            return;
+        }
+        self.unfit = words;
+        if !self.wanted {
+            return;
+        }
+        match self.unfit.clone() {
+            Some(words) if self.state.phase != Phase::Idle => self.halt(now, Phase::CodecRefused, words),
+            None if self.state.phase == Phase::CodecRefused => self.resume(now),
+            _ => {}
+        }
+    }
+
     /// An attempt as soon as may be, all earlier failures forgotten.
     pub(super) fn resume(&mut self, now: Instant) {
         self.pace.reset();

@@ -37,6 +37,8 @@ pub struct Machine {
     /// Hides the key, and the name of the session last given.
     veil: Veil,
     codec: Codec,
+    /// Why nothing can be published at all.
+    unfit: Option<String>,
     pace: Pace,
     wanted: bool,
     state: State,
@@ -118,6 +120,7 @@ impl Machine {
             veil: Veil::new(endpoint.secrets()),
             endpoint,
             codec,
+            unfit: None,
             pace: Pace::new(seed),
             wanted: false,
             state: State { phase: Phase::Idle, words: String::new(), retry_at: None },
@@ -169,6 +172,7 @@ impl Machine {
             Input::Start => self.start(now),
             Input::Stop => self.stop(now),
             Input::CodecChanged(codec) => self.change_codec(now, codec),
+            Input::Unfit(words) => self.judge_media(now, words),
             Input::Transport(id, event) => self.on_transport(now, id, event),
             Input::Answered(id, response) => self.on_answer(now, id, &response),
             Input::Unanswered(id, failure) => self.on_failure(now, id, &failure),
@@ -260,6 +264,9 @@ impl Machine {
 
     /// First the session that the server may still hold, then a transport.
     fn attempt(&mut self, now: Instant) {
+        if let Some(words) = self.unfit.clone() {
+            return self.halt(now, Phase::CodecRefused, words);
+        }
         if self.learned.broadcast_box && self.codec == Codec::Vp8 {
             let words = "Broadcast Box does not take VP8; choose a profile with H.264, VP9 or AV1".to_owned();
             return self.halt(now, Phase::CodecRefused, words);

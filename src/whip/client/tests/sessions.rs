@@ -179,6 +179,29 @@ fn another_codec_makes_another_session_without_waiting() {
 }
 
 #[test]
+fn media_that_nobody_can_take_is_refused_until_it_is_other_media() {
+    let words = || Some("the encoder makes B-frames".to_owned());
+    let mut rig = Rig::live(&[("Location", "/s/1")]);
+    rig.tell(Input::Unfit(words()));
+    assert_eq!((rig.phase(), rig.words()), (Phase::CodecRefused, "the encoder makes B-frames"));
+    let delete = rig.sent(&Method::DELETE);
+    rig.answer(&delete, 200, &[], "");
+    rig.pass(ms(60_000));
+    rig.tell(Input::Start);
+    rig.pass(ms(60_000));
+    rig.nothing_sent();
+    assert_eq!(rig.phase(), Phase::CodecRefused, "a start does not make it fit");
+    rig.tell(Input::Unfit(None));
+    rig.until_attempt();
+    assert_eq!(rig.phase(), Phase::Connecting);
+
+    let mut rig = Rig::live(&[("Location", "/s/1")]);
+    rig.tell(Input::Stop);
+    rig.tell(Input::Unfit(words()));
+    assert_eq!(rig.phase(), Phase::Stopping, "who is stopped is not refused");
+}
+
+#[test]
 fn what_an_old_transport_says_is_not_heard() {
     let mut rig = Rig::live(BOX);
     let old = rig.transport.expect("live");
