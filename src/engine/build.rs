@@ -1,13 +1,15 @@
 //! From a plan's graph to elements in a pipeline, not started yet.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 
 use crate::media::Fault;
-use crate::plan::{GraphKind, GraphPlan, Node, Role};
+use crate::plan::{GraphKind, GraphPlan, INSTANCE, Node, Role, Value};
 
 use super::bus;
 use super::clock::Timebase;
@@ -156,10 +158,24 @@ pub(super) fn make(node: &Node) -> Result<gst::Element, BuildError> {
     let class = glib::Class::<glib::Object>::from_type(factory.element_type()).ok_or_else(missing)?;
     let mut builder = factory.create().name(&node.id);
     for (name, value) in &node.properties {
-        let value = fit(&class, (&node.id, &node.factory), name, value)?;
+        let value = fit(&class, (&node.id, &node.factory), name, &numbered(value))?;
         builder = builder.property(name, value);
     }
     builder.build().map_err(|error| failed(node, &error))
+}
+
+/// A number that differs from one element made to the next, for [`INSTANCE`]. It comes round after 16: identifiers in
+/// bitstreams are short.
+static MADE: AtomicU32 = AtomicU32::new(0);
+
+fn numbered(value: &Value) -> Cow<'_, Value> {
+    match value {
+        Value::Text(text) if text.contains(INSTANCE) => {
+            let number = MADE.fetch_add(1, Ordering::Relaxed) % 16;
+            Cow::Owned(Value::Text(text.replace(INSTANCE, &number.to_string())))
+        }
+        other => Cow::Borrowed(other),
+    }
 }
 
 fn failed(node: &Node, error: &glib::BoolError) -> BuildError {
@@ -204,4 +220,21 @@ fn link_later(from: &gst::Element, to: &gst::Element, kind: GraphKind) {
             gst::element_error!(from, gst::StreamError::WrongType, ["there is no {what} in it"]);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_element_made_gets_a_number_of_its_own() {
+        let value = Value::Text(format!("scenecut=0:sps-id={INSTANCE}"));
+        let texts: Vec<String> = (0..2).map(|_| numbered(&value).to_string()).collect();
+        for text in &texts {
+            let number: u32 = text.strip_prefix("scenecut=0:sps-id=").unwrap().parse().unwrap();
+            assert!(number < 16, "{text}");
+        }
+        assert_ne!(texts[0], texts[1]);
+        assert_eq!(*numbered(&Value::Integer(3)), Value::Integer(3));
+    }
 }

@@ -8,7 +8,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use crate::media::{Bitrate, MediaTime};
-use crate::plan::{BitrateControl, GraphKind, Role, Value};
+use crate::plan::{BitrateControl, GraphKind, Role};
 
 use super::build::{BuildError, Parts, kind_name};
 use super::bus::Watch;
@@ -138,9 +138,7 @@ impl Graph {
             return Err(ControlError::TooSoon(control.min_interval - since));
         }
         let encoder = self.parts.node(&control.node).ok_or(ControlError::Unsupported)?;
-        let divisor = control.divisor.max(1);
-        let units = ((bitrate.bits() + divisor / 2) / divisor).max(1);
-        set_live(encoder, &control.property, &Value::Integer(i64::try_from(units).unwrap_or(i64::MAX)))?;
+        set_live(encoder, &control.property, &control.value(bitrate))?;
         self.bitrate_changed.store(now.as_nanos().max(1), Ordering::Relaxed);
         Ok(())
     }

@@ -1,17 +1,19 @@
 //! Does this box have the element, the property, and does the property take the value?
 
-use super::fragment::Fragment;
-use super::{Inventory, Node, PlanError, Property, PropertyKind, Value, graph};
+use super::fragment::{ElementPart, Fragment};
+use super::{Inventory, Node, PlanError, Property, PropertyKind, Role, Value, graph};
 use crate::config::parse::nearest;
 
 /// What is wrong with a node on this box.
 pub(super) fn node(node: &Node, fragments: &[&Fragment], inventory: &Inventory) -> Vec<PlanError> {
-    let owner = fragments.iter().find(|f| f.elements.iter().any(|part| part.factory == node.factory));
+    let names = |part: &ElementPart| part.factories().any(|factory| factory == node.factory);
+    let owner = fragments.iter().find(|fragment| fragment.elements.iter().any(names));
     if !inventory.elements.contains_key(&node.factory) {
         return vec![PlanError::NoElement {
             fragment: owner.map_or("capcast", |fragment| &fragment.name).to_owned(),
             element: node.factory.clone(),
             package: graph::package(&node.factory, fragments),
+            hardware: owner.filter(|_| node.role == Role::Encoder).and_then(|f| f.hardware.clone()),
         }];
     }
     let place = owner.map_or("Capcast itself", |fragment| &fragment.file);

@@ -1,7 +1,7 @@
 //! The encode graphs: which encoder, and everything around it.
 
 use super::capture::choice;
-use super::fragment::{Fragment, Term};
+use super::fragment::{BitratePart, Fragment, Term};
 use super::graph::Draft;
 use super::term::{Setting, THIRTY, fraction};
 use super::{
@@ -61,7 +61,7 @@ impl Encode<'_> {
         let (fragment, first) = self.choose(raw, main, choices)?;
         let further = video.renditions.iter().map(|rendition| {
             let version = Version { size: Some(rendition.size), bitrate: rendition.bitrate, framerate };
-            self.expert(self.picture(fragment, raw, version)?)
+            self.expert(fragment, self.picture(fragment, raw, version)?)
         });
         std::iter::once(Ok(first)).chain(further).collect()
     }
@@ -101,12 +101,12 @@ impl Encode<'_> {
                         let reason = format!("`{}` comes before it", fragment.name);
                         choices.push(choice("encoder", &later.name, false, &reason));
                     }
-                    return Ok((fragment, self.expert(graph)?));
+                    return Ok((fragment, self.expert(fragment, graph)?));
                 }
                 Err(errors) => {
                     let words: Vec<String> = errors.iter().map(reason).collect();
                     packages.extend(errors.iter().find_map(|error| match error {
-                        PlanError::NoElement { package, .. } => package.clone(),
+                        PlanError::NoElement { package, hardware: None, .. } => package.clone(),
                         _ => None,
                     }));
                     choices.push(choice("encoder", &fragment.name, false, &words.join("; ")));
@@ -223,7 +223,7 @@ impl Encode<'_> {
     }
 
     /// Lays `[video.properties]` over what the fragment says of the encoder.
-    fn expert(&self, mut graph: GraphPlan) -> Result<GraphPlan, Vec<PlanError>> {
+    fn expert(&self, fragment: &Fragment, mut graph: GraphPlan) -> Result<GraphPlan, Vec<PlanError>> {
         let Some(encoder) = graph.nodes.iter_mut().find(|node| node.role == Role::Encoder) else {
             return Ok(graph);
         };
@@ -234,7 +234,16 @@ impl Encode<'_> {
             .iter()
             .map(|(name, literal)| (name.clone(), literal.clone().into()))
             .collect();
-        let errors = check::properties("`[video.properties]`", &encoder.factory, &wanted, self.inventory);
+        let mut errors = check::properties("`[video.properties]`", &encoder.factory, &wanted, self.inventory);
+        // What the fragment has set already may be said again.
+        let changes = wanted.iter().filter(|(name, value)| encoder.property(name) != Some(value));
+        errors.extend(changes.filter_map(|(name, _)| {
+            Some(PlanError::Forbidden {
+                encoder: fragment.name.clone(),
+                property: name.clone(),
+                reason: fragment.forbidden.get(name)?.clone(),
+            })
+        }));
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -286,9 +295,11 @@ fn control(fragment: &Fragment, setting: &Setting<'_>, nodes: &[Node]) -> Contro
         Some(Value::Integer(bits)) => Bitrate::from_bits(bits.unsigned_abs()),
         _ => setting.bitrate,
     };
-    let bitrate = fragment.bitrate.as_ref().zip(encoder).map(|(part, node)| BitrateControl {
+    let live = |part: &&BitratePart| part.when.iter().all(|condition| setting.holds(condition));
+    let bitrate = fragment.bitrate.as_ref().filter(live).zip(encoder).map(|(part, node)| BitrateControl {
         node,
         property: part.property.clone(),
+        text: part.text.clone(),
         divisor: part.divisor,
         range: (part.min, most(&part.max)),
         min_interval: part.min_interval,
@@ -304,6 +315,9 @@ fn control(fragment: &Fragment, setting: &Setting<'_>, nodes: &[Node]) -> Contro
 /// An error as a reason against a candidate, with the cure where there is one.
 fn reason(error: &PlanError) -> String {
     match error {
+        PlanError::NoElement { element, hardware: Some(hardware), .. } => {
+            format!("there is no `{element}`, which needs {hardware}")
+        }
         PlanError::NoElement { element, package: Some(package), .. } => {
             format!("element `{element}` is missing (Debian package `{package}`)")
         }

@@ -39,7 +39,7 @@ pub enum PlanError {
     #[error("there is no fragment `{0}`")]
     NoFragment(String),
     /// An element that the plan needs is not there.
-    #[error("fragment `{fragment}` needs the GStreamer element `{element}`, which is not installed")]
+    #[error("fragment `{fragment}` needs the GStreamer element `{element}`, which is not there")]
     NoElement {
         /// The fragment.
         fragment: String,
@@ -47,6 +47,8 @@ pub enum PlanError {
         element: String,
         /// The Debian package that has it.
         package: Option<String>,
+        /// What the box must have in it for the element to be there.
+        hardware: Option<String>,
     },
     /// A fragment's condition does not hold.
     #[error("fragment `{fragment}` cannot be used: {reason}")]
@@ -105,6 +107,16 @@ pub enum PlanError {
         /// The nearest.
         nearest: Option<String>,
     },
+    /// A property that a profile may not set.
+    #[error("`[video.properties]`: encoder `{encoder}` does not let `{property}` be changed: {reason}")]
+    Forbidden {
+        /// The fragment.
+        encoder: String,
+        /// As written.
+        property: String,
+        /// The fragment's words.
+        reason: String,
+    },
     /// A value that the property does not take.
     #[error("{place}: property `{property}` of `{element}` does not take {found}")]
     WrongValue {
@@ -138,6 +150,8 @@ impl PlanError {
             PlanError::NoFragment(name) => {
                 Some(format!("`{name}` is shipped in /usr/share/capcast/pipelines; was it moved?"))
             }
+            PlanError::NoElement { hardware: Some(hardware), .. } => Some(format!("it needs {hardware}")),
+            PlanError::Forbidden { property, .. } => Some(format!("leave `{property}` out")),
             PlanError::NoElement { package, .. } => {
                 package.as_ref().map(|name| format!("install the Debian package `{name}`"))
             }
@@ -166,7 +180,9 @@ impl PlanError {
                 Some("capture.video")
             }
             PlanError::NoMode { .. } => Some("capture.mode"),
-            PlanError::UnknownProperty { .. } | PlanError::WrongValue { .. } => Some("video.properties"),
+            PlanError::UnknownProperty { .. }
+            | PlanError::WrongValue { .. }
+            | PlanError::Forbidden { .. } => Some("video.properties"),
             PlanError::NoFragment(_) | PlanError::NoElement { .. } | PlanError::Unfit { .. } => None,
         }
     }

@@ -26,11 +26,8 @@ impl Fragments {
     /// Every element factory that any plan may name: what an inventory must look at.
     pub fn factories(&self) -> BTreeSet<&str> {
         let named = self.iter().flat_map(|fragment| {
-            let asked = fragment.conditions().filter_map(|condition| match condition {
-                Condition::Has(factory) => Some(factory.as_str()),
-                _ => None,
-            });
-            fragment.elements.iter().map(|element| element.factory.as_str()).chain(asked)
+            let asked = fragment.conditions().filter_map(Condition::element);
+            fragment.elements.iter().flat_map(ElementPart::factories).chain(asked)
         });
         named.chain(super::graph::FACTORIES).collect()
     }
@@ -57,6 +54,10 @@ pub struct Fragment {
     pub requires: Vec<Condition>,
     /// Debian package by factory, for the hint when an element is missing.
     pub packages: BTreeMap<String, String>,
+    /// What the box must have in it, for people, where an element is missing although its plugin is there.
+    pub hardware: Option<String>,
+    /// Properties of the encoder that no profile may change, each with the reason.
+    pub forbidden: BTreeMap<String, String>,
     /// The hardware allows one session only.
     pub exclusive: bool,
     /// GStreamer raw formats: what an encoder takes, best first.
@@ -77,7 +78,9 @@ impl Fragment {
         let elements = self.elements.iter().flat_map(|element| {
             element.when.iter().chain(element.properties.iter().flat_map(|(_, term)| term.conditions()))
         });
-        self.requires.iter().chain(elements).chain(self.keyframe.iter().flat_map(Term::conditions))
+        let bitrate = self.bitrate.iter().flat_map(|part| part.when.iter().chain(part.max.conditions()));
+        let keyframe = self.keyframe.iter().flat_map(Term::conditions);
+        self.requires.iter().chain(elements).chain(bitrate).chain(keyframe)
     }
 }
 
@@ -106,6 +109,8 @@ pub struct SourceFormat {
 pub struct ElementPart {
     /// The element factory.
     pub factory: String,
+    /// Factories with the same properties, best first, for boxes that do not have it.
+    pub instead: Vec<String>,
     /// What Capcast does with it.
     pub role: Role,
     /// All must hold for it to be there; empty is always.
@@ -114,9 +119,20 @@ pub struct ElementPart {
     pub properties: Vec<(String, Term)>,
 }
 
+impl ElementPart {
+    /// Every factory that it may be made by, best first.
+    pub fn factories(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.factory.as_str()).chain(self.instead.iter().map(String::as_str))
+    }
+}
+
 /// How a bitrate is changed while playing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BitratePart {
+    /// All must hold, or it cannot be changed.
+    pub when: Vec<Condition>,
+    /// For properties that are no number: a text with `{value}` in it.
+    pub text: Option<String>,
     /// The encoder's property.
     pub property: String,
     /// Bit/s per unit of the property.
@@ -265,12 +281,25 @@ pub enum Condition {
     Gstreamer(Comparison, GstVersion),
     /// `has vapostproc`
     Has(String),
+    /// `has nvh264enc.vbv-buffer-size`: some properties depend on the device.
+    HasProperty(String, String),
     /// `interlaced`: the capture mode gives fields.
     Interlaced,
     /// `compressed`: the capture mode needs a decoder.
     Compressed,
     /// `not …`
     Not(Box<Condition>),
+}
+
+impl Condition {
+    /// The element that it asks about.
+    fn element(&self) -> Option<&str> {
+        match self {
+            Condition::Has(factory) | Condition::HasProperty(factory, _) => Some(factory),
+            Condition::Not(condition) => condition.element(),
+            Condition::Gstreamer(..) | Condition::Interlaced | Condition::Compressed => None,
+        }
+    }
 }
 
 /// How versions are compared.

@@ -52,6 +52,8 @@ fn read(mut root: Table<'_>, kind: FragmentKind, name: &str, file: String) -> Op
     let exclusive = root.boolean("exclusive").unwrap_or(false);
     let requires = root.get("requires").and_then(|item| conditions(&item)).unwrap_or_default();
     let packages = root.table("packages").map(packages).unwrap_or_default();
+    let hardware = root.string("hardware", "an NVIDIA GPU and its driver").map(str::to_owned);
+    let forbidden = root.table("forbidden").map(forbidden).unwrap_or_default();
     let formats = root.get("formats").and_then(|item| item.strings("I420"));
     if kind == FragmentKind::Encoder && formats.as_ref().is_none_or(Vec::is_empty) {
         root.lacks("formats", "formats = [\"I420\"]");
@@ -70,6 +72,8 @@ fn read(mut root: Table<'_>, kind: FragmentKind, name: &str, file: String) -> Op
         rank,
         requires,
         packages,
+        hardware,
+        forbidden,
         exclusive,
         formats: formats.unwrap_or_default().into_iter().map(str::to_owned).collect(),
         modes,
@@ -82,6 +86,13 @@ fn read(mut root: Table<'_>, kind: FragmentKind, name: &str, file: String) -> Op
 fn packages(mut table: Table<'_>) -> BTreeMap<String, String> {
     let entry =
         |item: Item<'_>| Some((item.key().to_owned(), item.string("gstreamer1.0-plugins-good")?.to_owned()));
+    table.entries().into_iter().filter_map(entry).collect()
+}
+
+fn forbidden(mut table: Table<'_>) -> BTreeMap<String, String> {
+    let entry = |item: Item<'_>| {
+        Some((item.key().to_owned(), item.string("B-frames would hold every picture back")?.to_owned()))
+    };
     table.entries().into_iter().filter_map(entry).collect()
 }
 
@@ -111,11 +122,25 @@ fn elements(root: &mut Table<'_>, kind: FragmentKind) -> Vec<ElementPart> {
 }
 
 fn element(mut table: Table<'_>) -> Option<ElementPart> {
-    let factory = table.need_string("factory", "x264enc").map(str::to_owned);
+    let mut factories = table.need("factory", "factory = \"x264enc\"").and_then(|item| factories(&item));
     let role = table.word("role", "role", &ROLES.map(|role| (role.as_str(), role))).unwrap_or(Role::Plain);
     let when = table.get("when").and_then(|item| conditions(&item)).unwrap_or_default();
     let properties = table.table("properties").map(properties).unwrap_or_default();
-    Some(ElementPart { factory: factory?, role, when, properties })
+    let instead = factories.as_mut().map(|all| all.split_off(1)).unwrap_or_default();
+    Some(ElementPart { factory: factories?.pop()?, instead, role, when, properties })
+}
+
+/// `"x264enc"`, or several of which the first is taken that is there: `["vah264enc", "vah264lpenc"]`.
+fn factories(item: &Item<'_>) -> Option<Vec<String>> {
+    let names = match item.is_list() {
+        true => item.strings("x264enc")?,
+        false => vec![item.string("x264enc")?],
+    };
+    if names.is_empty() {
+        item.complain(Complaint::new("the list is empty").hint("name an element, such as `x264enc`"));
+        return None;
+    }
+    Some(names.into_iter().map(str::to_owned).collect())
 }
 
 fn properties(mut table: Table<'_>) -> Vec<(String, Term)> {
@@ -269,7 +294,17 @@ fn control(mut table: Table<'_>) -> (Option<BitratePart>, Option<Term>) {
         let min = table.need_text::<Bitrate>("min");
         let max = table.need("max", "max = \"100 Mbit/s\"").and_then(|item| most(&item));
         let min_interval = table.text::<Duration>("min_interval").unwrap_or_default();
-        Some(BitratePart { property: property?, divisor: divisor?, min: min?, max: max?, min_interval })
+        let when = table.get("when").and_then(|item| conditions(&item)).unwrap_or_default();
+        let text = table.get("text").and_then(|item| {
+            let text = item.string("controls,video_bitrate={value}")?;
+            if !text.contains("{value}") {
+                let complaint = Complaint::new("the text does not say where the bitrate goes");
+                item.complain(complaint.hint("write `{value}` there"));
+            }
+            Some(text.to_owned())
+        });
+        let (property, divisor) = (property?, divisor?);
+        Some(BitratePart { when, text, property, divisor, min: min?, max: max?, min_interval })
     });
     let keyframe = table.get("keyframe").and_then(|item| {
         let term = term(&item)?;
@@ -311,7 +346,10 @@ fn condition(text: &str) -> Result<Condition, Complaint> {
     match words.as_slice() {
         ["interlaced"] => Ok(Condition::Interlaced),
         ["compressed"] => Ok(Condition::Compressed),
-        ["has", factory] => Ok(Condition::Has((*factory).to_owned())),
+        ["has", name] => Ok(match name.split_once('.') {
+            Some((factory, property)) => Condition::HasProperty(factory.to_owned(), property.to_owned()),
+            None => Condition::Has((*name).to_owned()),
+        }),
         ["gstreamer", comparison, version] => {
             let comparison = match *comparison {
                 "<" => Comparison::Below,

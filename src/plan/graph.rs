@@ -31,7 +31,8 @@ impl Draft {
         }
         let value = |(name, term): &(String, _)| Some((name.clone(), setting.value(term)?));
         let properties = part.properties.iter().filter_map(value).collect();
-        self.push_owned(&part.factory, part.role, properties);
+        let here = part.factories().find(|factory| setting.inventory.elements.contains_key(*factory));
+        self.push_owned(here.unwrap_or(&part.factory), part.role, properties);
     }
 
     /// Adds a `capsfilter`.

@@ -33,8 +33,8 @@ pub use offer::{Offer, offers};
 pub use queues::{QueueClass, Queues, parse_queues};
 pub use resolve::{auto_profile, resolve};
 pub use types::{
-    BitrateControl, Choice, Control, Downstream, GraphKind, GraphPlan, KeyframeControl, Link, Node, Plan,
-    Role, Upstream, Value,
+    BitrateControl, Choice, Control, Downstream, GraphKind, GraphPlan, INSTANCE, KeyframeControl, Link, Node,
+    Plan, Role, Upstream, Value,
 };
 
 #[cfg(test)]

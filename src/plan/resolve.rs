@@ -79,6 +79,7 @@ fn words(condition: &Condition) -> String {
             format!("GStreamer {comparison} {version}")
         }
         Condition::Has(factory) => format!("the element `{factory}`"),
+        Condition::HasProperty(factory, property) => format!("the property `{property}` of `{factory}`"),
         Condition::Interlaced => "an interlaced source".to_owned(),
         Condition::Compressed => "a compressed source".to_owned(),
         Condition::Not(condition) => format!("not {}", words(condition)),

@@ -71,6 +71,10 @@ impl Setting<'_> {
                 compare(self.inventory.gstreamer, *comparison, *version)
             }
             Condition::Has(factory) => self.inventory.elements.contains_key(factory),
+            Condition::HasProperty(factory, property) => {
+                let element = self.inventory.elements.get(factory);
+                element.is_some_and(|element| element.properties.contains_key(property))
+            }
             Condition::Interlaced => self.interlaced,
             Condition::Compressed => self.compressed,
             Condition::Not(condition) => !self.holds(condition),

@@ -32,13 +32,13 @@ fn every_element_has_its_debian_package_unless_it_is_linked_in() {
     let fragments = fragments();
     assert!(fragments.len() >= 18, "{} fragments", fragments.len());
     for fragment in &fragments {
-        for element in &fragment.elements {
-            let linked_in = ["rav1enc", "rtpav1pay"].contains(&element.factory.as_str());
-            let package = graph::package(&element.factory, &[fragment]);
-            assert_eq!(package.is_none(), linked_in, "{}: {}", fragment.name, element.factory);
+        for factory in fragment.elements.iter().flat_map(ElementPart::factories) {
+            let linked_in = ["rav1enc", "rtpav1pay"].contains(&factory);
+            let package = graph::package(factory, &[fragment]);
+            assert_eq!(package.is_none(), linked_in, "{}: {factory}", fragment.name);
         }
         for factory in fragment.packages.keys() {
-            let used = fragment.elements.iter().any(|element| element.factory == *factory);
+            let used = fragment.elements.iter().flat_map(ElementPart::factories).any(|name| name == factory);
             assert!(used, "{}: `{factory}` is not used", fragment.name);
         }
     }

@@ -242,6 +242,10 @@ pub enum Value {
     Text(String),
 }
 
+/// In a text, the engine puts a number here that differs from one element made to the next: what must not be the same
+/// in two encoders that follow each other in one stream (`sps-id` of H.264), and must not make two equal plans differ.
+pub const INSTANCE: &str = "{instance}";
+
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -271,10 +275,24 @@ pub struct BitrateControl {
     pub property: String,
     /// The property's value is bit/s divided by this.
     pub divisor: u64,
+    /// Where the property is a text: the text, with `{value}` for the number.
+    pub text: Option<String>,
     /// The least and the most the encoder takes.
     pub range: (Bitrate, Bitrate),
     /// Each change costs a keyframe, so changes are spaced by this.
     pub min_interval: Duration,
+}
+
+impl BitrateControl {
+    /// What to set the property to.
+    pub fn value(&self, bitrate: Bitrate) -> Value {
+        let divisor = self.divisor.max(1);
+        let units = ((bitrate.bits() + divisor / 2) / divisor).max(1);
+        match &self.text {
+            Some(text) => Value::Text(text.replace("{value}", &units.to_string())),
+            None => Value::Integer(i64::try_from(units).unwrap_or(i64::MAX)),
+        }
+    }
 }
 
 /// How a keyframe is forced.

@@ -12,6 +12,7 @@ mod appliance;
 mod browser;
 mod diagnostics;
 mod docs;
+mod elements;
 mod engine;
 mod http;
 mod launch;

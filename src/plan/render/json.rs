@@ -84,6 +84,7 @@ fn graph_json(name: String, graph: &GraphPlan) -> GraphJson<'_> {
                 "node": control.node,
                 "property": control.property,
                 "divisor": control.divisor,
+                "text": control.text,
                 "min": control.range.0.bits(),
                 "max": control.range.1.bits(),
                 "min_interval_ms": control.min_interval.as_millis() as u64,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::plan::{GraphPlan, Inventory, Node, Plan, Role, Value};
+use crate::plan::{GraphPlan, INSTANCE, Inventory, Node, Plan, Role, Value};
 
 /// Arguments of `gst-launch-1.0`, in one line that a shell takes as it stands. Where an element is linked into Capcast
 /// and nowhere else, a first line says so: `# needs rtpav1pay`.
@@ -98,7 +98,7 @@ fn queue(node: &Node) -> String {
 fn element(node: &Node) -> String {
     let mut text = node.factory.clone();
     for (name, value) in &node.properties {
-        let _ = write!(text, " {name}={}", quoted(&value.to_string()));
+        let _ = write!(text, " {name}={}", quoted(&value.to_string().replace(INSTANCE, "0")));
     }
     text
 }

@@ -296,6 +296,7 @@ fn a_property_that_cannot_change_while_playing_is_refused() {
         node: "encoder".to_owned(),
         property: "bitrate".to_owned(),
         divisor: 1,
+        text: None,
         range,
         min_interval: Duration::from_secs(3600),
     });

@@ -1,16 +1,13 @@
 //! Boxes to plan for, and what is shipped to plan with.
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::LazyLock;
 
 use capcast::config::{BoxConfig, Profile, parse_box, parse_profile};
 use capcast::daemon::files::{Loaded, Sources};
 use capcast::media::{FrameSize, Framerate};
-use capcast::plan::{
-    DeviceAccess, Element, GstVersion, Inventory, Property, PropertyKind, Rates, SoundCard, VideoDevice,
-    VideoMode,
-};
+use capcast::plan::{DeviceAccess, Inventory, Rates, SoundCard, VideoDevice, VideoMode};
+
+use crate::elements::table::{Table, is_hardware};
 
 /// Everything that is shipped.
 pub(crate) fn shipped() -> &'static Loaded {
@@ -40,57 +37,28 @@ pub(crate) fn config(text: &str) -> BoxConfig {
 
 /// A box without any device.
 pub(crate) fn bare(gstreamer: &str, cores: u32) -> Inventory {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/inventory");
-    let path = folder.join(format!("gstreamer-{gstreamer}.json"));
-    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    let version: Vec<u32> =
-        json["gstreamer"].as_str().unwrap().split('.').map(|part| part.parse().unwrap()).collect();
-    let built_in = json["built_in"].as_array().unwrap();
-    let element = |(name, properties): (&String, &serde_json::Value)| {
-        let properties = properties.as_object().unwrap().iter();
-        let properties: BTreeMap<_, _> =
-            properties.map(|(name, json)| (name.clone(), property(json))).collect();
-        let built_in = built_in.iter().any(|linked| linked == name.as_str());
-        (name.clone(), Element { built_in, properties })
-    };
+    with_hardware(gstreamer, cores, &[])
+}
+
+/// A box with hardware that brings these elements.
+pub(crate) fn with_hardware(gstreamer: &str, cores: u32, elements: &[&str]) -> Inventory {
+    let table = Table::of(gstreamer);
+    for element in elements {
+        assert!(table.elements.contains_key(*element), "GStreamer {gstreamer} has no {element}");
+    }
+    let here = |name: &String| !is_hardware(name) || elements.contains(&name.as_str());
     Inventory {
-        gstreamer: GstVersion(version[0], version[1], version[2]),
-        elements: json["elements"].as_object().unwrap().iter().map(element).collect(),
+        gstreamer: table.version,
+        elements: table
+            .elements
+            .into_iter()
+            .filter(|(name, _)| here(name))
+            .map(|(name, entry)| (name, entry.element))
+            .collect(),
         cores,
         video_devices: Vec::new(),
         sound_cards: Vec::new(),
     }
-}
-
-fn property(json: &serde_json::Value) -> Property {
-    if let Some(inner) = json.get("read_only") {
-        return Property { writable: false, ..property(inner) };
-    }
-    let words = |json: &serde_json::Value| {
-        json.as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
-    };
-    let whole = |json: &serde_json::Value| {
-        json.as_i64().map(i128::from).or(json.as_u64().map(i128::from)).unwrap_or_else(|| panic!("{json}"))
-    };
-    let kind = match json.as_str() {
-        Some("bool") => PropertyKind::Bool,
-        Some("text") => PropertyKind::Text,
-        Some(other) => panic!("{other}"),
-        None => {
-            let (kind, value) = json.as_object().unwrap().iter().next().unwrap();
-            match kind.as_str() {
-                "integer" => PropertyKind::Integer { min: whole(&value[0]), max: whole(&value[1]) },
-                "float" => {
-                    PropertyKind::Float { min: value[0].as_f64().unwrap(), max: value[1].as_f64().unwrap() }
-                }
-                "enum" => PropertyKind::Enum(words(value)),
-                "flags" => PropertyKind::Flags(words(value)),
-                "other" => PropertyKind::Other(value.as_str().unwrap().to_owned()),
-                other => panic!("{other}"),
-            }
-        }
-    };
-    Property { kind, writable: true }
 }
 
 pub(crate) fn mode(fourcc: &str, size: &str, rates: &[&str]) -> VideoMode {
@@ -120,6 +88,11 @@ pub(crate) fn sound(id: &str, name: &str, bus: &str) -> SoundCard {
 
 /// A good USB 3 card: raw and MJPEG at 1080p60, with its own sound, beside a microphone.
 pub(crate) fn usb3() -> Inventory {
+    usb3_on("1.22")
+}
+
+/// The same card with another GStreamer.
+pub(crate) fn usb3_on(gstreamer: &str) -> Inventory {
     let modes = vec![
         mode("NV12", "1920x1080", &["60", "50", "30"]),
         mode("NV12", "1280x720", &["60", "50", "30"]),
@@ -132,7 +105,7 @@ pub(crate) fn usb3() -> Inventory {
             sound("PCH", "HDA Intel PCH", "pci-0000:00:1f.3"),
             sound("Capture", "USB3 HDMI", "usb-0000:00:14.0-2"),
         ],
-        ..bare("1.22", 4)
+        ..bare(gstreamer, 4)
     }
 }
 

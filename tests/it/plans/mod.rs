@@ -6,12 +6,12 @@ pub(crate) mod boxes;
 mod command;
 mod invariants;
 
-use boxes::{bare, card, config, mode, profile, sound, usb2, usb3, written};
+use boxes::{bare, card, config, mode, profile, sound, usb2, usb3, usb3_on, written};
 use capcast::config::BoxConfig;
 use capcast::media::Codec;
 use capcast::plan::{
-    Choice, DeviceAccess, Downstream, GstVersion, Inventory, KeyframeControl, Plan, PlanError, Role,
-    Upstream, Value, auto_profile, offers, render, resolve,
+    Choice, DeviceAccess, Downstream, GstVersion, Inventory, KeyframeControl, Plan, PlanError, PropertyKind,
+    Role, Upstream, Value, auto_profile, offers, render, resolve,
 };
 
 fn plan(
@@ -34,10 +34,16 @@ fn refused(config: &str, profile: &capcast::config::Profile, inventory: &Invento
 
 /// Every shipped profile on one box, as text.
 fn golden(name: &str, inventory: &Inventory) {
+    golden_of(name, inventory, "");
+}
+
+/// The shipped profiles with this in their names on one box, as text.
+fn golden_of(name: &str, inventory: &Inventory, part: &str) {
     let config = config("");
     let plans: Vec<String> = boxes::shipped()
         .profiles
         .values()
+        .filter(|profile| profile.name.contains(part))
         .map(|profile| match plan(&config, profile, inventory) {
             Ok(plan) => render::text(&plan),
             Err(errors) => errors.iter().map(|error| format!("{}: {error}\n", profile.name)).collect(),
@@ -73,6 +79,99 @@ fn golden_on_many_cores() {
     golden("gstreamer-1.26-eight-cores", &bare("1.26", 8));
 }
 
+/// A USB 3 card on a box with a GPU.
+fn on_gpu(gstreamer: &str, elements: &[&str]) -> Inventory {
+    Inventory { elements: boxes::with_hardware(gstreamer, 4, elements).elements, ..usb3_on(gstreamer) }
+}
+
+#[test]
+fn golden_on_an_nvidia_gpu() {
+    let new = on_gpu("1.26", &["nvh264enc", "nvautogpuh264enc", "nvav1enc", "nvautogpuav1enc"]);
+    golden_of("nvidia-gstreamer-1.26", &new, "-nvenc-");
+    let old = on_gpu("1.22", &["nvh264enc", "nvcudah264enc", "nvautogpuh264enc"]);
+    golden_of("nvidia-gstreamer-1.22", &old, "-nvenc-");
+}
+
+#[test]
+fn golden_on_an_intel_or_amd_gpu() {
+    // Newer Intel GPUs have the low-power circuit alone.
+    let new = on_gpu("1.26", &["vah264lpenc", "vaav1lpenc", "vapostproc", "qsvh264enc", "qsvav1enc"]);
+    golden_of("intel-gstreamer-1.26", &new, "-vaapi-");
+    let old = on_gpu("1.22", &["vah264enc", "vaapih264enc"]);
+    golden_of("amd-gstreamer-1.22", &old, "-vaapi-");
+}
+
+#[test]
+fn auto_takes_hardware_before_software() {
+    let encoder = |inventory: &Inventory| {
+        planned(&config(""), &auto_profile(inventory), inventory).video_encode[0].fragment.clone()
+    };
+    for (gstreamer, elements, fragment) in [
+        ("1.26", &["nvh264enc", "vah264enc"][..], "nvenc-h264"),
+        ("1.22", &["nvh264enc", "nvcudah264enc"], "nvenc-h264"),
+        ("1.22", &["nvh264enc"], "nvenc-h264-old"),
+        ("1.26", &["vah264lpenc", "qsvh264enc"], "va-h264"),
+        ("1.26", &["qsvh264enc"], "qsv-h264"),
+        ("1.24", &["v4l2h264enc", "vaapih264enc"], "v4l2-h264"),
+        ("1.26", &["vaapih264enc"], "vaapi-h264"),
+        ("1.26", &[], "x264"),
+    ] {
+        assert_eq!(encoder(&on_gpu(gstreamer, elements)), fragment, "{gstreamer} {elements:?}");
+    }
+}
+
+#[test]
+fn a_driver_without_constant_bitrate_is_no_candidate() {
+    let mut inventory = on_gpu("1.26", &["vah264enc"]);
+    let driver = inventory.elements.get_mut("vah264enc").unwrap();
+    driver.properties.get_mut("rate-control").unwrap().kind = PropertyKind::Enum(vec!["cqp".to_owned()]);
+    let error = refused("", &profile("h264-vaapi-1080p60"), &inventory).to_string();
+    assert!(error.contains("`rate-control` of `vah264enc` does not take `\"cbr\"`"), "{error}");
+    inventory.elements.get_mut("vah264enc").unwrap().properties.remove("rate-control");
+    let error = refused("", &profile("h264-vaapi-1080p60"), &inventory).to_string();
+    assert!(error.contains("`vah264enc` has no property `rate-control`"), "{error}");
+}
+
+#[test]
+fn b_frames_and_their_like_are_refused_in_words() {
+    let text = |encoder: &str, codec: &str, line: &str| {
+        written(&format!(
+            "summary = \"s\"\n[video]\ncodec = \"{codec}\"\nencoder = \"{encoder}\"\nsize = \"1280x720\"\nframerate = \"30\"\nbitrate = \"3 Mbit/s\"\n[video.properties]\n{line}\n"
+        ))
+    };
+    let inventory = on_gpu(
+        "1.24",
+        &["nvcudah264enc", "nvh264enc", "vah264enc", "vaav1enc", "vaapih264enc", "qsvh264enc"],
+    );
+    for (encoder, codec, line) in [
+        ("x264", "h264", "bframes = 2"),
+        ("x264", "h264", "tune = \"fastdecode\""),
+        ("nvenc-h264", "h264", "b-frames = 1"),
+        ("nvenc-h264-old", "h264", "bframes = 1"),
+        ("va-h264", "h264", "b-frames = 2"),
+        ("vaapi-h264", "h264", "max-bframes = 1"),
+        ("qsv-h264", "h264", "b-frames = 1"),
+        ("va-av1", "av1", "gf-group-size = 8"),
+        ("vp9", "vp9", "lag-in-frames = 10"),
+        ("aom", "av1", "lag-in-frames = 10"),
+    ] {
+        let error = refused("", &text(encoder, codec, line), &inventory);
+        let property = line.split(' ').next().unwrap();
+        let message = error.to_string();
+        assert!(
+            message.starts_with(&format!(
+                "`[video.properties]`: encoder `{encoder}` does not let `{property}` be changed: "
+            )),
+            "{message}"
+        );
+        assert_eq!(error.hint(), Some(format!("leave `{property}` out")));
+        assert_eq!(error.key(), Some("video.properties"));
+    }
+    // What the encoder does anyway may be said.
+    planned(&config(""), &text("va-h264", "h264", "b-frames = 0"), &inventory);
+    planned(&config(""), &text("x264", "h264", "tune = \"zerolatency\""), &inventory);
+}
+
 #[test]
 fn auto_is_720p_or_1080p_by_the_first_encoder_that_runs() {
     let encoder = |inventory: &Inventory| {
@@ -92,11 +191,20 @@ fn auto_is_720p_or_1080p_by_the_first_encoder_that_runs() {
     assert_eq!(encoder(&without).0, "openh264");
     without.elements.remove("openh264enc");
     let error = refused("", &auto_profile(&without), &without);
-    assert_eq!(
-        error.to_string(),
-        "no H.264 encoder can run here: `x264`: element `x264enc` is missing (Debian package \
-         `gstreamer1.0-plugins-ugly`); `openh264`: element `openh264enc` is missing (Debian package \
-         `gstreamer1.0-plugins-bad`)"
+    let message = error.to_string();
+    assert!(
+        message.starts_with(
+            "no H.264 encoder can run here: `nvenc-h264`: there is no `nvcudah264enc`, which needs an NVIDIA GPU \
+             with its driver (package `libnvidia-encode1`); "
+        ),
+        "{message}"
+    );
+    assert!(
+        message.ends_with(
+            "; `x264`: element `x264enc` is missing (Debian package `gstreamer1.0-plugins-ugly`); `openh264`: \
+             element `openh264enc` is missing (Debian package `gstreamer1.0-plugins-bad`)"
+        ),
+        "{message}"
     );
     assert_eq!(error.hint().as_deref(), Some("install the Debian package `gstreamer1.0-plugins-ugly`"));
 }
@@ -107,9 +215,13 @@ fn every_refused_candidate_leaves_its_reason() {
     inventory.elements.remove("x264enc");
     let plan = planned(&config(""), &auto_profile(&inventory), &inventory);
     let encoders: Vec<&Choice> = plan.choices.iter().filter(|choice| choice.subject == "encoder").collect();
-    assert_eq!(encoders.len(), 2, "{encoders:?}");
-    assert!(!encoders[0].taken && encoders[0].reason.contains("gstreamer1.0-plugins-ugly"), "{encoders:?}");
-    assert!(encoders[1].taken && encoders[1].candidate == "openh264", "{encoders:?}");
+    let shipped = boxes::shipped().fragments.encoders.values();
+    let h264 = shipped.filter(|fragment| fragment.codec == Some(Codec::H264)).count();
+    assert_eq!(encoders.len(), h264, "{encoders:?}");
+    let [hardware @ .., x264, openh264] = &encoders[..] else { panic!("{encoders:?}") };
+    assert!(hardware.iter().all(|choice| !choice.taken && choice.reason.contains("needs")), "{encoders:?}");
+    assert!(!x264.taken && x264.reason.contains("gstreamer1.0-plugins-ugly"), "{encoders:?}");
+    assert!(openh264.taken && openh264.candidate == "openh264", "{encoders:?}");
 }
 
 #[test]
