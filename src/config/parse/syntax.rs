@@ -1,5 +1,6 @@
 //! TOML's own errors, all of them, in words that lead to the cure.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use toml::de::DeTable;
@@ -29,35 +30,43 @@ pub(super) fn parse(source: &Source, diagnostics: &mut Diagnostics) -> Parsed {
     }
     let (table, errors) = DeTable::parse_recoverable(source.text());
     let entries = tree::entries(table.into_inner(), 0, 0);
-    let mut errors: Vec<(&str, Range<usize>)> =
-        errors.iter().map(|error| (error.message(), error.span().unwrap_or(0..0))).collect();
+    // The parser is blind to what follows a header that is not closed, so it is asked again without such headers.
+    let closed = without_open_headers(source.text(), &errors);
+    let (table, without) = DeTable::parse_recoverable(&closed);
+    let others = tree::entries(table.into_inner(), 0, 0);
+    let said = |error: &toml::de::Error| (error.message().to_owned(), error.span().unwrap_or(0..0));
+    let without = without.iter().map(said).filter(|(message, _)| !message.starts_with("duplicate key"));
+    let mut errors: Vec<(String, Range<usize>, &[Entry])> =
+        errors.iter().map(said).map(|(message, span)| (message, span, &*entries)).collect();
+    errors.extend(without.map(|(message, span)| (message, span, &*others)));
     // Widest first: what else is wrong inside an unclosed list follows from that.
     let runs_on = |message: &str| {
         message.starts_with("unclosed array,") || message.starts_with("unclosed inline table")
     };
-    errors.sort_by_key(|(message, _)| !runs_on(message));
+    errors.sort_by_key(|(message, _, _)| !runs_on(message));
     let line_starts: Vec<usize> =
         std::iter::once(0).chain(source.text().match_indices('\n').map(|(at, _)| at + 1)).collect();
-    let mut broken: Vec<Range<usize>> = Vec::new();
-    for (message, span) in errors {
+    let (mut broken, mut told): (Vec<Range<usize>>, Vec<Range<usize>>) = Default::default();
+    for (message, span, entries) in errors {
         let line = line_starts[line_starts.partition_point(|start| *start <= span.start).saturating_sub(1)];
         // One slip often trips the parser twice in its line; the first report is the telling one.
-        let is_told = |broken: &[Range<usize>], at: usize, line: usize| {
-            broken.iter().any(|lines| lines.contains(&at) || lines.start == line)
+        let is_told = |told: &[Range<usize>], at: usize, line: usize| {
+            told.iter().any(|lines| lines.contains(&at) || lines.start == line)
         };
-        if is_told(&broken, span.start, line) {
+        if is_told(&told, span.start, line) {
             continue;
         }
-        if broken.len() == ENOUGH {
+        if told.len() == ENOUGH {
             broken.push(0..source.text().len());
             break;
         }
-        let slip = Slip::new(source, &entries, message, span);
-        if is_told(&broken, slip.span.start, slip.broken.start) {
+        let slip = Slip::new(source, entries, &message, span);
+        if is_told(&told, slip.span.start, slip.told.start) {
             continue;
         }
         let mut diagnostic = Diagnostic::error(source, slip.span, slip.complaint);
         diagnostic.also = slip.also.map(|first| (first, "first here".to_owned()));
+        told.push(slip.told);
         broken.push(slip.broken);
         diagnostics.push(diagnostic);
     }
@@ -70,6 +79,8 @@ struct Slip {
     span: Range<usize>,
     complaint: Complaint,
     also: Option<Range<usize>>,
+    /// Whole lines: what else the parser says of them follows from this.
+    told: Range<usize>,
     /// Whole lines that are not judged any further.
     broken: Range<usize>,
 }
@@ -80,11 +91,9 @@ impl Slip {
         let span = super::super::source::floor(text, span.start)..super::super::source::floor(text, span.end);
         let line = source.line_start(span.start)..source.line_end(span.start);
         let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
-        let slip = |span: Range<usize>, complaint: Complaint| Slip {
-            broken: source.line_start(span.start)..source.line_end(span.start) + 1,
-            span,
-            complaint,
-            also: None,
+        let slip = |span: Range<usize>, complaint: Complaint| {
+            let told = source.line_start(span.start)..source.line_end(span.start) + 1;
+            Slip { broken: told.clone(), told, span, complaint, also: None }
         };
         match what {
             "duplicate key" => Slip {
@@ -101,7 +110,11 @@ impl Slip {
                 let open = container_at(entries, span.start).map_or(span, |value| value.span.clone());
                 let complaint = Complaint::new(format!("this {name} is never closed"))
                     .hint(format!("end it with `{bracket}`"));
-                Slip { broken: open.clone(), ..slip(open.start..open.start + 1, complaint) }
+                Slip {
+                    broken: open.clone(),
+                    told: open.clone(),
+                    ..slip(open.start..open.start + 1, complaint)
+                }
             }
             "unclosed table" | "unclosed array table" => {
                 let written = text[line.clone()].trim_end();
@@ -187,6 +200,21 @@ impl Slip {
             },
         }
     }
+}
+
+/// The text with each header that is not closed made a comment of the same length.
+fn without_open_headers<'a>(text: &'a str, errors: &[toml::de::Error]) -> Cow<'a, str> {
+    let mut text = Cow::Borrowed(text);
+    for error in errors.iter().filter(|error| {
+        error.message().starts_with("unclosed table,") || error.message().starts_with("unclosed array table,")
+    }) {
+        let at = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = text.as_bytes()[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        if let Some(open) = text[line..].find('[') {
+            text.to_mut().replace_range(line + open..line + open + 1, "#");
+        }
+    }
+    text
 }
 
 /// Where the next line begins that is a header.
