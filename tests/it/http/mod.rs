@@ -1,0 +1,172 @@
+//! The HTTP server on a real port, with the real SFU behind it.
+
+mod answers;
+mod connections;
+mod sessions;
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use capcast::control::{self, Command, CommandError, Done, State, Summary};
+use capcast::http::{ControlToken, Documents, Limits, Listener, Publishers, Site, router, serve};
+use capcast::media::{Bitrate, Codec, Frame, MediaTime, Packet, RtpTime};
+use capcast::sfu::{self, LocalFeed};
+use reqwest::{Client, Method, Response, StatusCode};
+use serde_json::{Value, json};
+use str0m::media::{Direction, MediaKind};
+use str0m::{Candidate, Rtc};
+use tokio::sync::watch;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const ROOM: sfu::Room = sfu::Room { frames: 64, time: Duration::from_millis(500), bytes: 8_000_000 };
+
+#[expect(clippy::disallowed_methods, reason = "tests live in real time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// A server on a free port, and the daemon's end of its commands: answers like a daemon that is on air.
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    client: Client,
+    pub(super) sfu: sfu::Handle,
+    feed: Option<LocalFeed>,
+    state: watch::Sender<Arc<State>>,
+    _close: watch::Sender<bool>,
+}
+
+impl Server {
+    pub(super) async fn start() -> Server {
+        Server::with(Limits::default(), None).await
+    }
+
+    async fn with(limits: Limits, token: Option<&str>) -> Server {
+        let media = "127.0.0.1:0".parse().unwrap();
+        let sfu = sfu::start(sfu::Options { media, public_addresses: Vec::new(), max_viewers: 2 }).unwrap();
+        let (handle, mut inbox) = control::channel(State::starting("1.2.3", "test".to_owned()));
+        let state = inbox.state;
+        tokio::spawn(async move {
+            while let Some(order) = inbox.orders.recv().await {
+                let _ = order.reply.send(match order.command {
+                    Command::Ping => Ok(Done("alive".to_owned())),
+                    Command::Keyframe => Err(CommandError::NotOnAir("nothing is on air".to_owned())),
+                    Command::SetBitrate(bitrate) if bitrate > Bitrate::from_bits(9_000_000) => {
+                        Err(CommandError::Refused {
+                            reason: "too much".to_owned(),
+                            hint: Some("less".to_owned()),
+                        })
+                    }
+                    Command::SetBitrate(bitrate) => Ok(Done(format!("now {bitrate}"))),
+                    Command::OutputStart(name) => Ok(Done(format!("`{name}` starts"))),
+                    Command::OutputStop(name) => Err(CommandError::Unknown(format!("no `{name}`"))),
+                });
+            }
+        });
+        let site = Site {
+            control: handle,
+            sfu: Some(sfu.clone()),
+            default_stream: "live".parse().unwrap(),
+            ice_servers: vec!["stun:stun.example.net".to_owned(), "stun:two.example.net".to_owned()],
+            publishers: publishers(),
+            control_token: token.and_then(ControlToken::new),
+            documents: Arc::new(Documents {
+                profiles: Box::new(|| Ok(json!([{"name": "test"}]))),
+                devices: Box::new(|| Err("the driver hangs".to_owned())),
+            }),
+        };
+        for stream in ["obs", "cam"] {
+            sfu.declare(stream.parse().unwrap());
+        }
+        let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (close, closing) = watch::channel(false);
+        tokio::spawn(serve(listener, router(site), limits, closing));
+        let client = Client::builder().timeout(PATIENCE).build().unwrap();
+        Server { address, client, sfu, feed: None, state, _close: close }
+    }
+
+    /// Makes `live` known, and live.
+    pub(super) async fn go_live(&mut self) {
+        let feed = self.know();
+        let deadline = now() + PATIENCE;
+        let mut sequence = 0;
+        while !self.sfu.stats().streams.iter().any(|stream| stream.live) {
+            assert!(now() < deadline, "the SFU never saw the stream: {:?}", self.sfu.stats());
+            let packet =
+                Packet { sequence, rtp_time: RtpTime(0), marker: true, payload: Arc::from([0x90_u8; 20]) };
+            let (codec, pts) = (Codec::Vp8, MediaTime::from_nanos(sequence * 1_000_000));
+            feed.push(Frame { codec, pts, keyframe: true, packets: vec![packet] });
+            sequence += 1;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Makes `live` known.
+    fn know(&mut self) -> LocalFeed {
+        let feed = self.sfu.local_feed("live".parse().unwrap(), now(), [ROOM; 2], Box::new(|| {}));
+        self.feed = Some(feed.clone());
+        feed
+    }
+
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Response {
+        let mut request = self.client.request(method, format!("http://{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(body.to_owned()).send().await.unwrap()
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Response {
+        self.ask(Method::GET, path, &[], "").await
+    }
+
+    pub(super) async fn offer(&self, path: &str, headers: &[(&str, &str)], sdp: &str) -> Response {
+        let headers = [headers, &[("content-type", "application/sdp")]].concat();
+        self.ask(Method::POST, path, &headers, sdp).await
+    }
+}
+
+/// `obs` and `cam` may be published; a second publisher of `live` may not.
+fn publishers() -> Publishers {
+    let key = |stream: &str, key: &str| (stream.parse().unwrap(), key.to_owned());
+    Publishers::new(vec![key("obs", "s3cret"), key("cam", "other"), key("live", "never")], true)
+}
+
+pub(super) fn offer() -> String {
+    let mut rtc = Rtc::builder().set_rtp_mode(true).build(now());
+    rtc.add_local_candidate(Candidate::host("127.0.0.1:9".parse().unwrap(), "udp").unwrap());
+    let mut api = rtc.sdp_api();
+    api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
+    api.apply().unwrap().0.to_sdp_string()
+}
+
+pub(super) fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+    let values: Vec<&str> = response.headers().get_all(name).iter().map(|v| v.to_str().unwrap()).collect();
+    assert!(values.len() < 2, "{name} is there {} times", values.len());
+    values.first().copied().unwrap_or_default()
+}
+
+/// Checks that a refusal is a problem document (RFC 9457) of this status, and gives it.
+#[track_caller]
+fn assert_problem(response: &Response, status: u16) {
+    assert_eq!(response.status().as_u16(), status, "{response:?}");
+    assert_eq!(header(response, "content-type"), "application/problem+json");
+    assert_eq!(header(response, "location"), "", "no session, no Location");
+}
+
+pub(super) async fn problem(response: Response, status: u16) -> Value {
+    assert_problem(&response, status);
+    let document: Value = response.json().await.unwrap();
+    assert_eq!(document["status"], status);
+    assert!(document["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{document}");
+    document
+}
