@@ -1,14 +1,17 @@
 //! How graphs end: by error, by force, again and again.
 
-use std::sync::mpsc;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use capcast::config::VideoInput;
-use capcast::engine::{ControlError, Engine, GraphEvent, PropertyProblem};
-use capcast::media::{Codec, Fault, MediaKind};
-use capcast::plan::{BitrateControl, Downstream, GraphKind, Link, Role, Value};
+use capcast::engine::{
+    ControlError, Engine, Graph, GraphEvent, Outlet, PropertyProblem, RawHub, Subscription, Takeover,
+};
+use capcast::media::{Codec, Fault, Frame, MediaKind};
+use capcast::plan::{BitrateControl, Downstream, GraphKind, GraphPlan, Link, Plan, Role, Value};
 
-use super::{PATIENCE, chain, node, plan_for, shared_engine, test_capture, text, told, unheard};
+use super::{PATIENCE, Told, chain, node, plan_for, shared_engine, test_capture, text, told, unheard};
 
 #[test]
 fn a_missing_file_is_a_device_error_with_the_nodes_name() {
@@ -157,44 +160,78 @@ fn graphs_rebuilt_fifty_times_leave_nothing_behind() {
     assert_eq!(engine.abandoned(), 0);
 }
 
+/// A VP8 encoder that is on air.
+struct OnAir {
+    engine: Engine,
+    hub: RawHub,
+    outlet: Outlet,
+    plan: Plan,
+    capture: Graph,
+    old: Graph,
+    inbox: Receiver<Arc<Frame>>,
+    _frames: Subscription,
+}
+
+impl OnAir {
+    fn start() -> OnAir {
+        let engine = shared_engine();
+        let (hub, outlet) = (engine.raw_hub(MediaKind::Video), engine.outlet(MediaKind::Video));
+        let plan = plan_for("vp8", "vp8", VideoInput::Test);
+        let mut capture = engine.capture(&plan.video_capture, &hub, unheard()).unwrap();
+        let mut old = engine.encode(&plan.video_encode[0], &hub, &outlet, unheard()).unwrap();
+        let (sender, inbox) = mpsc::sync_channel(4096);
+        let frames = outlet.subscribe(move |frame| {
+            let _ = sender.try_send(frame.clone());
+        });
+        outlet.attach(&old);
+        old.set_on_air(true);
+        old.start().unwrap();
+        capture.start().unwrap();
+        OnAir { engine, hub, outlet, plan, capture, old, inbox, _frames: frames }
+    }
+
+    /// Another encoder, not started, with what it tells.
+    fn candidate(&self, plan: &GraphPlan) -> (Graph, Told) {
+        let (events, said) = told();
+        (self.engine.encode(plan, &self.hub, &self.outlet, events).unwrap(), said)
+    }
+
+    fn until(&self, what: &str, fits: impl Fn(&[Arc<Frame>]) -> bool) -> Vec<Arc<Frame>> {
+        super::frames_until(&self.inbox, what, fits)
+    }
+
+    /// Changes over to another encoder's codec; gives how that went and all frames from so many of the old to so many of
+    /// the new, which are checked to be one stream.
+    fn change(&self, to: (&mut Graph, &mut Told), codec: Codec, each: usize) -> (Takeover, Vec<Arc<Frame>>) {
+        let (new, said) = to;
+        let mut frames = self.until("frames of the old", |frames| frames.len() >= each);
+        self.outlet.switch_to(new);
+        new.start().unwrap();
+        let event = said.wait_for("the change", |event| matches!(event, GraphEvent::OnAir(_)));
+        let GraphEvent::OnAir(takeover) = event else { unreachable!() };
+        assert!(takeover.shifted <= Duration::from_millis(51), "{takeover:?}");
+        new.set_on_air(true);
+        let of_new = |frames: &[Arc<Frame>]| frames.iter().filter(|frame| frame.codec == codec).count();
+        frames.extend(self.until("frames of the new", |frames| of_new(frames) >= each));
+        let change = frames.iter().position(|frame| frame.codec == codec).unwrap();
+        assert!(frames[change].keyframe && change >= each, "changed at {change}");
+        assert_eq!(of_new(&frames[change..]), frames.len() - change, "the old one is silent");
+        for pair in frames.windows(2) {
+            let (a, b) = (pair[0].packets.last().unwrap(), &pair[1].packets[0]);
+            assert!(b.rtp_time.since(a.rtp_time) > 0, "RTP time goes up");
+            assert_eq!(b.sequence, a.sequence + 1, "no gap in sequence");
+        }
+        (takeover, frames)
+    }
+}
+
 #[test]
 fn a_new_encoder_takes_over_at_its_keyframe_and_the_old_one_is_silent() {
-    let engine = shared_engine();
-    let (hub, outlet) = (engine.raw_hub(MediaKind::Video), engine.outlet(MediaKind::Video));
-    let (first, second) =
-        (plan_for("vp8", "vp8", VideoInput::Test), plan_for("x264", "h264", VideoInput::Test));
-    let mut capture = engine.capture(&first.video_capture, &hub, unheard()).unwrap();
-    let mut old = engine.encode(&first.video_encode[0], &hub, &outlet, unheard()).unwrap();
-    let (events, mut said) = told();
-    let mut new = engine.encode(&second.video_encode[0], &hub, &outlet, events).unwrap();
-    let (sender, inbox) = mpsc::sync_channel(4096);
-    let _frames = outlet.subscribe(move |frame| {
-        let _ = sender.try_send(frame.clone());
-    });
-    outlet.attach(&old);
-    old.set_on_air(true);
-    old.start().unwrap();
-    capture.start().unwrap();
-    let mut frames = super::frames_until(&inbox, "frames of the old", |frames| frames.len() >= 10);
-    outlet.switch_to(&new);
-    new.start().unwrap();
-    let GraphEvent::OnAir(takeover) = said.wait_for("the change", |e| matches!(e, GraphEvent::OnAir(_)))
-    else {
-        unreachable!()
-    };
-    assert!(takeover.shifted <= Duration::from_millis(51), "{takeover:?}");
-    new.set_on_air(true);
-    frames.extend(super::frames_until(&inbox, "frames of the new", |frames| {
-        frames.iter().filter(|frame| frame.codec == Codec::H264).count() >= 10
-    }));
-    let change = frames.iter().position(|frame| frame.codec == Codec::H264).unwrap();
-    assert!(frames[change].keyframe && change >= 10);
-    assert!(frames[change..].iter().all(|frame| frame.codec == Codec::H264), "the old one is silent");
-    for pair in frames.windows(2) {
-        let (a, b) = (pair[0].packets.last().unwrap(), &pair[1].packets[0]);
-        assert!(b.rtp_time.since(a.rtp_time) > 0, "RTP time goes up");
-        assert_eq!(b.sequence, a.sequence + 1, "no gap in sequence");
-    }
+    let scene = OnAir::start();
+    let second = plan_for("x264", "h264", VideoInput::Test);
+    let (mut new, mut said) = scene.candidate(&second.video_encode[0]);
+    scene.change((&mut new, &mut said), Codec::H264, 10);
+    let OnAir { capture, old, inbox, .. } = scene;
     assert!(old.stop().wait(PATIENCE));
     super::frames_until(&inbox, "frames after the old one is gone", |frames| frames.len() >= 5);
     assert!(new.stop().wait(PATIENCE) && capture.stop().wait(PATIENCE));
@@ -203,54 +240,20 @@ fn a_new_encoder_takes_over_at_its_keyframe_and_the_old_one_is_silent() {
 /// rav1e holds back 13 frames: its first keyframe is older than what has long gone out.
 #[test]
 fn an_encoder_that_is_much_slower_leaves_a_gap_and_never_goes_back_in_time() {
-    let engine = shared_engine();
-    let (hub, outlet) = (engine.raw_hub(MediaKind::Video), engine.outlet(MediaKind::Video));
-    let (first, second) =
-        (plan_for("vp8", "vp8", VideoInput::Test), plan_for("rav1e", "av1", VideoInput::Test));
-    let mut capture = engine.capture(&first.video_capture, &hub, unheard()).unwrap();
-    let mut old = engine.encode(&first.video_encode[0], &hub, &outlet, unheard()).unwrap();
-    let (events, mut said) = told();
-    let mut new = engine.encode(&second.video_encode[0], &hub, &outlet, events).unwrap();
-    let (sender, inbox) = mpsc::sync_channel(4096);
-    let _frames = outlet.subscribe(move |frame| {
-        let _ = sender.try_send(frame.clone());
-    });
-    outlet.attach(&old);
-    old.set_on_air(true);
-    old.start().unwrap();
-    capture.start().unwrap();
-    let mut frames = super::frames_until(&inbox, "frames of the old", |frames| frames.len() >= 5);
-    outlet.switch_to(&new);
-    new.start().unwrap();
-    let event = said.wait_for("the change", |event| matches!(event, GraphEvent::OnAir(_)));
-    let GraphEvent::OnAir(takeover) = event else { unreachable!() };
+    let scene = OnAir::start();
+    let second = plan_for("rav1e", "av1", VideoInput::Test);
+    let (mut new, mut said) = scene.candidate(&second.video_encode[0]);
+    let (takeover, _) = scene.change((&mut new, &mut said), Codec::Av1, 5);
     assert!(takeover.gap > Duration::from_millis(250), "it holds back 13 frames of 33 ms: {takeover:?}");
-    assert!(takeover.shifted <= Duration::from_millis(51), "{takeover:?}");
-    frames.extend(super::frames_until(&inbox, "frames of the new", |frames| {
-        frames.iter().filter(|frame| frame.codec == Codec::Av1).count() >= 5
-    }));
-    let change = frames.iter().position(|frame| frame.codec == Codec::Av1).unwrap();
-    assert!(frames[change].keyframe);
-    assert!(frames[change..].iter().all(|frame| frame.codec == Codec::Av1));
-    for pair in frames.windows(2) {
-        let (a, b) = (pair[0].packets.last().unwrap(), &pair[1].packets[0]);
-        assert!(b.rtp_time.since(a.rtp_time) > 0, "RTP time goes up");
-        assert_eq!(b.sequence, a.sequence + 1, "no gap in sequence");
-    }
-    drop((old.stop(), new.stop(), capture.stop()));
 }
 
 /// The candidate silences the old one, then goes away before it could take over.
 #[test]
 fn a_candidate_that_goes_away_gives_the_stream_back() {
-    let engine = shared_engine();
-    let (hub, outlet) = (engine.raw_hub(MediaKind::Video), engine.outlet(MediaKind::Video));
-    let first = plan_for("vp8", "vp8", VideoInput::Test);
-    let mut capture = engine.capture(&first.video_capture, &hub, unheard()).unwrap();
-    let mut old = engine.encode(&first.video_encode[0], &hub, &outlet, unheard()).unwrap();
+    let scene = OnAir::start();
     // Each frame comes 150 ms late, and there is no second keyframe.
     let late = node("late", "identity", Role::Plain, &[("sleep-time", Value::Integer(150_000))]);
-    let mut slow = first.video_encode[0].clone();
+    let mut slow = scene.plan.video_encode[0].clone();
     let encoder = slow.nodes.iter().position(|node| node.role == Role::Encoder).unwrap();
     for link in &mut slow.links {
         if link.to == slow.nodes[encoder].id {
@@ -260,17 +263,9 @@ fn a_candidate_that_goes_away_gives_the_stream_back() {
     slow.links.push(Link { from: "late".to_owned(), to: slow.nodes[encoder].id.clone() });
     slow.nodes.push(late);
     slow.control.keyframe = None;
-    let mut candidate = engine.encode(&slow, &hub, &outlet, unheard()).unwrap();
-    let (sender, inbox) = mpsc::sync_channel(4096);
-    let _frames = outlet.subscribe(move |frame| {
-        let _ = sender.try_send(frame.clone());
-    });
-    outlet.attach(&old);
-    old.set_on_air(true);
-    old.start().unwrap();
-    capture.start().unwrap();
-    super::frames_until(&inbox, "frames of the old", |frames| frames.len() >= 5);
-    outlet.switch_to(&candidate);
+    let (mut candidate, _said) = scene.candidate(&slow);
+    scene.until("frames of the old", |frames| frames.len() >= 5);
+    scene.outlet.switch_to(&candidate);
     candidate.start().unwrap();
     // Once the candidate's first keyframe is out, the old one is silent.
     let silent = std::time::Instant::now() + PATIENCE;
@@ -278,11 +273,10 @@ fn a_candidate_that_goes_away_gives_the_stream_back() {
         assert!(std::time::Instant::now() < silent, "{:?}", candidate.stage());
         std::thread::yield_now();
     }
-    while inbox.try_recv().is_ok() {}
+    while scene.inbox.try_recv().is_ok() {}
     drop(candidate.stop());
-    let frames = super::frames_until(&inbox, "the old one again", |frames| frames.len() >= 5);
+    let frames = scene.until("the old one again", |frames| frames.len() >= 5);
     assert!(frames[0].keyframe, "viewers can go on from here");
-    drop((old.stop(), capture.stop()));
 }
 
 /// rav1e says that it takes a bitrate only while it is stopped; a plan that says otherwise is refused, not obeyed.
