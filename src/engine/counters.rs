@@ -68,6 +68,8 @@ impl Default for Delays {
 pub(super) struct Flow {
     frames: AtomicU64,
     bytes: AtomicU64,
+    /// When the first one passed.
+    first: AtomicU64,
     ring: [(AtomicU64, AtomicU64); Flow::SLOTS],
 }
 
@@ -75,10 +77,18 @@ impl Flow {
     const SLOTS: usize = 256;
     /// Rates are over this time.
     const SPAN: Duration = Duration::from_secs(2);
+    /// At first frames come in a rush: those that waited while the graph started.
+    const RUSH: Duration = Duration::from_millis(500);
+    /// No rate is told of less than this.
+    const LEAST: Duration = Duration::from_millis(500);
 
     /// One writer at a time.
     pub(super) fn record(&self, now: MediaTime, bytes: usize) {
-        let slot = self.frames.load(Relaxed) as usize % Self::SLOTS;
+        let frames = self.frames.load(Relaxed);
+        if frames == 0 {
+            self.first.store(now.as_nanos(), Relaxed);
+        }
+        let slot = frames as usize % Self::SLOTS;
         self.ring[slot].0.store(now.as_nanos(), Relaxed);
         self.ring[slot].1.store(bytes as u64, Relaxed);
         self.bytes.fetch_add(bytes as u64, Relaxed);
@@ -99,30 +109,40 @@ impl Flow {
         (frames > 0).then(|| MediaTime::from_nanos(self.ring[(frames - 1) % Self::SLOTS].0.load(Relaxed)))
     }
 
-    /// Frames and bits per second.
+    /// Frames and bits per second; zero until there is enough to tell from.
     pub(super) fn rates(&self, now: MediaTime) -> (f64, u64) {
         let filled = (self.frames.load(Relaxed) as usize).min(Self::SLOTS);
-        let since = now - Self::SPAN;
-        let (mut frames, mut bytes, mut oldest) = (0u64, 0u64, now);
-        for (at, size) in &self.ring[..filled] {
-            let at = MediaTime::from_nanos(at.load(Relaxed));
-            if at >= since && at <= now {
-                frames += 1;
-                bytes += size.load(Relaxed);
-                oldest = oldest.min(at);
-            }
-        }
-        // A ring that began (or wrapped) within the span covers less than it: from its oldest frame on.
-        let covered = if filled < Self::SLOTS && self.frames.load(Relaxed) as usize > frames as usize {
-            Self::SPAN
-        } else {
-            now.saturating_since(oldest)
-        };
-        if frames < 2 || covered.is_zero() {
+        let begin = (MediaTime::from_nanos(self.first.load(Relaxed)) + Self::RUSH).max(now - Self::SPAN);
+        if filled == 0 || now.saturating_since(begin) < Self::LEAST {
             return (0.0, 0);
         }
-        let seconds = covered.as_secs_f64();
-        (frames as f64 / seconds, (bytes as f64 * 8.0 / seconds) as u64)
+        let within = self.ring[..filled].iter().filter_map(|(at, size)| {
+            let at = MediaTime::from_nanos(at.load(Relaxed));
+            (at >= begin && at <= now).then(|| (at, size.load(Relaxed)))
+        });
+        let (mut frames, mut bytes) = (0_u32, 0_u64);
+        let (mut oldest, mut newest) = ((now, 0), begin);
+        for (at, size) in within {
+            frames += 1;
+            bytes += size;
+            if at <= oldest.0 {
+                oldest = (at, size);
+            }
+            newest = newest.max(at);
+        }
+        if frames < 2 {
+            return (0.0, 0);
+        }
+        // From the oldest to the newest there is one interval less than frames: exact where they come evenly, and of a
+        // ring that has wrapped. Where none has come for long, the silence counts.
+        let intervals = frames - 1;
+        let between = newest.saturating_since(oldest.0);
+        let silence = now.saturating_since(newest).saturating_sub(between / intervals);
+        let seconds = (between + silence).as_secs_f64();
+        if seconds <= 0.0 {
+            return (0.0, 0);
+        }
+        (f64::from(intervals) / seconds, ((bytes - oldest.1) as f64 * 8.0 / seconds) as u64)
     }
 }
 
@@ -131,6 +151,7 @@ impl Default for Flow {
         Flow {
             frames: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            first: AtomicU64::new(0),
             ring: std::array::from_fn(|_| (AtomicU64::new(0), AtomicU64::new(0))),
         }
     }
@@ -200,16 +221,39 @@ mod tests {
         for n in 0..=30 {
             flow.record(ms(5_000 + n * 100), 1_000);
         }
-        let (fps, bits) = flow.rates(ms(8_050));
-        assert!((9.0..11.0).contains(&fps), "{fps}");
-        assert!((72_000..88_000).contains(&bits), "{bits}");
+        for now in [8_000, 8_050, 8_099] {
+            let (fps, bits) = flow.rates(ms(now));
+            assert!((fps - 10.0).abs() < 0.001, "{fps} at {now}");
+            assert_eq!(bits, 80_000, "at {now}");
+        }
+        let (fps, _) = flow.rates(ms(9_000));
+        assert!((5.0..6.0).contains(&fps), "{fps} after a second of silence");
         assert_eq!(flow.rates(ms(60_000)), (0.0, 0));
         assert_eq!(flow.last(), Some(ms(8_000)));
         for n in 0..10_000 {
             flow.record(ms(10_000 + n * 5), 1);
         }
         let (fps, _) = flow.rates(ms(60_000));
-        assert!((190.0..210.0).contains(&fps), "{fps}");
+        assert!((fps - 200.0).abs() < 0.001, "{fps}");
+    }
+
+    #[test]
+    fn frames_that_come_in_a_rush_at_first_are_no_rate() {
+        let flow = Flow::default();
+        for n in 0..20 {
+            flow.record(ms(1_000 + n), 9_000);
+        }
+        for n in 0..100_u64 {
+            let now = 1_040 + n * 1_000 / 30;
+            flow.record(ms(now), 1_000);
+            let (fps, bits) = flow.rates(ms(now));
+            if now < 2_000 {
+                assert_eq!((fps, bits), (0.0, 0), "too early to tell, at {now} ms");
+            } else {
+                assert!((29.5..30.5).contains(&fps), "{fps} at {now} ms");
+                assert!((236_000..244_000).contains(&bits), "{bits} at {now} ms");
+            }
+        }
     }
 
     #[test]
