@@ -9,7 +9,7 @@ use super::{Outcome, answer, report_problems};
 use crate::config::Profile;
 use crate::config::parse::nearest;
 use crate::daemon::files::{Loaded, Sources};
-use crate::daemon::survey;
+use crate::daemon::{survey, survey_file};
 use crate::plan::{Inventory, auto_profile, render, resolve};
 
 /// Show what would be built for a profile, and why
@@ -53,7 +53,8 @@ enum Format {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let Some(loaded) = load(args.config.as_deref()) else { return Ok(Outcome::Failed) };
-    let inventory = survey(&loaded.fragments, true)?;
+    let mut inventory = survey(&loaded.fragments, true)?;
+    survey_file(&loaded.config, &mut inventory);
     let profile = chosen(&args.profile, &loaded, &inventory)?;
     let plan = match resolve(&loaded.config, &profile, &loaded.fragments, &loaded.queues, &inventory) {
         Ok(plan) => plan,

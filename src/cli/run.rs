@@ -77,6 +77,17 @@ fn url(address: SocketAddr) -> String {
 
 #[expect(clippy::print_stderr, reason = "stderr is where a command line reports")]
 fn report(error: &RunError) {
+    if let RunError::Plan { reasons, .. } = error
+        && let [reason] = reasons.as_slice()
+        && reason.key().is_some_and(|key| key.starts_with("capture."))
+    {
+        // Nothing to do with the profile.
+        eprintln!("error: {reason}");
+        if let Some(hint) = reason.hint() {
+            eprintln!("hint: {hint}");
+        }
+        return;
+    }
     match error {
         RunError::Config(problems) => {
             let colour =

@@ -98,7 +98,9 @@ fn rows(state: &Value) -> Vec<Row> {
         }
     }
     if let Some(audio) = part(state, "audio") {
-        add("audio".into(), audio, with(audio, &["source"], false));
+        let stopped = text(audio, "state") == "stopped";
+        let more = if stopped { text(audio, "source").to_owned() } else { with(audio, &["source"], false) };
+        add("audio".into(), audio, more);
         if let Some(encode) = part(audio, "encode") {
             add("audio encode".into(), encode, with(encode, &["encoder"], true));
         }

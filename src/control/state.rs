@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 pub use crate::lifecycle::Phase as Lifecycle;
-use crate::media::{Bitrate, Codec, FrameSize, Framerate};
+use crate::media::{Bitrate, Codec, FrameSize, Framerate, Levels};
 
 /// Everything `capcast status`, `/api/status`, the panel and the metrics show.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,7 +20,7 @@ pub struct State {
     pub profile: String,
     /// The picture's way in.
     pub capture: CaptureState,
-    /// The sound's way in; none when audio is switched off.
+    /// The sound's way in; stopped, with the reason, where there is none. None before anything was planned.
     pub audio: Option<AudioState>,
     /// One per rendition, the profile's own first, and audio last.
     pub encode: Vec<EncodeState>,
@@ -102,7 +102,7 @@ pub struct StageState {
     pub frames_out: u64,
     /// Frames lost here, each counted where it was lost: (where, how many).
     pub dropped: Vec<(&'static str, u64)>,
-    /// Frames out per second.
+    /// Frames out per second; 0 until it ran long enough for a rate.
     pub fps: f64,
     /// Bits out per second; 0 for raw media.
     pub bitrate: u64,
@@ -149,8 +149,8 @@ pub struct AudioState {
     pub reason: String,
     /// What is captured: `test`, `hw:CARD=Capture`, …
     pub source: String,
-    /// Peak of the last second in dBFS per channel, where measured.
-    pub peak_dbfs: Vec<f64>,
+    /// How loud it is, where that is measured: what is read here is newer than the rest of the state.
+    pub levels: Levels,
     /// How often it was rebuilt.
     pub restarts: u64,
     /// Its counters.

@@ -38,6 +38,8 @@ pub(super) struct Appliance {
     pub(super) audio_capture: Option<Part>,
     pub(super) encode: Part,
     pub(super) audio_encode: Option<Part>,
+    /// Why there is no sound, where there is none.
+    pub(super) silence: String,
     pub(super) picture: Outlet,
     pub(super) sfu: Option<sfu::Handle>,
     pub(super) local: Option<Local>,
@@ -271,6 +273,7 @@ impl Appliance {
             audio_capture: self.audio_capture.as_ref(),
             encode: &self.encode,
             audio_encode: self.audio_encode.as_ref(),
+            silence: &self.silence,
             keyframes_forced: self.picture.stage().keyframes_forced,
             sfu: stats.as_deref(),
             outputs: &self.outputs,

@@ -24,6 +24,6 @@ pub use error::RunError;
 pub use options::Options;
 pub use socket::SocketPlaces;
 pub use start::{Live, run};
-pub use survey::survey;
+pub use survey::{survey, survey_file};
 
 pub use crate::telemetry::start_logging;

@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 use crate::engine::{
     BuildError, Engine, Graph, GraphEvent, Outlet, QueueLevel, RawHub, StageCounters, TEARDOWN_PATIENCE,
 };
-use crate::lifecycle::{Action, Event, Machine, Phase, Timing};
-use crate::media::{Bitrate, Fault};
+use crate::lifecycle::{Action, Event, Machine, Phase, Skipping, Strain, Timing};
+use crate::media::{Bitrate, Fault, Levels};
 use crate::plan::GraphPlan;
 
 /// Which graph.
@@ -47,12 +47,6 @@ impl PartName {
     }
 }
 
-/// So many cuts in a row, and the encoder is taken to be too slow rather than held up for a moment.
-const CUTS: u32 = 2;
-
-/// So long without a skipped frame, and it is taken to keep up again.
-const RECOVERED: Duration = Duration::from_secs(30);
-
 /// What a graph told, and which one: an event of a graph that was since replaced means nothing.
 #[derive(Debug)]
 pub(super) struct Told {
@@ -88,14 +82,10 @@ pub(super) struct Part {
     /// What earlier graphs of this part counted.
     carried: StageCounters,
     leaving_since: Option<Duration>,
-    /// Of sound: the peak of each channel in dBFS.
-    peaks: Vec<f64>,
-    /// How often in a row it was cut off for holding up the capture.
-    cuts: u32,
+    /// Whether it may hold up the capture.
+    strain: Strain,
     /// The trouble the log has been told of, until it runs again.
     logged: String,
-    /// While it skips frames rather than hold up the capture: since when it has skipped none, and how many it has.
-    skipping: Option<(Duration, u64)>,
 }
 
 impl Part {
@@ -122,10 +112,8 @@ impl Part {
             seen: (0, 0),
             carried: StageCounters::default(),
             leaving_since: None,
-            peaks: Vec::new(),
-            cuts: 0,
+            strain: Strain::default(),
             logged: String::new(),
-            skipping: None,
         }
     }
 
@@ -164,9 +152,9 @@ impl Part {
         self.graph.as_ref().map(Graph::queues).unwrap_or_default()
     }
 
-    /// The last peak of each channel in dBFS; empty where nothing measures it.
-    pub(super) fn peaks(&self) -> &[f64] {
-        &self.peaks
+    /// How loud the sound is that comes out; empty where nothing measures it.
+    pub(super) fn levels(&self) -> Levels {
+        self.graph.as_ref().map(Graph::levels).unwrap_or_default()
     }
 
     /// The operator's wish; holds for graphs to come, too.
@@ -226,7 +214,7 @@ impl Part {
             }
             GraphEvent::Ended => Event::Ended,
             GraphEvent::LinkCut => {
-                self.cuts = self.cuts.saturating_add(1);
+                self.strain.cut(now);
                 let reason = "it did not keep up and held the capture up for 500 ms".to_owned();
                 Event::Error(Fault::Graph, reason)
             }
@@ -240,10 +228,6 @@ impl Part {
             GraphEvent::OnAir(_) => return self.let_block(now),
             GraphEvent::Warning { element, message } => {
                 tracing::debug!(part = self.name.as_str(), element, "{message}");
-                return;
-            }
-            GraphEvent::AudioLevel { peak_dbfs } => {
-                self.peaks = peak_dbfs;
                 return;
             }
             GraphEvent::Playing => return,
@@ -280,32 +264,27 @@ impl Part {
         departure
     }
 
-    /// On air it may make the capture wait; until then it skips what it has no room for. An encoder that was cut off again
-    /// and again goes on skipping: fewer pictures are better than none.
+    /// On air it may make the capture wait, unless that went wrong; until then it skips what it has no room for.
     fn let_block(&mut self, now: Duration) {
-        let Some(graph) = &self.graph else { return };
-        if self.cuts < CUTS {
+        if let Some(graph) = &self.graph
+            && self.strain.on_air(now, skipped(graph))
+        {
             graph.set_on_air(true);
-        } else {
-            self.skipping = Some((now, skipped(graph)));
         }
     }
 
     fn watch_skipping(&mut self, now: Duration) {
-        let (Some(graph), Some((since, before))) = (&self.graph, self.skipping) else { return };
-        let skipped = skipped(graph);
-        if skipped > before {
-            self.skipping = Some((now, skipped));
-        }
-        if now < since + RECOVERED {
-            if self.machine.phase() == Phase::Running {
+        let Some(graph) = &self.graph else { return };
+        match self.strain.look(now, skipped(graph)) {
+            Some(Skipping::Still) if self.machine.phase() == Phase::Running => {
                 let reason = "it does not keep up, so frames are skipped".to_owned();
                 self.drive(now, Event::Trouble(reason));
             }
-        } else if skipped == before {
-            graph.set_on_air(true);
-            (self.cuts, self.skipping) = (0, None);
-            self.drive(now, Event::TroubleOver);
+            Some(Skipping::Over) => {
+                graph.set_on_air(true);
+                self.drive(now, Event::TroubleOver);
+            }
+            Some(Skipping::Still) | None => {}
         }
     }
 
@@ -329,7 +308,7 @@ impl Part {
     fn build(&mut self) -> Result<(), BuildError> {
         self.generation += 1;
         self.seen = (0, 0);
-        self.skipping = None;
+        self.strain.rebuilt();
         let (told, part, generation) = (self.told.clone(), self.name, self.generation);
         let sink = Arc::new(move |event: GraphEvent| {
             // A full queue means that the daemon's loop stands still: then one event more or less is not the trouble,

@@ -9,7 +9,7 @@ use crate::control::{
 };
 use crate::engine::{QueueLevel, StageCounters};
 use crate::lifecycle::Phase;
-use crate::media::{Bitrate, Codec, FrameSize, Framerate, MediaKind};
+use crate::media::{Bitrate, Codec, FrameSize, Framerate, Levels, MediaKind};
 use crate::output::Whip;
 use crate::plan::Downstream;
 use crate::sfu;
@@ -23,6 +23,8 @@ pub(super) struct View<'a> {
     pub(super) audio_capture: Option<&'a Part>,
     pub(super) encode: &'a Part,
     pub(super) audio_encode: Option<&'a Part>,
+    /// Why there is no sound, where there is none.
+    pub(super) silence: &'a str,
     pub(super) keyframes_forced: u64,
     pub(super) sfu: Option<&'a sfu::Stats>,
     pub(super) outputs: &'a [Whip],
@@ -49,7 +51,7 @@ impl View<'_> {
             words: self.words(summary, &encode[0], &outputs),
             profile: self.profile.to_owned(),
             capture: self.capture_state(),
-            audio: self.audio_capture.map(audio_state),
+            audio: Some(self.audio_capture.map_or_else(|| no_sound(self.silence), audio_state)),
             encode,
             outputs,
             streams: self.streams(),
@@ -312,12 +314,24 @@ impl View<'_> {
     }
 }
 
+/// For good, and as it should be: nothing is tried again, and nothing is wrong with the rest.
+fn no_sound(reason: &str) -> AudioState {
+    AudioState {
+        lifecycle: Phase::Stopped,
+        reason: reason.to_owned(),
+        source: "none".to_owned(),
+        levels: Levels::default(),
+        restarts: 0,
+        stage: StageState::default(),
+    }
+}
+
 fn audio_state(part: &Part) -> AudioState {
     AudioState {
         lifecycle: part.phase(),
         reason: part.reason().to_owned(),
         source: part.plan().title.clone(),
-        peak_dbfs: part.peaks().to_vec(),
+        levels: part.levels(),
         restarts: part.rebuilds(),
         stage: stage_state(&part.stage()),
     }

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use super::appliance::Appliance;
 use super::files::Loaded;
 use super::part::{Part, PartName, Seat};
-use super::{Options, RunError, SocketPlaces, secret, survey};
+use super::{Options, RunError, SocketPlaces, secret, survey, survey_file};
 use crate::config::{AudioInput, BoxConfig, OutputConfig, OutputKind, Profile, ProfileChoice, VideoInput};
 use crate::control::{self, State};
 use crate::engine::webrtc::Lane;
@@ -90,7 +90,8 @@ async fn serve(
     let sfu = config.sfu.enabled.then(|| sfu::start(sfu_options(&config))).transpose()?;
 
     gstreamer.join().map_err(|_| engine::InitError::Start("it panicked".to_owned()))??;
-    let inventory = survey(&fragments, needs_devices(&config))?;
+    let mut inventory = survey(&fragments, needs_devices(&config))?;
+    survey_file(&config, &mut inventory);
     let profile = chosen_profile(&config.profile, &profiles, &inventory)?;
     let plan = plan::resolve(&config, &profile, &fragments, &queues, &inventory)
         .map_err(|reasons| RunError::Plan { profile: profile.name.clone(), reasons })?;
@@ -162,6 +163,11 @@ fn compose(
         .into_iter()
         .next()
         .ok_or_else(|| RunError::Plan { profile: profile.name.clone(), reasons: vec![] })?;
+    let silence = plan.choices.iter().find(|choice| choice.subject == "sound" && choice.taken);
+    let silence = silence.map(|choice| choice.reason.clone()).unwrap_or_default();
+    if plan.audio_capture.is_none() && config.capture.audio != AudioInput::None {
+        tracing::warn!("there is no sound: {silence}");
+    }
     let capture = part(PartName::Capture, plan.video_capture, Seat::Capture(video_hub.clone()));
     let encode = part(PartName::Encode, encode, Seat::Encode(video_hub, picture.clone()));
     let audio_capture =
@@ -189,6 +195,7 @@ fn compose(
         audio_capture,
         encode,
         audio_encode,
+        silence,
         picture,
         sfu,
         local,

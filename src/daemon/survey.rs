@@ -1,5 +1,6 @@
 //! A look at the box: what GStreamer has, what is plugged in, how many cores.
 
+use crate::config::{BoxConfig, VideoInput};
 use crate::plan::{Fragments, Inventory};
 use crate::{device, engine};
 
@@ -17,6 +18,13 @@ pub fn survey(fragments: &Fragments, devices: bool) -> Result<Inventory, RunErro
         device::list().fill(&mut inventory);
     }
     Ok(inventory)
+}
+
+/// Looks into the file that is to be played, where one is. After [`survey`].
+pub fn survey_file(config: &BoxConfig, inventory: &mut Inventory) {
+    if let VideoInput::File(path) = &config.capture.video {
+        inventory.clips.insert(path.clone(), engine::look_into(path));
+    }
 }
 
 fn cores() -> u32 {

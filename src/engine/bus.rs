@@ -100,9 +100,6 @@ pub(super) fn screen(pipeline: &gst::Pipeline) {
             | MessageView::Latency(_)
             | MessageView::ClockLost(_)
             | MessageView::Application(_) => gst::BusSyncReply::Pass,
-            MessageView::Element(element) if element.structure().is_some_and(|s| s.name() == "level") => {
-                gst::BusSyncReply::Pass
-            }
             _ => gst::BusSyncReply::Drop,
         }
     });
@@ -186,11 +183,6 @@ impl Watch {
             MessageView::Latency(_) => {
                 let _ = self.pipeline.recalculate_latency();
             }
-            MessageView::Element(element) => {
-                if let Some(peak_dbfs) = element.structure().and_then(peaks) {
-                    self.tell(GraphEvent::AudioLevel { peak_dbfs });
-                }
-            }
             MessageView::Application(note) => match note.structure().and_then(Note::read) {
                 Some(Note::Stop) => return false,
                 Some(Note::Flowing) => self.tell(GraphEvent::Flowing),
@@ -236,9 +228,4 @@ pub(super) fn words(error: &glib::Error, debug: Option<&str>) -> String {
         Some(detail) => format!("{message}: {}", detail.trim_end_matches(['.', ':'])),
         None => message.to_owned(),
     }
-}
-
-fn peaks(fields: &gst::StructureRef) -> Option<Vec<f64>> {
-    let values = fields.get::<glib::ValueArray>("peak").ok()?;
-    Some(values.iter().filter_map(|value| value.get::<f64>().ok()).collect())
 }

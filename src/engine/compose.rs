@@ -8,7 +8,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
-use crate::media::{Codec, MediaKind, MediaTime};
+use crate::media::{Codec, Levels, MediaKind, MediaTime};
 use crate::plan::{Downstream, GraphKind, GraphPlan, Role, Upstream};
 
 use super::Shared;
@@ -22,6 +22,7 @@ use super::keyframe::Keyframer;
 use super::link::Link;
 use super::log::Limit;
 use super::looping::Looping;
+use super::meter::Meter;
 use super::outlet::{Feed, Outlet};
 use super::probes::{Tally, watch_encoder, watch_pacer, watch_source};
 use super::rtp::Assembler;
@@ -54,8 +55,11 @@ pub(super) fn capture(
         stamp::install(element);
     }
     let shift = Duration::from_micros(plan.shift.as_micros().max(0).unsigned_abs());
-    fill(&sink, hub.clone(), &shared.timebase, shift, &tally);
+    let levels = Levels::default();
+    let meter = (kind == MediaKind::Audio).then(|| Meter::new(levels.clone()));
+    fill(&sink, hub.clone(), &shared.timebase, shift, &tally, meter);
     let mut graph = finish(shared, plan, parts, tally, events);
+    graph.levels = levels;
     graph.watch = Some(watch(plan, &graph, looping, || ()));
     Ok(graph)
 }
@@ -154,6 +158,7 @@ fn finish(shared: &Shared, plan: &GraphPlan, parts: Parts, tally: Arc<Tally>, ev
         parts,
         timebase: shared.timebase.clone(),
         tally,
+        levels: Levels::default(),
         events,
         stopping: Arc::new(AtomicBool::new(false)),
         watch: None,
@@ -197,7 +202,14 @@ fn app_sink(plan: &GraphPlan, parts: &Parts, role: Role) -> Result<Option<gst_ap
     Ok(Some(sink.clone()))
 }
 
-fn fill(sink: &gst_app::AppSink, hub: RawHub, timebase: &Timebase, shift: Duration, tally: &Arc<Tally>) {
+fn fill(
+    sink: &gst_app::AppSink,
+    hub: RawHub,
+    timebase: &Timebase,
+    shift: Duration,
+    tally: &Arc<Tally>,
+    mut meter: Option<Meter>,
+) {
     let (timebase, tally) = (timebase.clone(), Arc::clone(tally));
     let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
         let sample = sink.pull_sample().map_err(|_| gst::FlowError::Flushing)?;
@@ -206,6 +218,9 @@ fn fill(sink: &gst_app::AppSink, hub: RawHub, timebase: &Timebase, shift: Durati
             return Ok(gst::FlowSuccess::Ok);
         };
         let pts = pts + shift;
+        if let Some(meter) = &mut meter {
+            meter.measure(&sample);
+        }
         let now = timebase.now();
         tally.delays.record(now.saturating_since(pts));
         if hub.push(&with_pts(sample, pts), pts) {

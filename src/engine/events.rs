@@ -31,11 +31,6 @@ pub enum GraphEvent {
     LinkCut,
     /// The outlet changed over to this graph.
     OnAir(Takeover),
-    /// From a `level` element: the peak of each channel in dBFS over its interval.
-    AudioLevel {
-        /// One per channel, −∞ for silence.
-        peak_dbfs: Vec<f64>,
-    },
     /// The graph is gone; always the last event. The device is free unless the graph was abandoned.
     Gone {
         /// It would not stop in time and was left behind.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-use crate::media::{Bitrate, MediaTime};
+use crate::media::{Bitrate, Levels, MediaTime};
 use crate::plan::{BitrateControl, GraphKind, Role};
 
 use super::build::{BuildError, Parts, kind_name};
@@ -72,6 +72,7 @@ pub struct Graph {
     pub(super) parts: Parts,
     pub(super) timebase: Timebase,
     pub(super) tally: Arc<Tally>,
+    pub(super) levels: Levels,
     pub(super) events: EventSink,
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) watch: Option<Watch>,
@@ -156,6 +157,11 @@ impl Graph {
     /// Frames that came out so far: what tells cheaply whether it lives.
     pub fn frames_out(&self) -> u64 {
         self.tally.out.frames()
+    }
+
+    /// How loud the sound is that this capture graph makes. Empty for pictures, and in formats that are not measured.
+    pub fn levels(&self) -> Levels {
+        self.levels.clone()
     }
 
     /// What it counted so far.

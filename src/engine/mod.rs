@@ -20,6 +20,7 @@
 mod baton;
 mod build;
 mod bus;
+mod clip;
 mod clock;
 mod compose;
 mod counters;
@@ -33,6 +34,7 @@ mod keyframe;
 mod link;
 mod log;
 mod looping;
+mod meter;
 mod outlet;
 mod probes;
 mod properties;
@@ -50,6 +52,7 @@ use crate::media::{MediaKind, MediaTime};
 use crate::plan::GraphPlan;
 
 pub use build::BuildError;
+pub use clip::look_into;
 pub use counters::StageCounters;
 pub use events::{EventSink, GraphError, GraphEvent, Takeover};
 pub use format::MediaFormat;

@@ -241,7 +241,7 @@ impl AudioDto {
             state: audio.lifecycle.as_str(),
             reason: audio.reason.clone(),
             source: audio.source.clone(),
-            peak_dbfs: audio.peak_dbfs.iter().map(|peak| rounded(*peak)).collect(),
+            peak_dbfs: audio.levels.dbfs().into_iter().map(rounded).collect(),
             restarts: audio.restarts,
             stage: StageDto::new(&audio.stage, false),
             encode: encode.map(EncodeDto::from),

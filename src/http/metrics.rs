@@ -73,6 +73,7 @@ impl Collector for Snapshot {
         let mut sheet = Sheet(encoder);
         self.whole(&mut sheet)?;
         self.stages(&mut sheet)?;
+        self.levels(&mut sheet)?;
         self.queues(&mut sheet)?;
         self.outputs(&mut sheet)?;
         self.streams(&mut sheet)?;
@@ -215,6 +216,13 @@ impl Snapshot {
             target: None,
         }));
         stages
+    }
+
+    fn levels(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let levels = self.state.audio.as_ref().map(|audio| audio.levels.dbfs()).unwrap_or_default();
+        let rows = levels.into_iter().enumerate();
+        let rows = rows.map(|(channel, peak)| (vec![("channel", channel.to_string())], peak)).collect();
+        sheet.gauges("capcast_audio_peak_dbfs", "Peak of the captured sound, 0 is full scale", rows)
     }
 
     fn queues(&self, sheet: &mut Sheet<'_>) -> fmt::Result {

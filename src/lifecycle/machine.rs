@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
-use super::Backoff;
-use crate::media::Fault;
+use crate::media::{Backoff, Fault};
+
+/// Before the first rebuild.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+
+/// Before any rebuild, at most.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Where a graph is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -126,7 +131,7 @@ impl Machine {
             phase: Phase::Stopped,
             graph: Graph::None,
             wanted: false,
-            backoff: Backoff::new(seed),
+            backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT, seed),
             deadline: None,
             flowing_since: Duration::ZERO,
             rebuilds: 0,
@@ -303,7 +308,7 @@ impl Machine {
     /// Tried again now and then even so: a missed hot-plug event must not keep a device out for ever.
     fn lose_device(&mut self, now: Duration, reason: String) -> Option<Action> {
         self.reason = reason;
-        self.wait_until(now + Backoff::LONGEST, Phase::WaitingForDevice);
+        self.wait_until(now + LONGEST_WAIT, Phase::WaitingForDevice);
         self.tear_down()
     }
 

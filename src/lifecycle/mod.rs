@@ -19,11 +19,11 @@
 //!
 //! A new graph is built only once the old one is gone, since devices open once.
 
-mod backoff;
 mod machine;
+mod strain;
 
-pub use backoff::Backoff;
-pub use machine::{Action, Event, Machine, Phase, Timing};
+pub use machine::{Action, Event, LONGEST_WAIT, Machine, Phase, Timing};
+pub use strain::{Skipping, Strain};
 
 #[cfg(test)]
 mod tests;

@@ -153,7 +153,7 @@ proptest! {
             prop_assert_eq!(life.deadline().is_some(), waits, "{:?} after {:?} in {:?}", phase, event, before.phase());
             prop_assert_eq!(wanted, !matches!(phase, Phase::Stopped | Phase::Stopping), "{:?}", phase);
             if phase == Phase::Backoff {
-                prop_assert!(life.deadline().is_some_and(|due| due <= now + Backoff::LONGEST));
+                prop_assert!(life.deadline().is_some_and(|due| due <= now + LONGEST_WAIT));
             }
             prop_assert!(life.rebuilds() >= before.rebuilds());
         }

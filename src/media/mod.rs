@@ -1,16 +1,20 @@
-//! Vocabulary every other module speaks: codecs, units, names, times, access units, packets, faults.
+//! Vocabulary every other module speaks: codecs, units, names, times, access units, packets, levels, faults, back-off.
 //!
 //! Knows nothing but `std`. A value that exists is valid: every type here parses on construction.
 
+mod backoff;
 mod codec;
 mod fault;
+mod levels;
 mod names;
 mod sample;
 mod time;
 mod units;
 
+pub use backoff::Backoff;
 pub use codec::{Codec, MediaKind};
 pub use fault::Fault;
+pub use levels::Levels;
 pub use names::{NameError, StreamName};
 pub use sample::{AccessUnit, Frame, Packet};
 pub use time::{MediaTime, RtpTime};

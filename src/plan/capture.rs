@@ -7,8 +7,8 @@ use super::graph::Draft;
 use super::mode::{self, ChosenMode, NoMode, Wish};
 use super::term::{Setting, THIRTY, fraction};
 use super::{
-    Choice, Control, DeviceAccess, Downstream, Fragments, GraphKind, GraphPlan, Inventory, PlanError, Role,
-    SoundCard, Upstream, VideoDevice,
+    Choice, Clip, Control, DeviceAccess, Downstream, Fragments, GraphKind, GraphPlan, Inventory, PlanError,
+    Role, SoundCard, Track, Upstream, VideoDevice,
 };
 use crate::config::{AudioInput, BoxConfig, CaptureMode, Profile, SizeChoice, Speed, VideoInput};
 use crate::media::{Delay, FrameSize};
@@ -70,8 +70,18 @@ impl Capture<'_> {
     ) -> Result<Option<GraphPlan>, Vec<PlanError>> {
         match picture {
             Some(Upstream::File { path }) => {
-                choices.push(choice("sound", "file", true, "a file brings its own"));
-                self.file_sound(path).map(Some)
+                let without = match self.inventory.clips.get(path) {
+                    Some(Ok(Clip { sound: Track::Absent, .. })) => "the file has no sound".to_owned(),
+                    Some(Ok(Clip { sound: Track::Undecodable(decoder), .. })) => {
+                        format!("the file's sound needs a {decoder}, which is not installed")
+                    }
+                    Some(Ok(Clip { sound: Track::There, .. }) | Err(_)) | None => {
+                        choices.push(choice("sound", "file", true, "a file brings its own"));
+                        return self.file_sound(path).map(Some);
+                    }
+                };
+                choices.push(choice("sound", "none", true, &without));
+                Ok(None)
             }
             Some(Upstream::VideoDevice { node, .. }) => {
                 let device = self.inventory.video_devices.iter().find(|device| &device.node == node);
@@ -117,7 +127,10 @@ impl Capture<'_> {
             }
             VideoInput::ById(id) => (Found::Device(named(id)?), "the configuration names it"),
             VideoInput::Test => (Found::Test, "the configuration says so"),
-            VideoInput::File(path) => (Found::File(path), "the configuration names it"),
+            VideoInput::File(path) => {
+                self.playable(path)?;
+                (Found::File(path), "the configuration names it")
+            }
             VideoInput::Url(url) => return Err(PlanError::NoSource(url.clone())),
         };
         let candidate = match &found {
@@ -127,6 +140,18 @@ impl Capture<'_> {
         };
         choices.push(choice("source", &candidate, true, reason));
         Ok(found)
+    }
+
+    fn playable(&self, path: &Path) -> Result<(), PlanError> {
+        let reason = match self.inventory.clips.get(path) {
+            None | Some(Ok(Clip { picture: Track::There, .. })) => return Ok(()),
+            Some(Ok(Clip { picture: Track::Absent, .. })) => "it holds no moving picture".to_owned(),
+            Some(Ok(Clip { picture: Track::Undecodable(decoder), .. })) => {
+                format!("its picture needs a {decoder}, which is not installed")
+            }
+            Some(Err(reason)) => reason.clone(),
+        };
+        Err(PlanError::NoClip { path: path.display().to_string(), reason })
     }
 
     fn first_device(&self, choices: &mut Vec<Choice>) -> Option<&VideoDevice> {

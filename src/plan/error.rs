@@ -92,6 +92,14 @@ pub enum PlanError {
         /// What it offers.
         offered: Vec<String>,
     },
+    /// The configured file is not there, is not readable, or holds no picture.
+    #[error("`{path}` cannot be played: {reason}")]
+    NoClip {
+        /// As written, without `file:`.
+        path: String,
+        /// Why, in words.
+        reason: String,
+    },
     /// A kind of source that this version cannot capture.
     #[error("`{0}` cannot be captured yet")]
     NoSource(String),
@@ -164,6 +172,9 @@ impl PlanError {
             PlanError::NoMode { offered, .. } => {
                 Some(format!("it offers {}; or write `mode = \"auto\"`", offered.join(", ")))
             }
+            PlanError::NoClip { .. } => Some(
+                "a file must be there, readable and with a picture in it, when Capcast starts".to_owned(),
+            ),
             PlanError::NoSource(_) => Some("use `auto`, a device, `test` or `file:/path`".to_owned()),
             PlanError::WrongValue { expected, .. } => Some(format!("expected {expected}")),
         }
@@ -176,9 +187,10 @@ impl PlanError {
                 Some("video.encoder")
             }
             PlanError::NoDevice { key, .. } => Some(key),
-            PlanError::DeviceDenied { .. } | PlanError::NoFormat { .. } | PlanError::NoSource(_) => {
-                Some("capture.video")
-            }
+            PlanError::DeviceDenied { .. }
+            | PlanError::NoFormat { .. }
+            | PlanError::NoClip { .. }
+            | PlanError::NoSource(_) => Some("capture.video"),
             PlanError::NoMode { .. } => Some("capture.mode"),
             PlanError::UnknownProperty { .. }
             | PlanError::WrongValue { .. }

@@ -20,6 +20,8 @@ pub struct Inventory {
     pub video_devices: Vec<VideoDevice>,
     /// ALSA capture cards, in ALSA's order.
     pub sound_cards: Vec<SoundCard>,
+    /// Files that were looked into, or in words why they cannot be played. Of others the best is assumed.
+    pub clips: BTreeMap<PathBuf, Result<Clip, String>>,
 }
 
 impl Inventory {
@@ -144,6 +146,26 @@ pub enum Rates {
         /// Fastest.
         max: Framerate,
     },
+}
+
+/// What a file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clip {
+    /// Moving pictures.
+    pub picture: Track,
+    /// Sound.
+    pub sound: Track,
+}
+
+/// One medium of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Track {
+    /// It can be played.
+    There,
+    /// There is none.
+    Absent,
+    /// This decoder is not installed, in GStreamer's words: `H.265 (Main Profile) decoder`.
+    Undecodable(String),
 }
 
 /// One ALSA capture card.

@@ -26,8 +26,8 @@ pub use fragment::{
 };
 pub use fragment_file::parse_fragment;
 pub use inventory::{
-    DeviceAccess, Element, GstVersion, Inventory, Property, PropertyKind, Rates, SoundCard, VideoDevice,
-    VideoMode,
+    Clip, DeviceAccess, Element, GstVersion, Inventory, Property, PropertyKind, Rates, SoundCard, Track,
+    VideoDevice, VideoMode,
 };
 pub use offer::{Offer, offers};
 pub use queues::{QueueClass, Queues, parse_queues};

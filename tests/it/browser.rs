@@ -129,7 +129,13 @@ fn a_player_that_came_before_the_stream_turns_live_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     let later = folder.path().join("later.mp4");
     let config = format!("profile = \"tried\"\n[capture]\nvideo = \"file:{}\"\n", later.display());
+    fs::copy(&clip, &later).unwrap();
     let appliance = Appliance::start(&config, &[("tried", &small("vp8", "vp8", "640x360", 25))]);
+    // Spoilt in place, and the stream is off air until the file is whole.
+    let is_live = |state: &Value| state["streams"][0]["live"] == true;
+    appliance.until_state("it is live", LIMIT, is_live);
+    fs::write(&later, "").unwrap();
+    appliance.until_state("it is not live any more", LIMIT, |state| !is_live(state));
     let mut watcher = Watcher::chromium(&format!("{}/live", appliance.base), &[]);
     let waiting = watcher.expect("state", Some("waiting"), LIMIT);
     assert_eq!(words(&waiting), "“live” is not live yet. It will start by itself.");

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 
+use crate::media::Backoff;
+
 /// The first wait after a failure, before its jitter.
 pub(super) const FIRST: Duration = Duration::from_millis(500);
 /// The longest wait, jitter included.
@@ -20,22 +22,21 @@ const BUSY_LATER: Duration = Duration::from_secs(30);
 /// No server puts us off for longer than this.
 pub(super) const LONGEST_ASKED: Duration = Duration::from_secs(120);
 
-/// The waits of one session, jittered from a seed so that boxes which failed together don't come back together.
+/// The waits of one session.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
-    attempt: u32,
+    backoff: Backoff,
     busy_since: Option<Instant>,
-    random: u64,
 }
 
 impl Pace {
     pub(super) const fn new(seed: u64) -> Self {
-        Pace { attempt: 0, busy_since: None, random: seed }
+        Pace { backoff: Backoff::new(FIRST, LONGEST, seed), busy_since: None }
     }
 
     /// All is well: the next wait is the first again.
     pub(super) const fn reset(&mut self) {
-        self.attempt = 0;
+        self.backoff.reset();
         self.busy_since = None;
     }
 
@@ -46,38 +47,26 @@ impl Pace {
 
     /// After a failure: 0.5 s doubling to 15 s, a quarter either way.
     pub(super) fn back_off(&mut self) -> Duration {
-        let doubled = FIRST.saturating_mul(1 << self.attempt.min(10)).min(LONGEST);
-        self.attempt = self.attempt.saturating_add(1);
-        doubled.mul_f64(0.75 + 0.5 * self.unit()).min(LONGEST)
+        self.backoff.next_wait()
     }
 
     /// After a failure whose answer says when to come back: not sooner than that, nor than the back-off, and later by
     /// up to a tenth; in two minutes at the latest.
     pub(super) fn asked(&mut self, after: Duration) -> Duration {
         let back_off = self.back_off();
-        let after = after.min(LONGEST_ASKED).mul_f64(1.0 + 0.1 * self.unit());
+        let after = after.min(LONGEST_ASKED).mul_f64(1.0 + 0.1 * self.backoff.unit());
         after.max(back_off).min(LONGEST_ASKED)
     }
 
     /// While the server still has a publisher: 2 to 3 s for 40 s, about 30 s then. Says whether it is then.
     pub(super) fn busy(&mut self, now: Instant) -> (Duration, bool) {
         let since = *self.busy_since.get_or_insert(now);
-        let unit = self.unit();
+        let unit = self.backoff.unit();
         if now.saturating_duration_since(since) < BUSY_PATIENCE {
             (Duration::from_secs(2) + Duration::from_secs(1).mul_f64(unit), false)
         } else {
             (BUSY_LATER.mul_f64(0.9 + 0.2 * unit), true)
         }
-    }
-
-    /// A number in 0..1 by SplitMix64.
-    fn unit(&mut self) -> f64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        f64::from((mixed >> 32) as u32) / (f64::from(u32::MAX) + 1.0)
     }
 }
 
@@ -97,22 +86,6 @@ pub(super) fn retry_after(headers: &HeaderMap, wall: SystemTime) -> Option<Durat
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn waits_double_to_fifteen_seconds_and_differ_by_seed() {
-        let waits = |seed| {
-            let mut pace = Pace::new(seed);
-            std::iter::repeat_with(move || pace.back_off()).take(12).collect::<Vec<_>>()
-        };
-        let one = waits(1);
-        for (wait, secs) in one.iter().zip([0.5, 1.0, 2.0, 4.0, 8.0]) {
-            let range = Duration::from_secs_f64(secs * 0.75)..=Duration::from_secs_f64(secs * 1.25);
-            assert!(range.contains(wait), "{wait:?} is not about {secs} s");
-        }
-        assert!(one[5..].iter().all(|wait| (Duration::from_secs(11)..=LONGEST).contains(wait)), "{one:?}");
-        assert_eq!(one, waits(1), "the same seed gives the same waits");
-        assert_ne!(one, waits(2));
-    }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use capcast::config::VideoInput;
 use capcast::engine::{GraphEvent, StageCounters};
-use capcast::media::{Delay, MediaKind, MediaTime};
-use capcast::plan::{Link, Role, Value};
+use capcast::media::{Codec, Delay, MediaKind, MediaTime};
+use capcast::plan::{Downstream, GraphKind, Role, Value};
 
 use super::{PATIENCE, node, pass_through, plan_for, shared_engine, test_capture, told, unheard, wait_until};
 
@@ -227,26 +227,28 @@ fn the_hub_never_lets_time_go_back() {
     assert!(capture.stop().wait(PATIENCE) && encode.stop().wait(PATIENCE));
 }
 
-/// A sine of amplitude 0.2 peaks at 20·log₁₀ 0.2 = −14 dBFS.
+/// A sine of amplitude 0.2 peaks at 20·log₁₀ 0.2 = −14 dBFS. Sound that is switched off is silent, and a graph that is gone tells
+/// nothing.
 #[test]
-fn a_level_element_tells_the_peaks() {
+fn captured_sound_is_metered() {
     let engine = shared_engine();
     let hub = engine.raw_hub(MediaKind::Audio);
-    let mut plan = plan_for("vp8", "vp8", VideoInput::Test).audio_capture.unwrap();
-    let end = plan.nodes.len() - 1;
-    let level = node("level", "level", Role::Plain, &[]);
-    plan.links.last_mut().unwrap().to = "level".to_owned();
-    plan.links.push(Link { from: "level".to_owned(), to: plan.nodes[end].id.clone() });
-    plan.nodes.insert(end, level);
-    let (events, mut said) = told();
-    let mut capture = engine.capture(&plan, &hub, events).unwrap();
-    capture.start().unwrap();
-    let GraphEvent::AudioLevel { peak_dbfs } =
-        said.wait_for("a level", |event| matches!(event, GraphEvent::AudioLevel { .. }))
-    else {
-        unreachable!()
-    };
-    assert_eq!(peak_dbfs.len(), 2, "{peak_dbfs:?}");
-    assert!(peak_dbfs.iter().all(|peak| (-15.0..-13.0).contains(peak)), "{peak_dbfs:?}");
-    assert!(capture.stop().wait(PATIENCE));
+    let mut pass = pass_through(vec![]);
+    pass.kind = GraphKind::AudioEncode;
+    pass.downstream = Downstream::Audio { codec: Codec::Opus, bitrate: "64 kbit/s".parse().unwrap() };
+    let (_encode, _kept, ticks) = taps(&pass, &hub);
+    for (volume, range) in [(0.2, -14.1..-13.9), (0.0, -120.0..-119.9)] {
+        let mut plan = plan_for("vp8", "vp8", VideoInput::Test).audio_capture.unwrap();
+        let source = plan.nodes.iter_mut().find(|node| node.role == Role::Source).unwrap();
+        source.properties.retain(|(name, _)| name != "volume");
+        source.properties.push(("volume".to_owned(), Value::Float(volume)));
+        let mut capture = engine.capture(&plan, &hub, unheard()).unwrap();
+        let levels = capture.levels();
+        assert!(levels.dbfs().is_empty(), "nothing is heard yet");
+        capture.start().unwrap();
+        super::wait_until(&ticks, "a level", || !levels.dbfs().is_empty());
+        let peaks = levels.dbfs();
+        assert!(peaks.len() == 2 && peaks.iter().all(|peak| range.contains(peak)), "{volume}: {peaks:?}");
+        assert!(capture.stop().wait(PATIENCE));
+    }
 }
