@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use gstreamer as gst;
 
-use super::log;
+use super::{log, svt};
 
 /// The version of the GStreamer libraries in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,14 +33,14 @@ pub enum InitError {
     /// A plugin that is linked into Capcast could not be registered.
     #[error("the built-in GStreamer plugin `{plugin}` cannot be registered: {reason}")]
     Plugin {
-        /// `rsrtp` or `rav1e`.
+        /// `rsrtp`, `rav1e` or `svt`.
         plugin: &'static str,
         /// GStreamer's words.
         reason: String,
     },
 }
 
-/// Starts GStreamer, registers the plugins that are linked in (`rsrtp`, `rav1e`) and routes GStreamer's own warnings
+/// Starts GStreamer, registers the plugins that are linked in (`rsrtp`, `rav1e`) and its own elements, and routes GStreamer's own warnings
 /// into `tracing`. Does its work once; later calls return the first one's answer.
 ///
 /// # Errors
@@ -51,12 +51,14 @@ pub fn init() -> Result<GstVersion, InitError> {
 }
 
 fn start() -> Result<GstVersion, InitError> {
+    svt::quieten();
     gst::init().map_err(|error| InitError::Start(error.to_string()))?;
     log::route();
     gstrsrtp::plugin_register_static()
         .map_err(|error| InitError::Plugin { plugin: "rsrtp", reason: error.to_string() })?;
     gstrav1e::plugin_register_static()
         .map_err(|error| InitError::Plugin { plugin: "rav1e", reason: error.to_string() })?;
+    svt::register().map_err(|error| InitError::Plugin { plugin: "svt", reason: error.to_string() })?;
     let (major, minor, micro, _nano) = gst::version();
     Ok(GstVersion { major, minor, micro })
 }

@@ -9,6 +9,7 @@ use gstreamer::prelude::*;
 use crate::plan::{Element, GstVersion, Property, PropertyKind};
 
 use super::properties::nicks;
+use super::svt;
 
 /// Plugins that are linked into Capcast.
 const BUILT_IN: [&str; 2] = ["rsrtp", "rav1e"];
@@ -31,7 +32,12 @@ fn element(name: &str) -> Option<Element> {
     let class = glib::Class::<glib::Object>::from_type(factory.element_type())?;
     let properties =
         class.list_properties().iter().map(|spec| (spec.name().to_owned(), property(spec))).collect();
-    Some(Element { built_in: BUILT_IN.contains(&plugin.as_str()), properties })
+    let own = name == svt::NAME;
+    Some(Element {
+        built_in: own || BUILT_IN.contains(&plugin.as_str()),
+        unusable: if own { svt::unusable("") } else { None },
+        properties,
+    })
 }
 
 fn property(spec: &glib::ParamSpec) -> Property {

@@ -40,6 +40,7 @@ mod probes;
 mod properties;
 mod rtp;
 mod stamp;
+mod svt;
 mod teardown;
 mod timeline;
 pub mod webrtc;

@@ -1,7 +1,7 @@
 //! Does this box have the element, the property, and does the property take the value?
 
 use super::fragment::{ElementPart, Fragment};
-use super::{Inventory, Node, PlanError, Property, PropertyKind, Role, Value, graph};
+use super::{Inventory, Node, PlanError, Property, PropertyKind, Role, Unusable, Value, graph};
 use crate::config::parse::nearest;
 
 /// What is wrong with a node on this box.
@@ -15,6 +15,12 @@ pub(super) fn node(node: &Node, fragments: &[&Fragment], inventory: &Inventory) 
             package: graph::package(&node.factory, fragments),
             hardware: owner.filter(|_| node.role == Role::Encoder).and_then(|f| f.hardware.clone()),
         }];
+    }
+    if let Some(Unusable { reason, package }) =
+        inventory.elements.get(&node.factory).and_then(|element| element.unusable.clone())
+    {
+        let fragment = owner.map_or("capcast", |fragment| &fragment.name).to_owned();
+        return vec![PlanError::Unusable { fragment, reason, package }];
     }
     let place = owner.map_or("Capcast itself", |fragment| &fragment.file);
     properties(place, &node.factory, &node.properties, inventory)

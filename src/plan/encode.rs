@@ -106,7 +106,8 @@ impl Encode<'_> {
                 Err(errors) => {
                     let words: Vec<String> = errors.iter().map(reason).collect();
                     packages.extend(errors.iter().find_map(|error| match error {
-                        PlanError::NoElement { package, hardware: None, .. } => package.clone(),
+                        PlanError::NoElement { package, hardware: None, .. }
+                        | PlanError::Unusable { package, .. } => package.clone(),
                         _ => None,
                     }));
                     choices.push(choice("encoder", &fragment.name, false, &words.join("; ")));
@@ -322,6 +323,10 @@ fn reason(error: &PlanError) -> String {
             format!("element `{element}` is missing (Debian package `{package}`)")
         }
         PlanError::NoElement { element, .. } => format!("element `{element}` is missing"),
+        PlanError::Unusable { reason, package: Some(package), .. } => {
+            format!("{reason} (Debian package `{package}`)")
+        }
+        PlanError::Unusable { reason, .. } => reason.clone(),
         PlanError::Unfit { reason, .. } => reason.clone(),
         other => other.to_string(),
     }

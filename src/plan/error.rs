@@ -50,6 +50,16 @@ pub enum PlanError {
         /// What the box must have in it for the element to be there.
         hardware: Option<String>,
     },
+    /// An element that the plan needs is there, but something that it needs is not.
+    #[error("fragment `{fragment}` cannot be used: {reason}")]
+    Unusable {
+        /// The fragment.
+        fragment: String,
+        /// What is missing, in words.
+        reason: String,
+        /// The Debian package that has it.
+        package: Option<String>,
+    },
     /// A fragment's condition does not hold.
     #[error("fragment `{fragment}` cannot be used: {reason}")]
     Unfit {
@@ -160,7 +170,7 @@ impl PlanError {
             }
             PlanError::NoElement { hardware: Some(hardware), .. } => Some(format!("it needs {hardware}")),
             PlanError::Forbidden { property, .. } => Some(format!("leave `{property}` out")),
-            PlanError::NoElement { package, .. } => {
+            PlanError::NoElement { package, .. } | PlanError::Unusable { package, .. } => {
                 package.as_ref().map(|name| format!("install the Debian package `{name}`"))
             }
             PlanError::Unfit { .. } => None,
@@ -195,7 +205,10 @@ impl PlanError {
             PlanError::UnknownProperty { .. }
             | PlanError::WrongValue { .. }
             | PlanError::Forbidden { .. } => Some("video.properties"),
-            PlanError::NoFragment(_) | PlanError::NoElement { .. } | PlanError::Unfit { .. } => None,
+            PlanError::NoFragment(_)
+            | PlanError::NoElement { .. }
+            | PlanError::Unusable { .. }
+            | PlanError::Unfit { .. } => None,
         }
     }
 }

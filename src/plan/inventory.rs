@@ -49,8 +49,19 @@ impl fmt::Display for GstVersion {
 pub struct Element {
     /// Linked into Capcast, so that `gst-launch-1.0` need not have it.
     pub built_in: bool,
+    /// It exists, but what it needs at run time does not.
+    pub unusable: Option<Unusable>,
     /// By name; empty means "not looked at", and nothing is checked then.
     pub properties: BTreeMap<String, Property>,
+}
+
+/// Why an element cannot be used here although it exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// In words.
+    pub reason: String,
+    /// The Debian package that would mend it.
+    pub package: Option<String>,
 }
 
 /// One property of an element, as its `GParamSpec` says.

@@ -27,7 +27,7 @@ pub use fragment::{
 pub use fragment_file::parse_fragment;
 pub use inventory::{
     Clip, DeviceAccess, Element, GstVersion, Inventory, Property, PropertyKind, Rates, SoundCard, Track,
-    VideoDevice, VideoMode,
+    Unusable, VideoDevice, VideoMode,
 };
 pub use offer::{Offer, offers};
 pub use queues::{QueueClass, Queues, parse_queues};

@@ -81,6 +81,11 @@ fn av1_by_libaom_plays() {
     plays("av1", "aom", "AV1", "640x360", 30);
 }
 
+#[test]
+fn av1_by_svt_plays() {
+    plays("av1", "svt", "AV1", "640x360", 30);
+}
+
 /// rav1e holds 13 frames back and is slow: small, but it plays.
 #[test]
 fn av1_by_rav1e_plays() {

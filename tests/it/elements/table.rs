@@ -28,7 +28,7 @@ pub(crate) struct Entry {
 }
 
 /// Linked into Capcast.
-const BUILT_IN: [&str; 2] = ["rav1enc", "rtpav1pay"];
+const BUILT_IN: [&str; 3] = ["capcastsvtav1enc", "rav1enc", "rtpav1pay"];
 
 /// Elements that are only there where some hardware is.
 pub(crate) const HARDWARE: [&str; 5] = ["nv", "va", "qsv", "cuda", "v4l2h264enc"];

@@ -58,8 +58,8 @@ const CRATES: &[(&[&str], &[&str], &str)] = &[
     (&["clap", "anyhow"], &["cli"], "only `cli` parses arguments and collects errors of any kind"),
 ];
 
-/// Files that may say `unsafe`: the V4L2 ioctls that no crate wraps.
-const FFI: &[&str] = &["src/device/ioctl.rs"];
+/// Files that may say `unsafe`: the V4L2 ioctls that no crate wraps, and calls into SVT-AV1.
+const FFI: &[&str] = &["src/device/ioctl.rs", "src/engine/svt/library.rs", "src/engine/svt/session.rs"];
 
 /// Where serialisable types may exist: the edges.
 const SERIALISABLE: &[&str] = &["config", "plan", "http", "cli"];

@@ -1,0 +1,340 @@
+//! The element by itself, with every SVT-AV1 of this box, and with those that `$CAPCAST_TEST_SVT` names (paths, joined by
+//! colons): frames, delay, keyframes, bitrate, and whether another's decoder takes what comes out.
+
+use std::sync::{Arc, Mutex};
+
+use gst::prelude::*;
+use gst_video::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+use gstreamer_video as gst_video;
+
+use super::library;
+
+/// One encode of a test picture.
+#[derive(Clone, Copy)]
+struct Job {
+    library: &'static str,
+    /// `videotestsrc` properties
+    picture: &'static str,
+    format: &'static str,
+    size: (u32, u32),
+    frames: u32,
+    bitrate: u32,
+    keyframe_interval: u32,
+    /// Frames that are to be keyframes.
+    forced: &'static [u32],
+    /// From this frame on, another bitrate.
+    change: Option<(u32, u32)>,
+}
+
+const JOB: Job = Job {
+    library: "",
+    picture: "pattern=zone-plate kx2=8 ky2=8 kt=2",
+    format: "I420",
+    size: (640, 360),
+    frames: 60,
+    bitrate: 1_000_000,
+    keyframe_interval: 1000,
+    forced: &[],
+    change: None,
+};
+
+struct Unit {
+    pts: gst::ClockTime,
+    keyframe: bool,
+    bytes: Vec<u8>,
+    /// Pictures that had gone in when it came out.
+    after: usize,
+}
+
+struct Done {
+    units: Vec<Unit>,
+    /// Luma of the pictures that went in, one of fifteen.
+    luma: Vec<Vec<u8>>,
+    version: String,
+}
+
+fn libraries() -> Vec<&'static str> {
+    let own = ["libSvtAv1Enc.so.1", "libSvtAv1Enc.so.2"].into_iter().map(str::to_owned);
+    let further = std::env::var("CAPCAST_TEST_SVT").unwrap_or_default();
+    let further = further.split(':').filter(|path| !path.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let usable = |name: &String| match library::load(name) {
+        Ok(_) => true,
+        Err(error) => {
+            println!("{name}: {error}");
+            false
+        }
+    };
+    let found: Vec<String> = own.chain(further).filter(usable).collect();
+    assert!(!found.is_empty(), "no SVT-AV1 here (Debian 12: libsvtav1enc1, Debian 13: libsvtav1enc2)");
+    found.into_iter().map(|name| &*name.leak()).collect()
+}
+
+/// Runs a pipeline to its end; its error is the test's.
+fn finish(pipeline: &gst::Pipeline) -> Result<(), String> {
+    let bus = pipeline.bus().unwrap();
+    let started = pipeline.set_state(gst::State::Playing);
+    let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
+    let message = bus.timed_pop_filtered(gst::ClockTime::from_seconds(120), &wanted);
+    let _ = pipeline.set_state(gst::State::Null);
+    match message.as_ref().map(|message| message.view()) {
+        Some(gst::MessageView::Eos(_)) => Ok(()),
+        Some(gst::MessageView::Error(error)) => Err(error.error().message().to_owned()),
+        _ => Err(format!("nothing came; starting it was {started:?}")),
+    }
+}
+
+fn luma(buffer: &gst::BufferRef, (width, height): (u32, u32)) -> Vec<u8> {
+    let map = buffer.map_readable().unwrap();
+    map[..(width * height) as usize].to_vec()
+}
+
+fn encode(job: Job) -> Result<Done, String> {
+    crate::engine::init().unwrap();
+    let (width, height) = job.size;
+    let line = format!(
+        "videotestsrc {} num-buffers={} ! video/x-raw,format={},width={width},height={height},framerate=30/1 ! \
+         capcastsvtav1enc name=encoder library={} bitrate={} keyframe-interval={} ! fakesink name=out sync=false",
+        job.picture, job.frames, job.format, job.library, job.bitrate, job.keyframe_interval
+    );
+    let pipeline = gst::parse::launch(&line).unwrap().downcast::<gst::Pipeline>().unwrap();
+    let encoder = pipeline.by_name("encoder").unwrap();
+    let inputs = Arc::new(Mutex::new((0, Vec::new())));
+    let (counted, controlled) = (Arc::clone(&inputs), encoder.downgrade());
+    encoder.static_pad("sink").unwrap().add_probe(gst::PadProbeType::BUFFER, move |_, probe| {
+        let (encoder, mut counted) = (controlled.upgrade().unwrap(), counted.lock().unwrap());
+        let number = counted.0;
+        if job.format == "I420" && number % 15 == 0 {
+            counted.1.push(luma(probe.buffer().unwrap(), job.size));
+        }
+        counted.0 += 1;
+        drop(counted);
+        if job.forced.contains(&(number as u32)) {
+            let event = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(false).build();
+            assert!(encoder.static_pad("src").unwrap().send_event(event));
+        }
+        if let Some((_, bitrate)) = job.change.filter(|(at, _)| *at == number as u32) {
+            encoder.set_property("bitrate", bitrate);
+        }
+        gst::PadProbeReturn::Ok
+    });
+    let units = Arc::new(Mutex::new(Vec::new()));
+    let (collected, counted) = (Arc::clone(&units), Arc::clone(&inputs));
+    encoder.static_pad("src").unwrap().add_probe(gst::PadProbeType::BUFFER, move |_, probe| {
+        let buffer = probe.buffer().unwrap();
+        collected.lock().unwrap().push(Unit {
+            pts: buffer.pts().unwrap(),
+            keyframe: !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT),
+            bytes: buffer.map_readable().unwrap().to_vec(),
+            after: counted.lock().unwrap().0,
+        });
+        gst::PadProbeReturn::Ok
+    });
+    let version = Arc::new(Mutex::new(String::new()));
+    let told = Arc::clone(&version);
+    encoder.static_pad("src").unwrap().add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, _| {
+        let encoder = pad.parent_element().unwrap();
+        *told.lock().unwrap() = encoder.property::<String>("version");
+        gst::PadProbeReturn::Ok
+    });
+    finish(&pipeline)?;
+    drop((encoder, pipeline));
+    let units = std::mem::take(&mut *units.lock().unwrap());
+    let luma = std::mem::take(&mut inputs.lock().unwrap().1);
+    let version = version.lock().unwrap().clone();
+    Ok(Done { units, luma, version })
+}
+
+/// Decodes with libaom: the pictures' luma, one of fifteen, and how many there were.
+fn decode(units: &[Unit], size: (u32, u32), format: &str) -> (Vec<Vec<u8>>, usize) {
+    let (width, height) = size;
+    let line = format!(
+        "appsrc name=in format=time caps=video/x-av1,stream-format=obu-stream,alignment=tu,width={width},height={height} \
+         ! av1parse ! av1dec ! video/x-raw,format={format},width={width},height={height} ! fakesink name=out sync=false"
+    );
+    let pipeline = gst::parse::launch(&line).unwrap().downcast::<gst::Pipeline>().unwrap();
+    let input = pipeline.by_name("in").unwrap().downcast::<gst_app::AppSrc>().unwrap();
+    for unit in units {
+        let mut buffer = gst::Buffer::from_slice(unit.bytes.clone());
+        buffer.get_mut().unwrap().set_pts(unit.pts);
+        input.push_buffer(buffer).unwrap();
+    }
+    input.end_of_stream().unwrap();
+    let seen = Arc::new(Mutex::new((Vec::new(), 0)));
+    let seeing = Arc::clone(&seen);
+    let out = pipeline.by_name("out").unwrap().static_pad("sink").unwrap();
+    out.add_probe(gst::PadProbeType::BUFFER, move |pad, probe| {
+        let info = gst_video::VideoInfo::from_caps(&pad.current_caps().unwrap()).unwrap();
+        let frame =
+            gst_video::VideoFrameRef::from_buffer_ref_readable(probe.buffer().unwrap(), &info).unwrap();
+        let mut seen = seeing.lock().unwrap();
+        if seen.1 % 15 == 0 {
+            let stride = frame.plane_stride()[0] as usize;
+            let rows = frame.plane_data(0).unwrap().chunks(stride).take(height as usize);
+            seen.0.push(rows.flat_map(|row| &row[..width as usize]).copied().collect());
+        }
+        seen.1 += 1;
+        gst::PadProbeReturn::Ok
+    });
+    finish(&pipeline).unwrap();
+    let mut seen = seen.lock().unwrap();
+    (std::mem::take(&mut seen.0), seen.1)
+}
+
+/// In dB.
+fn likeness(one: &[Vec<u8>], other: &[Vec<u8>]) -> f64 {
+    assert_eq!(one.len(), other.len());
+    let pairs = one.iter().flatten().zip(other.iter().flatten());
+    let (sum, count) =
+        pairs.fold((0u64, 0u64), |(sum, count), (a, b)| (sum + u64::from(a.abs_diff(*b)).pow(2), count + 1));
+    10.0 * (255.0 * 255.0 * count as f64 / (sum.max(1)) as f64).log10()
+}
+
+/// kbit/s of some of the units.
+fn rate(units: &[Unit]) -> f64 {
+    units.iter().map(|unit| unit.bytes.len()).sum::<usize>() as f64 * 8.0 * 30.0 / units.len() as f64 / 1000.0
+}
+
+fn keyframes(done: &Done) -> Vec<usize> {
+    (0..done.units.len()).filter(|at| done.units[*at].keyframe).collect()
+}
+
+/// How many pictures it holds back.
+fn held(done: &Done) -> usize {
+    if done.version.starts_with("1.") { 1 } else { 0 }
+}
+
+#[test]
+fn every_picture_comes_out_in_time_and_decodes() {
+    for library in libraries() {
+        for (format, size) in [("I420", (640, 360)), ("I420", (322, 178)), ("I420_10LE", (322, 178))] {
+            let done = encode(Job { library, format, size, ..JOB }).unwrap();
+            let of = format!("SVT-AV1 {}, {format}, {size:?}", done.version);
+            assert_eq!(done.units.len(), 60, "{of}");
+            for (at, unit) in done.units.iter().enumerate() {
+                assert!(
+                    unit.after <= at + 1 + held(&done),
+                    "{of}: {at} came out after {} pictures",
+                    unit.after
+                );
+                assert_eq!(unit.pts, gst::ClockTime::SECOND.mul_div_floor(at as u64, 30).unwrap(), "{of}");
+            }
+            assert_eq!(keyframes(&done), [0], "{of}");
+            let (pictures, count) = decode(&done.units, size, format);
+            assert_eq!(count, 60, "{of}");
+            if format == "I420" {
+                let likeness = likeness(&done.luma, &pictures);
+                assert!(likeness > 25.0, "{of}: {likeness:.1} dB");
+            }
+        }
+    }
+}
+
+#[test]
+fn keyframes_come_when_they_are_due_and_when_asked_for() {
+    for library in libraries() {
+        let done =
+            encode(Job { library, size: (320, 180), keyframe_interval: 20, forced: &[27], ..JOB }).unwrap();
+        let of = format!("SVT-AV1 {}", done.version);
+        assert_eq!(done.units.len(), 60, "{of}");
+        assert_eq!(keyframes(&done), [0, 20, 27, 47], "{of}");
+        assert!(done.units[27].after <= 28 + held(&done), "{of}");
+        assert_eq!(decode(&done.units, (320, 180), "I420").1, 60, "{of}");
+        // The stream can be entered at the forced one.
+        assert_eq!(decode(&done.units[27..], (320, 180), "I420").1, 33, "{of}");
+    }
+}
+
+#[test]
+fn the_bitrate_is_kept_and_changes_at_once() {
+    for library in libraries() {
+        let job = Job { library, frames: 300, bitrate: 2_000_000, change: Some((150, 800_000)), ..JOB };
+        let done = encode(job).unwrap();
+        let of = format!("SVT-AV1 {}", done.version);
+        assert_eq!(done.units.len(), 300, "{of}");
+        let (before, after) = (rate(&done.units[..150]), rate(&done.units[150..]));
+        assert!((1700.0..2300.0).contains(&before), "{of}: {before:.0} kbit/s of 2000");
+        assert!((680.0..920.0).contains(&after), "{of}: {after:.0} kbit/s of 800");
+        let two_seconds_later = rate(&done.units[210..]);
+        assert!((680.0..920.0).contains(&two_seconds_later), "{of}: {two_seconds_later:.0} kbit/s of 800");
+        assert_eq!(keyframes(&done), [0, 150], "{of}");
+        let (pictures, count) = decode(&done.units, job.size, "I420");
+        assert_eq!(count, 300, "{of}");
+        assert!(likeness(&done.luma, &pictures) > 25.0, "{of}");
+    }
+}
+
+#[test]
+fn noise_passes_frame_by_frame() {
+    for library in libraries() {
+        let done = encode(Job { library, picture: "pattern=snow", size: (320, 180), ..JOB }).unwrap();
+        let of = format!("SVT-AV1 {}", done.version);
+        assert_eq!((done.units.len(), keyframes(&done)), (60, vec![0]), "{of}");
+        assert_eq!(decode(&done.units, (320, 180), "I420").1, 60, "{of}");
+    }
+}
+
+#[test]
+fn a_library_that_is_not_there_is_an_error_in_words() {
+    let error = encode(Job { library: "/nonexistent/libSvtAv1Enc.so.2", ..JOB }).err();
+    assert_eq!(
+        error.as_deref(),
+        Some("SVT-AV1 is not installed: there is no `/nonexistent/libSvtAv1Enc.so.2`")
+    );
+    let unusable = super::unusable("/nonexistent/libSvtAv1Enc.so.2").unwrap();
+    assert_eq!(Some(unusable.reason), error);
+    assert!(unusable.package.is_some_and(|package| package.starts_with("libsvtav1enc")));
+}
+
+/// A library of another's making, which has what `code` says.
+fn forged(folder: &std::path::Path, code: &str) -> String {
+    let (source, library) = (folder.join("forged.c"), folder.join("libSvtAv1Enc.so.2"));
+    std::fs::write(&source, code).unwrap();
+    let cc = std::process::Command::new("cc")
+        .args(["-shared", "-fPIC", "-w", "-o"])
+        .args([&library, &source])
+        .status();
+    assert!(cc.unwrap().success());
+    library.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_library_of_another_version_is_not_called() {
+    crate::engine::init().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let library = forged(folder.path(), "char *svt_av1_get_version(void) { return \"v3.1.2\"; }");
+    let unusable = super::unusable(&library).unwrap();
+    assert_eq!(unusable.reason, "SVT-AV1 3.1.2 is installed, and Capcast can call 1.4 and 2.3 only");
+    assert_eq!(unusable.package, None);
+    let error = encode(Job { library: library.leak(), ..JOB }).err();
+    assert_eq!(error, Some(unusable.reason));
+}
+
+/// What calls itself 2.3.0 and has its structures otherwise is found out before it gets a picture.
+#[test]
+fn a_library_of_another_layout_is_not_called() {
+    crate::engine::init().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let other = [
+        "parse_parameter",
+        "set_parameter",
+        "init",
+        "send_picture",
+        "get_packet",
+        "release_out_buffer",
+        "deinit",
+    ];
+    let other: String =
+        other.iter().map(|name| format!("int svt_av1_enc_{name}(void) {{ __builtin_trap(); }}\n")).collect();
+    let code = format!(
+        "char *svt_av1_get_version(void) {{ return \"v2.3.0\"; }}\n\
+         int svt_av1_enc_init_handle(void **h, void *a, char *c) {{ static int x; *h = &x; for (int i = 0; i < 600; i++) c[i] = 10; return 0; }}\n\
+         int svt_av1_enc_deinit_handle(void *h) {{ return 0; }}\n{other}"
+    );
+    let unusable = super::unusable(&forged(folder.path(), &code)).unwrap();
+    assert_eq!(
+        unusable.reason,
+        "the SVT-AV1 installed says it is 2.3.0, but its `intra_period_length` is not where that version has it"
+    );
+}
