@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::fragment::Fragment;
+use super::fragment::{Fragment, SourceFormat};
 use super::graph::Draft;
 use super::mode::{self, ChosenMode, NoMode, Wish};
 use super::term::{Setting, THIRTY, fraction};
@@ -154,11 +154,18 @@ impl Capture<'_> {
         Err(PlanError::NoClip { path: path.display().to_string(), reason })
     }
 
+    /// What the fragment can take of a device on this box.
+    fn formats(&self, fragment: &Fragment) -> Vec<SourceFormat> {
+        let setting = self.setting();
+        let here = |format: &&SourceFormat| format.when.iter().all(|condition| setting.holds(condition));
+        fragment.modes.iter().filter(here).cloned().collect()
+    }
+
     fn first_device(&self, choices: &mut Vec<Choice>) -> Option<&VideoDevice> {
-        let formats = self.fragments.sources.get("v4l2").map(|fragment| fragment.modes.as_slice());
+        let formats = self.fragments.sources.get("v4l2").map(|fragment| self.formats(fragment));
         let mut usable = Vec::new();
         for device in &self.inventory.video_devices {
-            let known = |fourcc: &str| formats.unwrap_or_default().iter().any(|f| f.fourcc == fourcc);
+            let known = |fourcc: &str| formats.iter().flatten().any(|format| format.fourcc == fourcc);
             let against = match device.access {
                 DeviceAccess::Denied => Some("this user may not open it (group `video`)"),
                 _ if !device.modes.iter().any(|mode| known(&mode.fourcc)) => {
@@ -187,8 +194,8 @@ impl Capture<'_> {
         let fragment = self.source("v4l2")?;
         let wish = Wish { size: self.profile_size(), framerate: self.profile.video.framerate };
         let name = device.node.display().to_string();
-        let chosen =
-            mode::choose(device, &fragment.modes, self.config.capture.mode, wish).map_err(|error| {
+        let chosen = mode::choose(device, &self.formats(fragment), self.config.capture.mode, wish).map_err(
+            |error| {
                 let offered = mode::offered(device);
                 vec![match (error, self.config.capture.mode) {
                     (NoMode::Fixed, CaptureMode::Fixed(size, rate)) => {
@@ -197,7 +204,8 @@ impl Capture<'_> {
                     }
                     _ => PlanError::NoFormat { name: name.clone(), offered },
                 }]
-            })?;
+            },
+        )?;
         let mode = format!("{} {}@{}", chosen.fourcc, chosen.size, chosen.framerate);
         choices.push(choice("capture mode", &mode, true, &chosen.reason));
         let title = format!("{}, {mode}", title(device));

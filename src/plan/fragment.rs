@@ -80,7 +80,8 @@ impl Fragment {
         });
         let bitrate = self.bitrate.iter().flat_map(|part| part.when.iter().chain(part.max.conditions()));
         let keyframe = self.keyframe.iter().flat_map(Term::conditions);
-        self.requires.iter().chain(elements).chain(bitrate).chain(keyframe)
+        let modes = self.modes.iter().flat_map(|mode| &mode.when);
+        self.requires.iter().chain(elements).chain(bitrate).chain(keyframe).chain(modes)
     }
 }
 
@@ -102,6 +103,8 @@ pub struct SourceFormat {
     pub fourcc: String,
     /// GStreamer caps without size and rate: `video/x-raw,format=NV12`, `image/jpeg`.
     pub caps: String,
+    /// All must hold for it to be taken.
+    pub when: Vec<Condition>,
 }
 
 /// One `[[element]]`.

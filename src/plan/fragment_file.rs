@@ -98,8 +98,15 @@ fn forbidden(mut table: Table<'_>) -> BTreeMap<String, String> {
 
 fn modes(mut table: Table<'_>) -> Vec<SourceFormat> {
     let entry = |item: Item<'_>| {
-        let caps = item.string("video/x-raw,format=NV12")?.to_owned();
-        Some(SourceFormat { fourcc: item.key().to_owned(), caps })
+        let fourcc = item.key().to_owned();
+        if !item.is_table() {
+            let caps = item.string("video/x-raw,format=NV12")?.to_owned();
+            return Some(SourceFormat { fourcc, caps, when: Vec::new() });
+        }
+        let mut table = item.table()?;
+        let caps = table.need_string("caps", "video/x-raw,format=NV12").map(str::to_owned);
+        let when = table.get("when").and_then(|item| conditions(&item)).unwrap_or_default();
+        Some(SourceFormat { fourcc, caps: caps?, when })
     };
     table.entries().into_iter().filter_map(entry).collect()
 }

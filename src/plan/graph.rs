@@ -5,8 +5,8 @@ use super::term::Setting;
 use super::{Inventory, Link, Node, PlanError, QueueClass, Role, Value, check};
 
 /// Elements that a plan adds by itself.
-pub(super) const FACTORIES: [&str; 7] =
-    ["appsink", "appsrc", "capsfilter", "fakesink", "tee", "videoconvertscale", "videorate"];
+pub(super) const FACTORIES: [&str; 8] =
+    ["appsink", "appsrc", "capsfilter", "fakesink", "tee", "videoconvert", "videorate", "videoscale"];
 
 /// Nodes and links in the making; each new node is fed by the one before.
 #[derive(Debug, Default)]

@@ -3,6 +3,7 @@
 mod encoders;
 mod endings;
 mod links;
+mod pictures;
 mod refusals;
 mod sources;
 
