@@ -1,11 +1,12 @@
 """A WHIP server by aiortc: a WebRTC implementation that shares no code with Capcast.
 
-    python receive.py [--port PORT] [--frames N] [--broadcast-box]
+    python receive.py [--port PORT] [--frames N] [--broadcast-box] [--plis N]
 
 Serves `POST /api/whip` on loopback until its input ends, and prints one JSON object a line: where it listens, each session
 as it begins (`session`, with the bearer that came), once N pictures and a second of sound of it are decoded (`frames`),
-and as it ends by DELETE (`deleted`). With `--broadcast-box` it keeps to that server's rules: one publisher for a key, its `Link`,
-its `/api/status?key=`, 204 on DELETE.
+every second from then on (`so_far`), and as it ends by DELETE (`deleted`). With `--broadcast-box` it keeps to that server's
+rules: one publisher for a key, its `Link`, its `/api/status?key=`, 204 on DELETE, no VP8. With `--plis` it asks for so many
+keyframes, ten a second, and says when it has (`asked`).
 """
 
 import argparse
@@ -25,8 +26,9 @@ def say(**fact):
 
 
 class Server:
-    def __init__(self, frames, broadcast_box):
+    def __init__(self, frames, broadcast_box, plis):
         self.frames = frames
+        self.plis = plis
         self.broadcast_box = broadcast_box
         self.peers = {}
         self.tasks = set()
@@ -36,6 +38,8 @@ class Server:
         if self.broadcast_box and self.live():
             return web.Response(status=400, text="session already has a host\n")
         offer = RTCSessionDescription(await request.text(), "offer")
+        if self.broadcast_box and "VP8/90000" in offer.sdp:
+            return web.Response(status=400, text="unable to start track, codec is not supported by remote\n")
         peer = RTCPeerConnection()
         seen = Seen(self.frames)
 
@@ -81,6 +85,16 @@ class Server:
             audio_peak=seen.peak,
             lost=lost,
         )
+        picture = next(one.receiver for one in peer.getTransceivers() if one.kind == "video")
+        for _ in range(self.plis):
+            for source in picture.getSynchronizationSources():
+                await picture._send_rtcp_pli(source.source)
+            await asyncio.sleep(0.1)
+        if self.plis:
+            say(asked=self.plis, of=number)
+        while peer.connectionState == "connected":
+            await asyncio.sleep(1)
+            say(so_far=seen.video, of=number)
 
     async def end(self, request):
         peer = self.peers.get(request.match_info["number"])
@@ -106,8 +120,8 @@ class Server:
         task.add_done_callback(self.tasks.discard)
 
 
-async def serve(port, frames, broadcast_box):
-    server = Server(frames, broadcast_box)
+async def serve(port, frames, broadcast_box, plis):
+    server = Server(frames, broadcast_box, plis)
     app = web.Application()
     app.router.add_post("/api/whip", server.publish)
     app.router.add_get("/api/status", server.status)
@@ -125,8 +139,9 @@ def main():
     arguments.add_argument("--port", type=int, default=0)
     arguments.add_argument("--frames", type=int, default=60)
     arguments.add_argument("--broadcast-box", action="store_true")
+    arguments.add_argument("--plis", type=int, default=0)
     given = arguments.parse_args()
-    asyncio.run(serve(given.port, given.frames, given.broadcast_box))
+    asyncio.run(serve(given.port, given.frames, given.broadcast_box, given.plis))
 
 
 main()

@@ -91,6 +91,11 @@ impl Appliance {
         (began.elapsed(), self.log.all())
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// What it has logged so far.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.all()
@@ -194,6 +199,12 @@ impl Watcher {
     pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// Hangs: it runs no more, and is not gone either.
+    pub(crate) fn hang(&self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.process.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
     }
 
     /// The fact that was taken last, whole.

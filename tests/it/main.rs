@@ -10,6 +10,7 @@
 mod aiortc;
 mod appliance;
 mod browser;
+mod detour;
 mod diagnostics;
 mod docs;
 mod elements;
@@ -21,4 +22,6 @@ mod run;
 mod sfu;
 mod tidy;
 mod whip;
+mod whip_codecs;
 mod whip_out;
+mod whip_ways;

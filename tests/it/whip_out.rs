@@ -9,16 +9,16 @@ use serde_json::Value;
 
 use crate::appliance::{Appliance, Watcher, turn};
 
-const PATIENCE: Duration = Duration::from_secs(90);
-const KEY: &str = "a secret key";
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const KEY: &str = "a secret key";
 /// Base64 of the key, as a URL that ends in `/api/whip` gets it.
-const BEARER: &str = "Bearer YSBzZWNyZXQga2V5";
+pub(crate) const BEARER: &str = "Bearer YSBzZWNyZXQga2V5";
 
 const PROFILE: &str = "summary = \"tried by a test\"\n[video]\ncodec = \"h264\"\nencoder = \"x264\"\n\
                        size = \"640x360\"\nframerate = \"30\"\nbitrate = \"1 Mbit/s\"\n";
 
 /// A daemon with these outputs (name, URL); and where its key is.
-fn publishing(outputs: &[(&str, String)]) -> (Appliance, tempfile::TempDir) {
+pub(crate) fn publishing(outputs: &[(&str, String)]) -> (Appliance, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("key");
     std::fs::write(&key, format!("{KEY}\n")).unwrap();
@@ -31,13 +31,13 @@ fn publishing(outputs: &[(&str, String)]) -> (Appliance, tempfile::TempDir) {
     (Appliance::start(&config, &[("tried", PROFILE)]), folder)
 }
 
-fn output<'a>(state: &'a Value, name: &str) -> &'a Value {
+pub(crate) fn output<'a>(state: &'a Value, name: &str) -> &'a Value {
     let outputs = state["outputs"].as_array().map(Vec::as_slice).unwrap_or_default();
     outputs.iter().find(|output| output["name"] == name).unwrap_or(&Value::Null)
 }
 
 /// Nothing that the daemon says holds the key, in any form.
-fn keeps_the_secret(appliance: &Appliance) {
+pub(crate) fn keeps_the_secret(appliance: &Appliance) {
     let said = [
         appliance.log().join("\n"),
         String::from_utf8_lossy(&appliance.cli(&["status", "--json"]).stdout).into_owned(),
@@ -141,11 +141,22 @@ fn one_encode_serves_several_servers_and_the_end_of_one_is_nothing_to_another() 
     assert!(listed.contains(&format!("watch at http://127.0.0.1:{}/a_secret_key\n", ports[1])), "{listed}");
     keeps_the_secret(&appliance);
 
+    // One hangs: it takes HTTP connections and datagrams, and answers neither.
+    let before = broadcast.expect("so_far", None, PATIENCE).as_u64().unwrap();
+    let viewed = state["streams"][0]["packets_in"].as_u64().unwrap();
+    plain.hang();
+    appliance.until_state("the hanging one is noticed", PATIENCE, |state| {
+        output(state, "plain")["state"] != "live"
+    });
+    while broadcast.expect("so_far", None, PATIENCE).as_u64().unwrap() < before + 60 {}
     plain.kill();
     let state = appliance.until_state("the loss of one is noticed", PATIENCE, |state| {
         output(state, "plain")["state"] == "backing_off"
             && output(state, "plain")["reconnects"].as_u64() >= Some(1)
     });
+    let stream = &state["streams"][0];
+    assert!(stream["packets_in"].as_u64().unwrap() > viewed + 60, "the SFU gets everything: {stream}");
+    assert_eq!((&stream["dropped"], &output(&state, "box")["dropped"]), (&0.into(), &0.into()), "{state:#}");
     println!("{}", state["words"]);
     assert_eq!(state["state"], "degraded");
     let other = output(&state, "box");

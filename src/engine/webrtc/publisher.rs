@@ -320,11 +320,13 @@ impl Publisher {
     fn estimate(&self, target: u64) {
         let bits = |bits: u64| u32::try_from(bits).unwrap_or(u32::MAX);
         let place = Arc::clone(&self.estimator);
+        // To begin with, everything that is to be sent is believed to fit, what is sent again included.
+        let first = target * 4 / 3;
         self.webrtcbin.connect("request-aux-sender", false, move |_| {
             let estimator = gst::ElementFactory::make("rtpgccbwe")
                 .property("min-bitrate", bits(LEAST_ESTIMATE))
                 .property("max-bitrate", bits((target * 2).max(2 * LEAST_ESTIMATE)))
-                .property("estimated-bitrate", bits(target.max(LEAST_ESTIMATE)))
+                .property("estimated-bitrate", bits(first.max(LEAST_ESTIMATE)))
                 .build();
             match estimator {
                 Ok(estimator) => {

@@ -10,6 +10,10 @@ const LEAST: Duration = Duration::from_secs(4);
 const MOST: Duration = Duration::from_secs(30);
 /// So many intervals tell what is usual.
 const TELLING: u32 = 3;
+/// Until then: longer than RFC 3550's least interval gets by its jitter (5 s by 1.5, §6.3.1).
+const YOUNG: Duration = Duration::from_secs(8);
+/// After a single report, which tells nothing of when another is due.
+const UNTOLD: Duration = Duration::from_secs(15);
 /// Reports of audio and video that come together count once.
 const TOGETHER: Duration = Duration::from_millis(20);
 /// Media that pauses longer than this does not flow; a server may then be silent.
@@ -53,9 +57,13 @@ impl Pulse {
         self.last_sent = Some(now);
     }
 
-    /// How long it may be silent: three usual intervals, at least 4 s; 30 s while it is not known what is usual.
+    /// How long it may be silent: three usual intervals, at least 4 s; longer while it is not known what is usual.
     pub(super) fn patience(&self) -> Duration {
-        if self.intervals < TELLING { MOST } else { (self.usual * 3).clamp(LEAST, MOST) }
+        match self.intervals {
+            0 => UNTOLD,
+            1..TELLING => (self.usual * 3).clamp(YOUNG, MOST),
+            TELLING.. => (self.usual * 3).clamp(LEAST, MOST),
+        }
     }
 
     /// When silence is judged; none before the first RTCP, nor while no media flows.

@@ -99,7 +99,8 @@ fn a_silent_server_is_noticed_by_its_missing_reports() {
         (5_000, 60_000, 14_500..=15_500),
         (20_000, 240_000, 29_000..=30_100),
         // Reports too few to tell how often they come.
-        (9_000, 9_100, 30_000..=30_100),
+        (9_000, 9_100, 15_000..=15_100),
+        (1_000, 2_100, 8_000..=8_100),
     ];
     for (interval, live, noticed) in cases {
         let mut rig = Rig::live(BOX);
