@@ -1,6 +1,7 @@
 //! What one forwarded packet costs the SFU's thread, beside what it must cost: sealing it and sending it.
 //!
-//! `cargo bench --bench sfu_forward [-- SECONDS]`. Viewers live in this process on loopback; their sockets are drained.
+//! `cargo bench --bench sfu_forward [-- SECONDS [VIEWERS…]]`. Viewers live in this process on loopback; their sockets are
+//! drained. Under `valgrind --tool=callgrind --toggle-collect='*SfuThread*turn*'` it counts instructions instead.
 //! CPU time is that of the thread `sfu` alone, from `/proc/self/task/*/schedstat`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
@@ -22,23 +23,28 @@ use str0m::media::{Direction, MediaKind};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Input, Output, Rtc};
 
-/// 30 frames a second of nine packets of 1157 bytes: 2.5 Mbit/s.
+/// 30 frames a second of nine packets of 1157 bytes, 2.5 Mbit/s, and 50 packets of sound.
 const ROOM: Room = Room { frames: 64, time: Duration::from_millis(500), bytes: 8_000_000 };
 const FRAME_TIME: Duration = Duration::from_micros(33_333);
 const PACKETS: u64 = 9;
 const PAYLOAD: usize = 1_157;
+const SOUND_TIME: Duration = Duration::from_millis(20);
+const SOUND: usize = 160;
 /// The same with header, extensions and tag.
 const SEALED: usize = 1_200;
 
 fn main() {
     // `cargo bench` passes `--bench`.
-    let seconds = std::env::args().skip(1).find_map(|word| word.parse().ok()).unwrap_or(5);
-    println!("2.5 Mbit/s of H.264, {seconds} s each, CPU time of the SFU's thread");
+    let mut numbers = std::env::args().skip(1).filter_map(|word| word.parse().ok());
+    let seconds = numbers.next().unwrap_or(5);
+    let counts: Vec<u32> = numbers.filter_map(|count| u32::try_from(count).ok()).collect();
+    let counts = if counts.is_empty() { vec![10, 50, 100] } else { counts };
+    println!("2.5 Mbit/s of H.264 and 64 kbit/s of Opus, {seconds} s each, CPU time of the SFU's thread");
     println!(
         "{:>7} {:>9} {:>10} {:>10} {:>8}  the limit: seal + send",
         "viewers", "packets/s", "µs/packet", "% of core", "lost"
     );
-    for viewers in [10, 50, 100] {
+    for viewers in counts {
         let run = Run::new(viewers).measure(viewers, Duration::from_secs(seconds));
         let (seal, send) = (seal(), send(viewers));
         println!(
@@ -64,6 +70,7 @@ struct Run {
     feed: LocalFeed,
     epoch: Instant,
     frames: u64,
+    sounds: u64,
     received: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     viewers: Option<std::thread::JoinHandle<()>>,
@@ -78,7 +85,7 @@ impl Run {
         let epoch = Instant::now();
         let feed = handle.local_feed(stream(), epoch, [ROOM; 2], Box::new(|| {}));
         let (received, stop) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
-        let mut run = Run { handle, feed, epoch, frames: 0, received, stop, viewers: None };
+        let mut run = Run { handle, feed, epoch, frames: 0, sounds: 0, received, stop, viewers: None };
         run.play(5);
         let (received, stop) = (run.received.clone(), run.stop.clone());
         let (joined, joins) = std::sync::mpsc::channel();
@@ -100,7 +107,7 @@ impl Run {
     fn measure(mut self, count: u32, span: Duration) -> Measured {
         self.play(60);
         let frames = (span.as_secs_f64() / FRAME_TIME.as_secs_f64()) as u64;
-        let (cpu, wall) = (cpu_of_sfu(), self.epoch.elapsed());
+        let (cpu, wall, sounds) = (cpu_of_sfu(), self.epoch.elapsed(), self.sounds);
         self.play(frames);
         let (cpu, wall) = (cpu_of_sfu() - cpu, self.epoch.elapsed() - wall);
         // Sent counters are up to a quarter of a second old: let everything arrive and be counted.
@@ -114,31 +121,42 @@ impl Run {
         if let Some(viewers) = self.viewers.take() {
             viewers.join().expect("viewers");
         }
-        Measured { packets: frames * PACKETS * u64::from(count), lost, wall, cpu }
+        let packets = (frames * PACKETS + self.sounds - sounds) * u64::from(count);
+        Measured { packets, lost, wall, cpu }
     }
 
-    /// Pushes frames, each at its time; every sixtieth is a keyframe.
+    /// Pushes frames, each at its time, with the sound that is due before it; every sixtieth is a keyframe.
     fn play(&mut self, frames: u64) {
         for _ in 0..frames {
             let due = FRAME_TIME * self.frames as u32;
-            while let Some(wait) = due.checked_sub(self.epoch.elapsed()).filter(|wait| !wait.is_zero()) {
-                std::thread::park_timeout(wait);
+            while SOUND_TIME * self.sounds as u32 <= due {
+                self.wait_for(SOUND_TIME * self.sounds as u32);
+                let (sequence, rtp_time) = (self.sounds, RtpTime((self.sounds * 960) as u32));
+                let packet = Packet { sequence, rtp_time, marker: false, payload: vec![7; SOUND].into() };
+                self.push(Codec::Opus, false, vec![packet]);
+                self.sounds += 1;
             }
+            self.wait_for(due);
             let packet = |index| Packet {
                 sequence: self.frames * PACKETS + index,
                 rtp_time: RtpTime((self.frames * 3_000) as u32),
                 marker: index + 1 == PACKETS,
                 payload: vec![index as u8; PAYLOAD].into(),
             };
-            let frame = Frame {
-                codec: Codec::H264,
-                pts: MediaTime::from_nanos(self.epoch.elapsed().as_nanos() as u64),
-                keyframe: self.frames.is_multiple_of(60),
-                packets: (0..PACKETS).map(packet).collect(),
-            };
-            self.feed.push(frame);
+            self.push(Codec::H264, self.frames.is_multiple_of(60), (0..PACKETS).map(packet).collect());
             self.frames += 1;
         }
+    }
+
+    fn wait_for(&self, due: Duration) {
+        while let Some(wait) = due.checked_sub(self.epoch.elapsed()).filter(|wait| !wait.is_zero()) {
+            std::thread::park_timeout(wait);
+        }
+    }
+
+    fn push(&self, codec: Codec, keyframe: bool, packets: Vec<Packet>) {
+        let pts = MediaTime::from_nanos(self.epoch.elapsed().as_nanos() as u64);
+        self.feed.push(Frame { codec, pts, keyframe, packets });
     }
 }
 
@@ -163,6 +181,7 @@ impl Viewer {
         rtc.add_local_candidate(Candidate::host(local, "udp").expect("a candidate"));
         let mut api = rtc.sdp_api();
         api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
+        api.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
         let (offer, pending) = api.apply().expect("an offer");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         let answer = runtime.block_on(handle.whep(&stream(), offer.to_sdp_string())).expect("an answer");

@@ -13,7 +13,7 @@ use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::media::{Direction, MediaTime as ExtTime, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{AbsCaptureTime, Extension, ExtensionMap, ExtensionValues, RtpWrite};
-use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc};
+use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, Reason, Rtc};
 
 use super::batch::{Batcher, Wire};
 use super::codecs::{self, PayloadTypes};
@@ -38,6 +38,9 @@ const RESEND_SHARE: f32 = 0.25;
 const STATS_EVERY: Duration = Duration::from_secs(1);
 /// RTP time by which a viewer's next layer is at least later than its last, in 90 kHz: 1 ms.
 const LAYER_STEP: u32 = 90;
+/// After packets were sent, str0m asks to be woken at once, only to see that its queue is empty. Frames come often enough
+/// to move its other timers, and when they stop, this is soon enough.
+const AFTER_SENDING: Duration = Duration::from_millis(50);
 /// Candidates one session may add over its whole life.
 const MAX_SESSION_CANDIDATES: usize = 64;
 
@@ -444,7 +447,8 @@ impl Peer {
                 }
                 Ok(Output::Event(event)) => self.event(&event)?,
                 Ok(Output::Timeout(at)) if self.rtc.is_alive() => {
-                    self.timeout = at.max(now);
+                    let sent = self.connected && matches!(self.rtc.last_timeout_reason(), Reason::Pacer(_));
+                    self.timeout = if sent { now + AFTER_SENDING } else { at.max(now) };
                     return Ok(());
                 }
                 Ok(Output::Timeout(_)) => return Err(Disconnect::Closed),

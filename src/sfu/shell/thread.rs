@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::feed::FeedOut;
 use super::socket::{MediaSocket, ReceiveRoom};
-use super::{BUSY, Options, Shared, addresses};
+use super::{BUSY, Options, SOCKET, Shared, addresses};
 use crate::media::{Frame, StreamName};
 use crate::sfu::{
     Answer, FeedId, LayerError, Patch, PatchError, Patched, Role, SessionId, Sfu, WhepError, WhipError,
@@ -62,6 +62,8 @@ impl SfuThread {
         let mut events = Events::with_capacity(8);
         let mut room = ReceiveRoom::new();
         let mut more = false;
+        // Whether the socket may hold something: it tells once, and again only after it was found empty.
+        let mut readable = true;
         loop {
             let now = Instant::now();
             let timer = self.sfu.next_timeout(now).unwrap_or(now + STATS_EVERY).min(self.stats_at);
@@ -73,6 +75,7 @@ impl SfuThread {
                 return;
             }
             let now = Instant::now();
+            readable |= events.iter().any(|event| event.token() == SOCKET);
             self.socket.wake();
             self.open_feeds();
             more = self.take_frames(now);
@@ -80,7 +83,8 @@ impl SfuThread {
                 return;
             };
             more |= commands;
-            more |= self.receive(&mut room, now);
+            readable = readable && self.receive(&mut room, now);
+            more |= readable;
             self.sfu.tick(now, &mut self.socket);
             self.request_keyframes(now);
             self.tell_changes();
