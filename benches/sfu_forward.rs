@@ -184,7 +184,8 @@ impl Viewer {
         api.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
         let (offer, pending) = api.apply().expect("an offer");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-        let answer = runtime.block_on(handle.whep(&stream(), offer.to_sdp_string())).expect("an answer");
+        let answer =
+            runtime.block_on(handle.whep(&stream(), offer.to_sdp_string(), None)).expect("an answer");
         let answer = SdpAnswer::from_sdp_string(&answer.sdp).expect("SDP");
         rtc.sdp_api().accept_answer(pending, answer).expect("accepted");
         Viewer { rtc, socket, timeout: now }

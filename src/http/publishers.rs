@@ -9,7 +9,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
-use super::Via;
 use crate::media::StreamName;
 
 /// Wrong keys that one address may send within [`WINDOW`].
@@ -64,25 +63,25 @@ impl Publishers {
     }
 
     /// The stream whose key the bearer is, as it stands or in base64; with `named`, only that stream's key counts.
+    /// `source` is the network it came from, for which wrong ones are counted.
     #[expect(clippy::disallowed_methods, reason = "when a wrong key came: this table's clock")]
     pub(super) fn stream_of(
         &self,
-        via: Via,
+        source: Option<IpAddr>,
         bearer: &str,
         named: Option<&str>,
     ) -> Result<StreamName, Refused> {
-        self.stream_at(via, bearer, named, Instant::now())
+        self.stream_at(source, bearer, named, Instant::now())
     }
 
     fn stream_at(
         &self,
-        via: Via,
+        source: Option<IpAddr>,
         bearer: &str,
         named: Option<&str>,
         now: Instant,
     ) -> Result<StreamName, Refused> {
         let mut failures = self.inner.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let source = source(via);
         if let Some(wait) = source.and_then(|source| failures.wait(source, now)) {
             return Err(Refused::Later(wait));
         }
@@ -104,20 +103,6 @@ impl Publishers {
                 Err(Refused::Key)
             }
         }
-    }
-}
-
-/// Whom failures are counted for: an IPv4 address, or the network that one subscriber has with IPv6.
-fn source(via: Via) -> Option<IpAddr> {
-    match via {
-        Via::Socket => None,
-        Via::Tcp(peer) => Some(match peer.ip().to_canonical() {
-            IpAddr::V4(v4) => IpAddr::V4(v4),
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, ..] = v6.segments();
-                IpAddr::from([a, b, c, d, 0, 0, 0, 0])
-            }
-        }),
     }
 }
 
@@ -153,9 +138,10 @@ impl Failures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Via;
 
-    fn tcp(peer: &str) -> Via {
-        Via::Tcp(peer.parse().unwrap())
+    fn tcp(peer: &str) -> Option<IpAddr> {
+        Via::Tcp(peer.parse().unwrap()).network()
     }
 
     #[expect(clippy::disallowed_methods, reason = "an arbitrary instant to count from")]

@@ -1,31 +1,130 @@
-//! What WHIP and WHEP share: the words of a session's requests and answers (RFC 9725 §4).
+//! What WHIP and WHEP share: the routes of endpoints and sessions, and the words of requests and answers (RFC 9725 §4).
+//!
+//! A session's URL is `/api/…/session/{id}`: one piece longer than a stream's, so that no name can collide with it.
 
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::MethodRouter;
+use axum::routing::{MethodRouter, get, post};
+use axum::{Extension, Router};
 use tower_http::cors::{Any, CorsLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::act::{is_type, read};
+use super::segment::Segment;
+use super::trust::Via;
 use super::{ApiError, Site};
 use crate::sfu::{self, Answer, Patch, PatchError, Patched, Precondition, SessionId};
 use crate::whip::Fragment;
 
 /// An offer or answer.
-pub(super) const SDP: &str = "application/sdp";
+const SDP: &str = "application/sdp";
 
 /// Candidates, or an ICE restart (RFC 8840).
-pub(super) const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
 /// `Accept-Post`, W3C Linked Data Platform §7.1, as RFC 9725 §4.2 asks for.
-pub(super) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 
 /// `Accept-Patch`, RFC 5789 §3.1.
-pub(super) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
+/// What differs between watching and publishing.
+pub(super) trait Protocol: Send + Sync + 'static {
+    /// Where its endpoint is.
+    const ENDPOINT: &'static str;
+
+    /// Answers the offer of whoever may do this: with the stream that the address names, or the bearer.
+    fn open(
+        asked: Asked<'_>,
+        stream: Option<&str>,
+        offer: impl FnOnce() -> Result<String, ApiError> + Send,
+    ) -> impl Future<Output = Result<Answer, ApiError>> + Send;
+
+    /// The session of this id, if whoever asks may touch it.
+    fn session(asked: Asked<'_>, id: &str) -> impl Future<Output = Result<SessionId, ApiError>> + Send;
+}
+
+/// A request, as far as who sent it.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) site: &'a Site,
+    pub(super) via: Via,
+    pub(super) headers: &'a HeaderMap,
+}
+
+/// Endpoints and sessions of one protocol.
+pub(super) fn routes<P: Protocol>() -> Router<Site> {
+    let endpoints = Router::new()
+        .route(P::ENDPOINT, endpoint(post(open::<P>)))
+        .route(&format!("{}/{{stream}}", P::ENDPOINT), endpoint(post(open_named::<P>)))
+        .layer(cors(&[Method::POST, Method::GET, Method::HEAD, Method::OPTIONS]))
+        .layer(SetResponseHeaderLayer::overriding(ACCEPT_POST, HeaderValue::from_static(SDP)));
+    let session = get(exists::<P>).patch(change::<P>).delete(end::<P>).options(preflight);
+    let sessions = Router::new()
+        .route(&format!("{}/session/{{id}}", P::ENDPOINT), session)
+        .layer(cors(&[Method::PATCH, Method::DELETE, Method::GET, Method::HEAD, Method::OPTIONS]))
+        .layer(SetResponseHeaderLayer::overriding(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT)));
+    endpoints.merge(sessions)
+}
+
+type Body = Result<Bytes, BytesRejection>;
+
+async fn open<P: Protocol>(
+    State(site): State<Site>,
+    Extension(via): Extension<Via>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let asked = Asked { site: &site, via, headers: &headers };
+    created::<P>(&site, P::open(asked, None, || offer(&headers, body)).await?)
+}
+
+async fn open_named<P: Protocol>(
+    State(site): State<Site>,
+    Segment(stream): Segment,
+    Extension(via): Extension<Via>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let asked = Asked { site: &site, via, headers: &headers };
+    created::<P>(&site, P::open(asked, Some(&stream), || offer(&headers, body)).await?)
+}
+
+async fn exists<P: Protocol>(
+    State(site): State<Site>,
+    Segment(id): Segment,
+    Extension(via): Extension<Via>,
+    headers: HeaderMap,
+) -> Result<StatusCode, ApiError> {
+    P::session(Asked { site: &site, via, headers: &headers }, &id).await.map(|_| StatusCode::NO_CONTENT)
+}
+
+async fn end<P: Protocol>(
+    State(site): State<Site>,
+    Segment(id): Segment,
+    Extension(via): Extension<Via>,
+    headers: HeaderMap,
+) -> Result<StatusCode, ApiError> {
+    let session = P::session(Asked { site: &site, via, headers: &headers }, &id).await?;
+    if sfu(&site)?.close(session).await { Ok(StatusCode::OK) } else { Err(no_session()) }
+}
+
+async fn change<P: Protocol>(
+    State(site): State<Site>,
+    Segment(id): Segment,
+    Extension(via): Extension<Via>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let session = P::session(Asked { site: &site, via, headers: &headers }, &id).await?;
+    patch(sfu(&site)?, session, &headers, body).await
+}
 
 /// The methods of an endpoint beside POST: GET and HEAD find nothing to read there, and say so kindly.
-pub(super) fn endpoint(on_post: MethodRouter<Site>) -> MethodRouter<Site> {
+fn endpoint(on_post: MethodRouter<Site>) -> MethodRouter<Site> {
     on_post
         .get(|| async { StatusCode::NO_CONTENT })
         .head(|| async { ([(header::CONTENT_TYPE, SDP)], ()) })
@@ -55,7 +154,7 @@ pub(super) fn cors(methods: &[Method]) -> CorsLayer {
 }
 
 /// The offer in a request.
-pub(super) fn offer(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<String, ApiError> {
+fn offer(headers: &HeaderMap, body: Body) -> Result<String, ApiError> {
     if !is_type(headers, SDP) {
         return Err(ApiError::ContentType(SDP));
     }
@@ -63,13 +162,13 @@ pub(super) fn offer(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) ->
         .map_err(|_| ApiError::Malformed("the offer is not UTF-8 text".to_owned()))
 }
 
-/// 201 with the answer and where its session is: below `base`.
-pub(super) fn created(site: &Site, base: &str, answer: Answer) -> Result<Response, ApiError> {
+/// 201 with the answer and where its session is.
+fn created<P: Protocol>(site: &Site, answer: Answer) -> Result<Response, ApiError> {
     let mut response = (StatusCode::CREATED, answer.sdp).into_response();
     let set = response.headers_mut();
     set.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
     set.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    set.insert(header::LOCATION, value(&format!("{base}/{}", answer.session))?);
+    set.insert(header::LOCATION, value(&format!("{}/session/{}", P::ENDPOINT, answer.session))?);
     set.insert(header::ETAG, value(&format!("\"{}\"", answer.etag))?);
     for server in &site.ice_servers {
         set.append(header::LINK, value(&format!("<{server}>; rel=\"ice-server\""))?);
@@ -78,11 +177,11 @@ pub(super) fn created(site: &Site, base: &str, answer: Answer) -> Result<Respons
 }
 
 /// PATCH on a session that exists and that the client may change.
-pub(super) async fn patch(
+async fn patch(
     sfu: &sfu::Handle,
     session: SessionId,
     headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<Response, ApiError> {
     if !is_type(headers, FRAGMENT) {
         return Err(ApiError::ContentType(FRAGMENT));

@@ -21,6 +21,41 @@ pub enum Via {
     Tcp(SocketAddr),
 }
 
+impl Via {
+    /// The network that a request came from, for limits that each has for itself: an IPv4 address, or the 64 bits that one
+    /// subscriber has with IPv6.
+    pub(super) fn network(self) -> Option<IpAddr> {
+        match self {
+            Via::Socket => None,
+            Via::Tcp(peer) => Some(network(peer.ip())),
+        }
+    }
+
+    /// The same, and what a reverse proxy on this host says of its client, last in its list; none for a request of this
+    /// host itself. For fairness among clients alone: whoever reaches this host's loopback may claim what they like.
+    pub(super) fn client_network(self, headers: &HeaderMap) -> Option<IpAddr> {
+        let peer = self.network()?;
+        if !peer.is_loopback() {
+            return Some(peer);
+        }
+        let forwarded = headers.get_all("x-forwarded-for").iter().next_back()?;
+        let last = forwarded.to_str().ok()?.rsplit(',').next()?;
+        last.trim().parse().ok().map(network)
+    }
+}
+
+/// What one subscriber has of the network.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => IpAddr::V4(v4),
+        IpAddr::V6(v6) if v6.is_loopback() => IpAddr::V6(v6),
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+    }
+}
+
 /// The token that allows control from anywhere. Its `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ControlToken(String);
@@ -181,6 +216,27 @@ mod tests {
             may_control(tcp("[::ffff:127.0.0.1]:9"), &headers(&[("host", "localhost")]), None),
             Ok(())
         );
+    }
+
+    #[test]
+    fn a_network_is_what_one_subscriber_has_and_a_proxy_here_is_believed() {
+        let network = |peer: &str, pairs: &[(&'static str, &'static str)]| {
+            tcp(peer).client_network(&headers(pairs)).map(|network| network.to_string())
+        };
+        let forwarded = ("x-forwarded-for", "203.0.113.9, 2001:db8:1:2:3:4:5:6");
+        for (peer, pairs, expected) in [
+            ("192.0.2.1:5", &[][..], Some("192.0.2.1")),
+            ("[::ffff:192.0.2.1]:5", &[], Some("192.0.2.1")),
+            ("[2001:db8:7::9]:5", &[], Some("2001:db8:7::")),
+            ("192.0.2.1:5", &[forwarded], Some("192.0.2.1")),
+            ("127.0.0.1:5", &[forwarded], Some("2001:db8:1:2::")),
+            ("127.0.0.1:5", &[("x-forwarded-for", "unknown")], None),
+            ("127.0.0.1:5", &[], None),
+        ] {
+            assert_eq!(network(peer, pairs).as_deref(), expected, "{peer} {pairs:?}");
+        }
+        assert_eq!(Via::Socket.client_network(&headers(&[forwarded])), None);
+        assert_eq!(tcp("[::1]:5").network(), Some("::1".parse().unwrap()));
     }
 
     #[test]

@@ -1,95 +1,55 @@
 //! WHEP: watching a stream (draft-ietf-wish-whep; session rules of RFC 9725 §4).
-//!
-//! A session's URL is `/api/whep/session/{id}`: one piece longer than a stream's, so that no name can collide with it.
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
-use axum::response::Response;
-use axum::routing::{get, post};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::routing::post;
 use serde::Deserialize;
-use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::act::json;
 use super::segment::Segment;
-use super::session::{
-    ACCEPT_PATCH, ACCEPT_POST, FRAGMENT, SDP, cors, created, endpoint, no_session, offer, preflight, session,
-    sfu,
-};
+use super::session::{self, Asked, Protocol, cors, no_session, preflight, session, sfu};
 use super::trust::bearer;
 use super::{ApiError, Site};
 use crate::media::StreamName;
-use crate::sfu::{self, LayerError, Role, SessionId, WhepError};
+use crate::sfu::{Answer, LayerError, Role, SessionId, WhepError};
 
 pub(super) fn routes() -> Router<Site> {
-    let endpoints = Router::new()
-        .route("/api/whep", endpoint(post(watch_by_token)))
-        .route("/api/whep/{stream}", endpoint(post(watch)))
-        .layer(cors(&[Method::POST, Method::GET, Method::HEAD, Method::OPTIONS]))
-        .layer(SetResponseHeaderLayer::overriding(ACCEPT_POST, HeaderValue::from_static(SDP)));
-    let session = get(exists).patch(patch).delete(leave).options(preflight);
-    let sessions = Router::new()
-        .route("/api/whep/session/{id}", session)
-        .layer(cors(&[Method::PATCH, Method::DELETE, Method::GET, Method::HEAD, Method::OPTIONS]))
-        .layer(SetResponseHeaderLayer::overriding(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT)));
     // Broadcast Box's address for it, and its players' words.
     let layers = Router::new()
         .route("/api/layer/{id}", post(layer).options(preflight))
         .layer(cors(&[Method::POST, Method::OPTIONS]));
-    endpoints.merge(sessions).merge(layers)
+    session::routes::<Whep>().merge(layers)
 }
 
-/// The bearer token names the stream; without one it is the box's own, which is what the player at `/` shows.
-async fn watch_by_token(
-    State(site): State<Site>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, ApiError> {
-    let stream = bearer(&headers).unwrap_or(site.default_stream.as_str()).to_owned();
-    answer(&site, &stream, &headers, body).await
-}
+struct Whep;
 
-async fn watch(
-    State(site): State<Site>,
-    Segment(stream): Segment,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, ApiError> {
-    answer(&site, &stream, &headers, body).await
-}
+impl Protocol for Whep {
+    const ENDPOINT: &'static str = "/api/whep";
 
-async fn answer(
-    site: &Site,
-    stream: &str,
-    headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, ApiError> {
-    let offer = offer(headers, body)?;
-    let stream: StreamName =
-        stream.parse().map_err(|_| ApiError::NotFound("there is no stream of that name".to_owned()))?;
-    let answer = sfu(site)?.whep(&stream, offer).await?;
-    created(site, "/api/whep/session", answer)
-}
+    /// The bearer token names the stream; without one it is the box's own, which is what the player at `/` shows.
+    async fn open(
+        Asked { site, via, headers }: Asked<'_>,
+        stream: Option<&str>,
+        offer: impl FnOnce() -> Result<String, ApiError> + Send,
+    ) -> Result<Answer, ApiError> {
+        let offer = offer()?;
+        let stream = stream.or_else(|| bearer(headers)).unwrap_or(site.default_stream.as_str());
+        let stream: StreamName =
+            stream.parse().map_err(|_| ApiError::NotFound("there is no stream of that name".to_owned()))?;
+        Ok(sfu(site)?.whep(&stream, offer, via.client_network(headers)).await?)
+    }
 
-async fn exists(State(site): State<Site>, Segment(id): Segment) -> Result<StatusCode, ApiError> {
-    viewer(sfu(&site)?, &id).await.map(|_| StatusCode::NO_CONTENT)
-}
-
-async fn leave(State(site): State<Site>, Segment(id): Segment) -> Result<StatusCode, ApiError> {
-    let sfu = sfu(&site)?;
-    if sfu.close(viewer(sfu, &id).await?).await { Ok(StatusCode::OK) } else { Err(no_session()) }
-}
-
-async fn patch(
-    State(site): State<Site>,
-    Segment(id): Segment,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, ApiError> {
-    let sfu = sfu(&site)?;
-    super::session::patch(sfu, viewer(sfu, &id).await?, &headers, body).await
+    /// A viewer's only: a publisher's is not to be touched here, where no key is asked for.
+    async fn session(Asked { site, .. }: Asked<'_>, id: &str) -> Result<SessionId, ApiError> {
+        let session = session(id)?;
+        match sfu(site)?.role(session).await {
+            Some(Role::Viewer(_)) => Ok(session),
+            Some(Role::Publisher(_)) | None => Err(no_session()),
+        }
+    }
 }
 
 /// What Broadcast Box's player sends. Its `mediaId` says nothing here: there is one picture.
@@ -111,15 +71,6 @@ async fn layer(
     let wanted: LayerRequest = json(&headers, body)?;
     sfu.choose_layer(session, wanted.encoding_id.filter(|layer| !layer.is_empty())).await?;
     Ok(StatusCode::OK)
-}
-
-/// A viewer's session. A publisher's is not to be touched here, where no key is asked for.
-async fn viewer(sfu: &sfu::Handle, id: &str) -> Result<SessionId, ApiError> {
-    let session = session(id)?;
-    match sfu.role(session).await {
-        Some(Role::Viewer) => Ok(session),
-        Some(Role::Publisher(_)) | None => Err(no_session()),
-    }
 }
 
 impl From<WhepError> for ApiError {

@@ -29,7 +29,7 @@ impl Local {
         let feed = sfu.local_feed(stream, epoch, rooms, Box::new(move || asked.request_keyframe()));
         let hand_over = |outlet: &Outlet| {
             let feed = feed.clone();
-            outlet.subscribe(move |frame| feed.push(Arc::unwrap_or_clone(Arc::clone(frame))))
+            outlet.subscribe(move |frame| feed.push(Arc::clone(frame)))
         };
         Local { _picture: hand_over(picture), _sound: sound.map(hand_over) }
     }

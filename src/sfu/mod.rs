@@ -30,6 +30,7 @@ mod stream;
 mod tests;
 mod timeline;
 mod vp8;
+mod wall_clock;
 
 pub use batch::{Batch, Wire};
 pub use router::{FeedId, PublisherChange, Settings, Sfu};

@@ -136,8 +136,8 @@ pub enum WhipError {
 /// Whose session it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Somebody who watches.
-    Viewer,
+    /// Somebody who watches this stream.
+    Viewer(StreamName),
     /// The publisher of this stream.
     Publisher(StreamName),
 }

@@ -137,7 +137,7 @@ impl Viewer {
         let mut api = rtc.sdp_api();
         api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
         let (offer, pending) = api.apply().unwrap();
-        let answer = block(handle.whep(&stream(), offer.to_sdp_string()))?;
+        let answer = block(handle.whep(&stream(), offer.to_sdp_string(), None))?;
         let sdp = SdpAnswer::from_sdp_string(&answer.sdp).unwrap();
         rtc.sdp_api().accept_answer(pending, sdp).unwrap();
         Ok(Viewer { rtc, socket, answer, got: Vec::new(), closed: false })
@@ -278,9 +278,9 @@ fn places_are_limited_and_freed() {
     assert!(!block(studio.handle.exists(first.answer.session)));
     let mut third = Viewer::join(&studio.handle, "127.0.0.1:0").unwrap();
     third.until(&mut studio, "the picture is there", |viewer| !viewer.got.is_empty());
-    let unknown = block(studio.handle.whep(&"other".parse().unwrap(), "v=0\r\n".to_owned()));
+    let unknown = block(studio.handle.whep(&"other".parse().unwrap(), "v=0\r\n".to_owned(), None));
     assert_eq!(unknown.err(), Some(WhepError::UnknownStream("other".parse().unwrap())));
-    let bad = block(studio.handle.whep(&stream(), "v=0\r\nm=video".to_owned()));
+    let bad = block(studio.handle.whep(&stream(), "v=0\r\nm=video".to_owned(), None));
     assert!(matches!(bad, Err(WhepError::BadOffer(_) | WhepError::Full { .. })), "{bad:?}");
 }
 
@@ -304,7 +304,7 @@ fn patches_reach_the_session_and_shutting_down_ends_it() {
     let stats = studio.handle.stats();
     assert_eq!((stats.viewers, &stats.disconnects[..]), (0, &[(Disconnect::Shutdown, 1)][..]));
     viewer.until(&mut studio, "the viewer was told", |viewer| viewer.closed);
-    assert_eq!(block(studio.handle.whep(&stream(), String::new())), Err(WhepError::Stopped));
+    assert_eq!(block(studio.handle.whep(&stream(), String::new(), None)), Err(WhepError::Stopped));
     // The port is free again once the thread has gone.
     let address = studio.handle.local_addr();
     let deadline = now() + PATIENCE;

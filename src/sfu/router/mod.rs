@@ -16,11 +16,10 @@ use super::ingest::{Ingest, Run};
 use super::peer::{Identity, Out, Peer, Placed};
 use super::sdp::{Offer, Side};
 use super::stream::{Feed, Origin, Stream};
+use super::wall_clock::WallClock;
 use super::{Answer, Disconnect, SessionId, Stats};
 use crate::media::{Frame, MediaKind, StreamName};
 
-/// Viewers that may be connecting at one time.
-const MAX_PENDING: usize = 64;
 /// Peers' timers are looked at no more often than this.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -29,7 +28,7 @@ const TICK: Duration = Duration::from_millis(10);
 pub struct Settings {
     /// Viewers at one time.
     pub max_viewers: u32,
-    /// One moment on both clocks.
+    /// Now, on both clocks.
     pub wall_clock: (Instant, SystemTime),
 }
 
@@ -44,6 +43,7 @@ pub struct FeedId {
 pub struct Sfu {
     settings: Settings,
     identity: Identity,
+    wall_clock: WallClock,
     candidates: Arc<[SocketAddr]>,
     streams: Vec<Stream>,
     peers: Vec<Option<Peer>>,
@@ -76,11 +76,10 @@ struct Counted {
 impl Sfu {
     /// An SFU without streams; `None` when no certificate can be made.
     pub fn new(settings: Settings, candidates: Vec<SocketAddr>) -> Option<Sfu> {
-        let crypto = Arc::new(str0m::crypto::from_feature_flags());
-        let certificate = crypto.dtls_provider.generate_certificate()?;
         Some(Sfu {
             settings,
-            identity: Identity { crypto, certificate },
+            identity: Identity::new(settings.wall_clock.0)?,
+            wall_clock: WallClock::new(settings.wall_clock),
             candidates: candidates.into(),
             streams: Vec::new(),
             peers: Vec::new(),
@@ -96,6 +95,11 @@ impl Sfu {
             last_tick: None,
             counted: Counted::default(),
         })
+    }
+
+    /// This host's wall clock now: it may have been set, and drifts.
+    pub fn set_wall_clock(&mut self, now: Instant, wall_clock: SystemTime) {
+        self.wall_clock.read((now, wall_clock));
     }
 
     /// Candidates that later viewers are offered.
@@ -209,7 +213,7 @@ impl Sfu {
         };
         let source = (layer, lane.timeline.generation());
         let capture_time =
-            lane.sends_capture_time(now).then(|| self.settings.on_wall_clock(captured)).flatten();
+            lane.sends_capture_time(now).then(|| self.wall_clock.capture_time(captured)).flatten();
         state.carried(frame.codec, layer, now);
         // Of several layers, another one may be the one that is waited for.
         if frame.keyframe && frame.codec.kind() == MediaKind::Video && state.layers.len() <= 1 {
@@ -331,11 +335,6 @@ impl Sfu {
         self.streams.iter().map(|stream| stream.viewers.len()).sum()
     }
 
-    fn pending(&self) -> usize {
-        let viewers = self.peers.iter().flatten().filter(|peer| peer.ingest().is_none());
-        viewers.filter(|peer| !peer.is_connected()).count()
-    }
-
     /// The boundary around one peer: what goes wrong inside, error or panic, ends that peer only.
     pub(super) fn with_peer<R>(
         &mut self,
@@ -434,16 +433,6 @@ impl Sfu {
             let peer = self.peers[key].as_ref().unwrap();
             assert_eq!(self.sessions[&peer.session], key);
             assert!(self.earliest.is_some_and(|at| at <= peer.next_timeout()), "no timer is forgotten");
-        }
-    }
-}
-
-impl Settings {
-    fn on_wall_clock(&self, at: Instant) -> Option<SystemTime> {
-        let (instant, wall) = self.wall_clock;
-        match at.checked_duration_since(instant) {
-            Some(later) => wall.checked_add(later),
-            None => wall.checked_sub(instant.saturating_duration_since(at)),
         }
     }
 }

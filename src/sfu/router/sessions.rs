@@ -1,21 +1,28 @@
 //! Sessions: how they begin, change and end, for viewers and as far as it is the same for publishers.
 
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use super::{MAX_PENDING, Offer, Out, Peer, Sfu, Side, Wire, soonest};
+use super::{Offer, Out, Peer, Sfu, Side, Wire, soonest};
 use crate::media::StreamName;
 use crate::sfu::{
     Answer, Disconnect, LayerError, Patch, PatchError, Patched, Precondition, Role, SessionId, WhepError, sdp,
 };
 
+/// Viewers that may be connecting at one time, of all and of one network.
+const MAX_PENDING: usize = 128;
+const MAX_PENDING_EACH: usize = 16;
+
 impl Sfu {
-    /// Answers a viewer's offer under an id that nobody can guess.
+    /// Answers a viewer's offer under an id that nobody can guess. `from` is the network that asks: who asks and never
+    /// connects, takes places from their own network first.
     pub fn join(
         &mut self,
         session: SessionId,
         name: &StreamName,
         offer: &str,
+        from: Option<IpAddr>,
         now: Instant,
         wire: &mut dyn Wire,
     ) -> Result<Answer, WhepError> {
@@ -28,22 +35,63 @@ impl Sfu {
             let max_viewers = self.settings.max_viewers;
             return Err(WhepError::Full { max_viewers, retry_after: Duration::from_secs(10) });
         }
-        if self.pending() >= MAX_PENDING {
-            return Err(WhepError::Busy { retry_after: Duration::from_secs(1) });
-        }
         let offer =
             Offer::read(offer, Side::Viewer).map_err(|refusal| WhepError::BadOffer(refusal.words()))?;
-        let (peer, sdp) =
+        let (mut peer, sdp) =
             self.answer(session, stream, (Side::Viewer, offer), now, wire).map_err(WhepError::BadOffer)?;
+        peer.from = from;
         if let Some(has) = self.streams[stream].codecs().find(|codec| !peer.accepts(*codec)) {
             return Err(WhepError::NoCommonCodec { has, offers: peer.offered(has) });
         }
+        self.make_room(from, now, wire)?;
         let etag = peer.ufrag().to_owned();
         let key = self.admit(peer);
         self.streams[stream].viewers.push(key);
         self.counted.joins += 1;
         self.batch.flush(wire);
         Ok(Answer { session, etag, sdp })
+    }
+
+    /// Viewers that have an answer and are not connected yet: key, network, and until when they may try.
+    fn connecting(&self) -> impl Iterator<Item = (usize, Option<IpAddr>, Instant)> {
+        let peers = self.peers.iter().enumerate();
+        let viewers = peers.filter_map(|(key, peer)| Some((key, peer.as_ref()?)));
+        let viewers = viewers.filter(|(_, peer)| peer.ingest().is_none());
+        viewers.filter_map(|(key, peer)| Some((key, peer.from, peer.connects_until()?)))
+    }
+
+    /// How many those are.
+    pub(super) fn pending(&self) -> usize {
+        self.connecting().count()
+    }
+
+    /// Sees to it that one more viewer may connect. When there are too many, the one that has been at it for the longest
+    /// goes: of the network that asks when it has many itself, else of the one that has the most.
+    fn make_room(
+        &mut self,
+        from: Option<IpAddr>,
+        now: Instant,
+        wire: &mut dyn Wire,
+    ) -> Result<(), WhepError> {
+        let all: Vec<_> = self.connecting().collect();
+        let of = |network| all.iter().filter(|(_, from, _)| *from == network).count();
+        let own = of(from);
+        let crowded = if from.is_some() && own >= MAX_PENDING_EACH {
+            from
+        } else if all.len() < MAX_PENDING {
+            return Ok(());
+        } else {
+            let most = all.iter().map(|(_, from, _)| *from).max_by_key(|network| of(*network)).flatten();
+            match most.filter(|most| of(Some(*most)) > own + 1) {
+                Some(most) => Some(most),
+                None => return Err(WhepError::Busy { retry_after: Duration::from_secs(1) }),
+            }
+        };
+        let oldest = all.iter().filter(|(_, from, _)| *from == crowded).min_by_key(|(_, _, until)| *until);
+        if let Some((key, ..)) = oldest {
+            self.end(*key, Disconnect::NeverConnected, now, wire);
+        }
+        Ok(())
     }
 
     /// A peer that answers this offer, in no table yet; the error is words.
@@ -171,7 +219,7 @@ impl Sfu {
     pub fn role(&self, session: SessionId) -> Option<Role> {
         let peer = self.peers[*self.sessions.get(&session)?].as_ref()?;
         Some(match peer.ingest() {
-            None => Role::Viewer,
+            None => Role::Viewer(self.streams[peer.stream].name.clone()),
             Some(_) => Role::Publisher(self.streams[peer.stream].name.clone()),
         })
     }

@@ -56,7 +56,8 @@ struct Inner {
 impl LocalFeed {
     /// Hands over one frame, picture or sound, told apart by its codec. Called on streaming threads: never blocks, takes
     /// no lock. When the SFU does not keep up, frames are dropped up to the next keyframe, counted, and one is asked for.
-    pub fn push(&self, frame: Frame) {
+    pub fn push(&self, frame: impl Into<Arc<Frame>>) {
+        let frame = frame.into();
         let lane = match frame.codec.kind() {
             MediaKind::Video => &self.inner.video,
             MediaKind::Audio => &self.inner.audio,
@@ -91,12 +92,12 @@ struct Lane {
 struct LaneIn {
     kind: MediaKind,
     room: Room,
-    frames: SyncSender<Frame>,
+    frames: SyncSender<Arc<Frame>>,
     lane: Arc<Lane>,
 }
 
 impl LaneIn {
-    fn push(&self, frame: Frame) {
+    fn push(&self, frame: Arc<Frame>) {
         let lane = &self.lane;
         let pts = frame.pts.as_nanos();
         // Every sound can be the first one; a picture only when it is a keyframe.
@@ -149,7 +150,7 @@ pub(super) struct FeedOut {
 }
 
 struct LaneOut {
-    frames: Receiver<Frame>,
+    frames: Receiver<Arc<Frame>>,
     room: Room,
     lane: Arc<Lane>,
     /// Drops that were told of.
@@ -178,7 +179,7 @@ pub(super) fn feed(
 
 impl FeedOut {
     /// The next frame, sound first: it is small, and late sound is heard.
-    pub(super) fn take(&self) -> Option<Frame> {
+    pub(super) fn take(&self) -> Option<Arc<Frame>> {
         self.audio.take().or_else(|| self.video.take())
     }
 
@@ -204,7 +205,7 @@ impl FeedOut {
 }
 
 impl LaneOut {
-    fn take(&self) -> Option<Frame> {
+    fn take(&self) -> Option<Arc<Frame>> {
         match self.frames.try_recv() {
             Ok(frame) => {
                 self.lane.out.store(frame.pts.as_nanos(), Ordering::Relaxed);

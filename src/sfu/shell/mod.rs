@@ -127,7 +127,7 @@ const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);
 
 /// Binds the media port and starts the SFU's thread.
-#[expect(clippy::disallowed_methods, reason = "the one moment that is known on both clocks")]
+#[expect(clippy::disallowed_methods, reason = "the first moment that is known on both clocks")]
 pub fn start(options: Options) -> Result<Handle, StartError> {
     let address = options.media;
     let mut socket = MediaSocket::bind(address).map_err(|source| StartError::Bind { address, source })?;
@@ -224,9 +224,16 @@ impl Handle {
         chosen.unwrap_or(Err(LayerError::UnknownSession))
     }
 
-    /// Answers a viewer's offer.
-    pub async fn whep(&self, stream: &StreamName, offer: String) -> Result<Answer, WhepError> {
-        let reply = self.ask(|reply| Command::Whep(stream.clone(), offer, reply)).map_err(|refused| {
+    /// Answers a viewer's offer. `from` is the network that it comes from, where that is known: viewers that never
+    /// connect take places from their own network first.
+    pub async fn whep(
+        &self,
+        stream: &StreamName,
+        offer: String,
+        from: Option<IpAddr>,
+    ) -> Result<Answer, WhepError> {
+        let stream = stream.clone();
+        let reply = self.ask(|reply| Command::Whep { stream, offer, from, reply }).map_err(|refused| {
             if refused.full { WhepError::Busy { retry_after: BUSY } } else { WhepError::Stopped }
         })?;
         reply.await.unwrap_or(Err(WhepError::Stopped))

@@ -1,8 +1,9 @@
 //! The one thread: it reads the clock once per wake-up and does everything the core asks for.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Poll};
 use tokio::sync::{mpsc, oneshot};
@@ -28,7 +29,12 @@ const ADDRESSES_EVERY: Duration = Duration::from_secs(5);
 
 /// What the handle asks for. Replies to somebody who has gone are dropped.
 pub(super) enum Command {
-    Whep(StreamName, String, oneshot::Sender<Result<Answer, WhepError>>),
+    Whep {
+        stream: StreamName,
+        offer: String,
+        from: Option<IpAddr>,
+        reply: oneshot::Sender<Result<Answer, WhepError>>,
+    },
     Patch(SessionId, Patch, oneshot::Sender<Result<Patched, PatchError>>),
     Close(SessionId, oneshot::Sender<bool>),
     Role(SessionId, oneshot::Sender<Option<Role>>),
@@ -94,6 +100,8 @@ impl SfuThread {
             }
             if now >= self.stats_at {
                 self.stats_at = now + STATS_EVERY;
+                // The wall clock may be set at any time.
+                self.sfu.set_wall_clock(now, SystemTime::now());
                 self.publish_stats(now);
             }
         }
@@ -151,9 +159,9 @@ impl SfuThread {
                 return Some(false);
             };
             match command {
-                Command::Whep(stream, offer, reply) => {
+                Command::Whep { stream, offer, from, reply } => {
                     self.refresh_addresses(now);
-                    let _ = reply.send(self.join(&stream, &offer, now));
+                    let _ = reply.send(self.join(&stream, &offer, from, now));
                 }
                 Command::Patch(session, patch, reply) => {
                     let _ = reply.send(self.sfu.patch(session, &patch, now, &mut self.socket));
@@ -183,9 +191,15 @@ impl SfuThread {
         Some(true)
     }
 
-    fn join(&mut self, stream: &StreamName, offer: &str, now: Instant) -> Result<Answer, WhepError> {
+    fn join(
+        &mut self,
+        stream: &StreamName,
+        offer: &str,
+        from: Option<IpAddr>,
+        now: Instant,
+    ) -> Result<Answer, WhepError> {
         let session = session().ok_or(WhepError::Busy { retry_after: BUSY })?;
-        let result = self.sfu.join(session, stream, offer, now, &mut self.socket);
+        let result = self.sfu.join(session, stream, offer, from, now, &mut self.socket);
         match &result {
             Ok(_) => tracing::debug!(%stream, ?session, "a viewer joins"),
             Err(error) => tracing::debug!(%stream, %error, "a viewer is refused"),

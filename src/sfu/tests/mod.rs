@@ -1,5 +1,6 @@
 //! The core under virtual time over an emulated network, with str0m as the viewers.
 
+mod client;
 mod publishers;
 mod world;
 
@@ -52,6 +53,68 @@ fn sender_reports_and_rtp_time_tell_the_capture_time() {
         world.wall + (world.now - world.start) - Duration::from_secs_f64(f64::from(units) / 90_000.0);
     let off = captured.duration_since(wall).unwrap_or_else(|error| error.duration());
     assert!(off < Duration::from_millis(200), "{off:?} between the report and the capture");
+}
+
+#[test]
+fn a_capture_time_follows_the_wall_clock_and_tells_how_far_it_is_from_the_reports() {
+    let mut world = World::on_air(10);
+    let client = world.watch();
+    // NTP puts the clock forward by an hour.
+    let hour = Duration::from_secs(3_600);
+    let wall = world.wall + (world.now - world.start) + hour;
+    world.sfu.set_wall_clock(world.now, wall);
+    let (set, before) = (world.now, world.clients[client].video.len());
+    world.run(2_500);
+    let client = &world.clients[client];
+    assert!(client.video.len() > before + 100);
+    let (captured, _) = client.captured.as_ref().expect("a capture time within 2.5 s");
+    let since = captured.capture_time.duration_since(wall).expect("after the clock was set");
+    assert!(since <= world.now - set, "{since:?} after the clock was set");
+    let ahead = captured.clock_offset_secs().expect("how far the clocks are apart");
+    assert!((ahead - 3_600.0).abs() < 0.01, "{ahead} s ahead of the reports");
+    // So reports and capture time agree about when a picture was captured.
+    let (_, report) = client.report.expect("a sender report");
+    let told = captured.capture_time - hour;
+    let apart = told.duration_since(report).unwrap_or_else(|error| error.duration());
+    assert!(apart < Duration::from_secs(2), "{apart:?} between the last report and the last capture time");
+}
+
+#[test]
+fn a_viewer_that_is_sent_media_is_not_woken_for_it() {
+    let mut world = World::on_air(10);
+    world.watch();
+    world.run(2_000);
+    let mut woken = 0;
+    for _ in 0..1_000 {
+        woken += u32::from(world.sfu.next_timeout(world.now).is_some_and(|at| at <= world.now));
+        world.run(1);
+    }
+    assert!(woken < 30, "woken {woken} times within a second");
+}
+
+#[test]
+fn who_asks_and_never_connects_takes_places_from_nobody_else() {
+    let mut world = World::on_air(500);
+    let network = |n: u8| Some(std::net::IpAddr::from([192, 0, 2, n]));
+    for _ in 0..200 {
+        let client = world.join_from(network(1), &ALL).expect("an answer");
+        world.clients[client].gone = true;
+    }
+    assert_eq!(world.sfu.stats(world.now).pending, 16, "the oldest went");
+    // Many networks with a few each: the ones with the most lose theirs.
+    for n in 2..=30 {
+        for _ in 0..5 {
+            if let Ok(client) = world.join_from(network(n), &ALL) {
+                world.clients[client].gone = true;
+            }
+        }
+    }
+    assert!(world.sfu.stats(world.now).pending <= 128);
+    let client = world.join_from(network(99), &ALL).expect("a place for somebody new");
+    world.run(1_000);
+    assert!(world.clients[client].connected && !world.clients[client].video.is_empty());
+    world.run(15_000);
+    assert_eq!((world.sfu.stats(world.now).pending, world.sfu.stats(world.now).viewers), (0, 1));
 }
 
 #[test]
@@ -239,7 +302,7 @@ fn bad_offers_are_refused_in_words() {
     let (_, offer, _) = world.offer(&ALL);
     let mut refusal = |offer: &str| {
         let session = SessionId::from_random(77);
-        match world.sfu.join(session, &live(), offer, world.now, &mut world.sent) {
+        match world.sfu.join(session, &live(), offer, None, world.now, &mut world.sent) {
             Err(WhepError::BadOffer(words)) => words,
             other => panic!("{other:?} for {offer}"),
         }
@@ -253,6 +316,7 @@ fn bad_offers_are_refused_in_words() {
                 SessionId::from_random(78),
                 &live(),
                 &offer[..end],
+                None,
                 world.now,
                 &mut Sent::default(),
             );

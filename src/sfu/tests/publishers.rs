@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use str0m_netem::{NetemConfig, Probability, RandomLoss};
 
-use super::world::{Manner, World, live};
+use super::client::Manner;
+use super::world::{World, live};
 use super::{ALL, WhepError};
 use crate::media::{Codec, RtpTime};
 use crate::sfu::{Disconnect, LayerError, PublisherKind, Role, WhipError};
