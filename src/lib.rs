@@ -7,6 +7,7 @@ pub mod media;
 pub mod config;
 pub mod lifecycle;
 pub mod plan;
+pub mod probe;
 pub mod sfu;
 pub mod whip;
 

@@ -14,6 +14,9 @@ use crate::daemon::SocketPlaces;
 /// How long the daemon may take to answer; a little more than a command's own limit.
 const PATIENCE: Duration = Duration::from_secs(12);
 
+/// How long it may take where its answer is not what matters.
+const PEEK: Duration = Duration::from_secs(2);
+
 /// What was asked of the daemon.
 #[derive(Debug)]
 pub(super) enum Reply {
@@ -50,6 +53,17 @@ fn ask(method: reqwest::Method, path: &str, body: Option<&Value>) -> anyhow::Res
             return Ok(Reply::Ended(Outcome::Failed));
         }
         Ok(Reply::Document(document))
+    })
+}
+
+/// `GET path`, if a daemon is there and answers; says nothing when not.
+pub(super) fn peek(path: &str) -> Option<Value> {
+    let places = SocketPlaces::from_environment().to_connect();
+    let socket = places.into_iter().find(|place| UnixStream::connect(place).is_ok())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    runtime.block_on(async {
+        let client = reqwest::Client::builder().unix_socket(socket).timeout(PEEK).build().ok()?;
+        client.get(format!("http://localhost{path}")).send().await.ok()?.json().await.ok()
     })
 }
 

@@ -4,10 +4,13 @@ mod bitrate;
 mod check;
 mod client;
 mod devices;
+mod doctor;
 mod keyframe;
 mod output;
 mod plan;
+mod probe_encoder;
 mod profiles;
+mod progress;
 mod run;
 mod status;
 
@@ -34,11 +37,15 @@ enum Command {
     Plan(plan::Args),
     Profiles(profiles::Args),
     Devices(devices::Args),
+    Doctor(doctor::Args),
     Status(status::Args),
     Keyframe(keyframe::Args),
     Bitrate(bitrate::Args),
     Outputs(output::ListArgs),
     Output(output::Args),
+    /// Try one encoder: JSON in, JSON out
+    #[command(hide = true)]
+    ProbeEncoder,
 }
 
 /// What a subcommand ends with, as an exit code. Wrong usage (2) is clap's.
@@ -60,11 +67,13 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => plan::run(&args),
         Command::Profiles(args) => profiles::run(&args),
         Command::Devices(args) => devices::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Keyframe(args) => keyframe::run(&args),
         Command::Bitrate(args) => bitrate::run(&args),
         Command::Outputs(args) => output::list(&args),
         Command::Output(args) => output::run(&args),
+        Command::ProbeEncoder => probe_encoder::run(),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
@@ -83,6 +92,16 @@ pub(crate) fn answer(text: &str) -> anyhow::Result<Outcome> {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
         _ => Ok(Outcome::Done),
     }
+}
+
+/// What tries encoders; says on stderr when nothing is remembered of them for a broken file.
+#[expect(clippy::print_stderr, reason = "stderr is where a command line reports")]
+pub(crate) fn prober() -> crate::probe::Prober {
+    let (prober, trouble) = crate::daemon::prober();
+    if let Some(trouble) = trouble {
+        eprintln!("warning: {trouble}");
+    }
+    prober
 }
 
 /// Writes what is wrong with configuration files to stderr, in colour on a terminal.

@@ -9,12 +9,13 @@ use super::{Outcome, answer, report_problems};
 use crate::config::Profile;
 use crate::config::parse::nearest;
 use crate::daemon::files::{Loaded, Sources};
-use crate::daemon::{survey, survey_file};
+use crate::daemon::{know_candidates, survey, survey_file};
 use crate::plan::{Inventory, auto_profile, render, resolve};
 
 /// Show what would be built for a profile, and why
 ///
-/// Nothing is started and no device is opened for streaming. `launch` prints one line for gst-launch-1.0 that captures
+/// What `capcast run` would decide: an encoder that did not run when it was tried is refused, and one in hardware that was
+/// never tried is tried first. No device is opened for streaming. `launch` prints one line for gst-launch-1.0 that captures
 /// and encodes as Capcast would and throws the result away; where an element is built into Capcast only, a first line
 /// `# needs …` names it.
 #[derive(Debug, clap::Args)]
@@ -56,6 +57,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let mut inventory = survey(&loaded.fragments, true)?;
     survey_file(&loaded.config, &mut inventory);
     let profile = chosen(&args.profile, &loaded, &inventory)?;
+    know_candidates(&super::prober(), &profile, (&loaded.fragments, &loaded.queues), &mut inventory);
     let plan = match resolve(&loaded.config, &profile, &loaded.fragments, &loaded.queues, &inventory) {
         Ok(plan) => plan,
         Err(errors) => {

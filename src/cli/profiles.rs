@@ -2,14 +2,18 @@
 
 use std::path::PathBuf;
 
-use super::{Outcome, answer, plan};
-use crate::daemon::survey;
+use super::progress::Progress;
+use super::{Outcome, answer, client, plan};
+use crate::daemon::{pictures, survey};
 use crate::plan::{offers, render};
 
 /// List profiles and whether they can run here; the configured one is marked
+///
+/// "Runs here" means that real frames went through the encoder. Encoders that were not tried yet, or are not the same any
+/// more, are tried now, each in a process of its own.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// As JSON: [{name, summary, codec, encoder, size, framerate, bitrate, runs, missing, active}]
+    /// As JSON: [{name, summary, codec, encoder, size, framerate, bitrate, runs, tried, missing, active}]
     #[arg(long)]
     json: bool,
     /// The configuration that says which one is active
@@ -20,7 +24,14 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let Some(loaded) = plan::load(args.config.as_deref()) else { return Ok(Outcome::Failed) };
     // What is plugged in says nothing of an encoder.
-    let inventory = survey(&loaded.fragments, false)?;
+    let mut inventory = survey(&loaded.fragments, false)?;
+    let encoders: Vec<_> = pictures(&loaded.fragments).collect();
+    let mut prober = super::prober();
+    prober.gentle = client::peek("/api/status").is_some();
+    let progress = Progress::new("trying encoders", encoders.len());
+    let files = (&loaded.fragments, &loaded.queues);
+    inventory.verdicts = prober.verdicts(&encoders, files, &inventory, &|step| progress.step(step));
+    progress.end();
     let offers =
         offers(&loaded.config, loaded.profiles.values(), &loaded.fragments, &loaded.queues, &inventory);
     answer(&match args.json {

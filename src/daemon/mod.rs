@@ -18,12 +18,13 @@ mod socket;
 mod start;
 mod survey;
 
+pub mod doctor;
 pub mod files;
 
 pub use error::RunError;
 pub use options::Options;
 pub use socket::SocketPlaces;
 pub use start::{Live, run};
-pub use survey::{survey, survey_file};
+pub use survey::{know_candidates, know_remembered, pictures, prober, survey, survey_file};
 
 pub use crate::telemetry::start_logging;

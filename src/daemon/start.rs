@@ -8,14 +8,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::appliance::Appliance;
+use super::doctor::{self, Running};
 use super::files::Loaded;
 use super::part::{Part, PartName, Seat};
-use super::{Options, RunError, SocketPlaces, secret, survey, survey_file};
+use super::survey::logging_prober;
+use super::{Options, RunError, SocketPlaces, know_candidates, know_remembered, secret, survey, survey_file};
 use crate::config::{AudioInput, BoxConfig, OutputConfig, OutputKind, Profile, ProfileChoice, VideoInput};
 use crate::control::{self, State};
 use crate::engine::webrtc::Lane;
 use crate::engine::{self, Engine, Outlet};
-use crate::http::{self, ControlToken, Documents, Limits, ListenError, Listener, Publishers, Site};
+use crate::http::{self, ControlToken, Doctor, Documents, Limits, ListenError, Listener, Publishers, Site};
 use crate::media::{MediaKind, StreamName};
 use crate::output::whip::{Settings, Wires};
 use crate::output::{Adapt, Local, Whip};
@@ -93,6 +95,7 @@ async fn serve(
     let mut inventory = survey(&fragments, needs_devices(&config))?;
     survey_file(&config, &mut inventory);
     let profile = chosen_profile(&config.profile, &profiles, &inventory)?;
+    know_candidates(&logging_prober(), &profile, (&fragments, &queues), &mut inventory);
     let plan = plan::resolve(&config, &profile, &fragments, &queues, &inventory)
         .map_err(|reasons| RunError::Plan { profile: profile.name.clone(), reasons })?;
     for choice in plan.choices.iter().filter(|choice| choice.taken) {
@@ -379,14 +382,25 @@ fn end_signal() -> Result<impl Future<Output = &'static str>, RunError> {
 
 /// Made anew for each request: what is installed or plugged in may have changed.
 fn documents(loaded: Loaded) -> Documents {
+    let examined = loaded.clone();
     Documents {
         profiles: Box::new(move || {
             let Loaded { config, profiles, fragments, queues } = &loaded;
-            let inventory = survey(fragments, false).map_err(|error| error.to_string())?;
+            let mut inventory = survey(fragments, false).map_err(|error| error.to_string())?;
+            // Nothing is tried here: anybody may ask for this, and it would cost the stream its cores.
+            know_remembered(&logging_prober(), &loaded, &mut inventory);
             let offers = plan::offers(config, profiles.values(), fragments, queues, &inventory);
             Ok(plan::render::offers_json(&offers))
         }),
         devices: Box::new(|| Ok(crate::device::json(&crate::device::list()))),
+        doctor: Doctor::new(Box::new(move |state| {
+            let encoder = state.encode.first().map(|encode| encode.encoder.clone());
+            let mut prober = logging_prober();
+            prober.gentle = true;
+            let running = Running { encoder };
+            let report = doctor::examine(&examined, 0, Some(&running), &prober, &|_| ());
+            Ok(doctor::json(&report))
+        })),
     }
 }
 

@@ -1,5 +1,6 @@
 //! V4L2 ioctls that the `v4l` crate does not wrap (<https://docs.kernel.org/userspace-api/media/v4l/>): names of any
-//! bytes, the input's status, DV timings, and whether somebody streams.
+//! bytes, the input's status, DV timings, and whether somebody streams. And one more question to the kernel that no crate
+//! asks: is the clock kept right?
 #![expect(
     unsafe_code,
     reason = "ioctls; each takes a zeroed struct of the kernel's own layout and a live descriptor"
@@ -9,6 +10,7 @@ use std::ffi::c_int;
 use std::mem::zeroed;
 
 use nix::errno::Errno;
+use nix::libc::{STA_UNSYNC, TIME_ERROR, adjtimex, timex};
 use v4l::Device;
 use v4l::v4l_sys::{
     V4L2_IN_ST_NO_H_LOCK, V4L2_IN_ST_NO_POWER, V4L2_IN_ST_NO_SIGNAL, V4L2_IN_ST_NO_SYNC,
@@ -124,6 +126,16 @@ fn bt(timings: &v4l2_dv_timings) -> Result<Timings, Errno> {
         .flatten()
         .fold(0, u32::saturating_add),
     })
+}
+
+/// Whether a time server keeps the system clock right, and by how many microseconds it may be off, as the kernel was told
+/// (adjtimex(2)).
+pub(super) fn clock() -> Result<(bool, i64), Errno> {
+    // SAFETY: plain data, valid when zeroed; no mode is set, so nothing is changed.
+    let mut answer: timex = unsafe { zeroed() };
+    // SAFETY: the struct is the call's own.
+    let state = Errno::result(unsafe { adjtimex(&mut answer) })?;
+    Ok((state != TIME_ERROR && answer.status & STA_UNSYNC == 0, answer.maxerror))
 }
 
 /// A C string of any bytes.

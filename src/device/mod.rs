@@ -15,6 +15,7 @@ pub use report::{json, text};
 pub use signal::Signal;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::plan::{Inventory, SoundCard, VideoDevice};
 
@@ -63,6 +64,12 @@ impl Camera {
     pub fn slow_link(&self) -> bool {
         self.link.is_some_and(|megabits| megabits <= 480)
     }
+}
+
+/// Whether a time server keeps the system clock right, and how far it may be off; none where the kernel does not say.
+pub fn clock() -> Option<(bool, Duration)> {
+    let (right, micros) = ioctl::clock().ok()?;
+    Some((right, Duration::from_micros(u64::try_from(micros).ok()?)))
 }
 
 /// A device that is there but could not be asked.

@@ -1,6 +1,7 @@
 //! What GStreamer has on this box, for `plan` to choose from.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use gstreamer as gst;
 use gstreamer::glib;
@@ -37,6 +38,30 @@ fn element(name: &str) -> Option<Element> {
         built_in: own || BUILT_IN.contains(&plugin.as_str()),
         unusable: if own { svt::unusable("") } else { None },
         properties,
+    })
+}
+
+/// Where an element comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The plugin.
+    pub plugin: String,
+    /// Its version.
+    pub version: String,
+    /// Its file; none for one that is linked in.
+    pub file: Option<PathBuf>,
+}
+
+/// Where an element comes from, by the registry: loads nothing. None when there is no such element.
+pub fn origin(factory: &str) -> Option<Origin> {
+    let factory = gst::ElementFactory::find(factory)?;
+    // An element of Capcast's own has no plugin.
+    let plugin = factory.plugin();
+    let word = |word: Option<gst::glib::GString>| word.map_or_else(String::new, |word| word.to_string());
+    Some(Origin {
+        plugin: word(plugin.as_ref().map(|plugin| plugin.plugin_name())),
+        version: word(plugin.as_ref().map(|plugin| plugin.version())),
+        file: plugin.and_then(|plugin| plugin.filename()),
     })
 }
 

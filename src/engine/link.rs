@@ -149,7 +149,7 @@ impl Link {
         Duration::from_nanos(self.blocked.load(Ordering::Relaxed))
     }
 
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         let (buffers, bytes, time) = self.limits;
         (buffers > 0 && self.appsrc.current_level_buffers() >= buffers)
             || (bytes > 0 && self.appsrc.current_level_bytes() >= bytes)

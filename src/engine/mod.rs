@@ -43,6 +43,7 @@ mod stamp;
 mod svt;
 mod teardown;
 mod timeline;
+mod trial;
 pub mod webrtc;
 
 use std::sync::Arc;
@@ -60,10 +61,11 @@ pub use format::MediaFormat;
 pub use graph::{ControlError, Graph, QueueLevel};
 pub use hub::{LINK_PATIENCE, RawHub};
 pub use init::{GstVersion, InitError, init};
-pub use inventory::inventory;
+pub use inventory::{Origin, inventory, origin};
 pub use outlet::{FrameSink, KEYFRAME_SPACING, Outlet, Subscription, UnitSink};
 pub use properties::{PropertyError, PropertyProblem};
 pub use teardown::{Departure, TEARDOWN_PATIENCE};
+pub use trial::{TRIAL_FRAMES, Trial, TrialError};
 
 use clock::Timebase;
 use looping::Reels;

@@ -5,6 +5,7 @@
 
 mod act;
 pub mod assets;
+mod doctor;
 mod dto;
 mod error;
 mod health;
@@ -31,6 +32,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::media::StreamName;
 use crate::{control, sfu};
 
+pub use doctor::{Doctor, Examine};
 pub use error::ApiError;
 pub use listen::{ListenError, Listener, SocketLock};
 pub use publishers::Publishers;
@@ -66,6 +68,8 @@ pub struct Documents {
     pub profiles: Document,
     /// As `capcast devices --json`.
     pub devices: Document,
+    /// Looks at the box when told to.
+    pub doctor: Doctor,
 }
 
 /// Makes one JSON document, or says why not.
@@ -83,6 +87,7 @@ pub fn router(site: Site) -> Router {
         .merge(status::routes())
         .merge(health::routes())
         .merge(act::routes())
+        .merge(doctor::routes())
         .fallback(|| async { ApiError::NotFound("there is nothing at this address".to_owned()) })
         .method_not_allowed_fallback(|| async { ApiError::Method })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

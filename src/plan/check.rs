@@ -9,10 +9,12 @@ pub(super) fn node(node: &Node, fragments: &[&Fragment], inventory: &Inventory) 
     let names = |part: &ElementPart| part.factories().any(|factory| factory == node.factory);
     let owner = fragments.iter().find(|fragment| fragment.elements.iter().any(names));
     if !inventory.elements.contains_key(&node.factory) {
+        let package = graph::package(&node.factory, fragments);
         return vec![PlanError::NoElement {
             fragment: owner.map_or("capcast", |fragment| &fragment.name).to_owned(),
             element: node.factory.clone(),
-            package: graph::package(&node.factory, fragments),
+            installed: package.as_ref().is_some_and(|package| inventory.packages.contains(package)),
+            package,
             hardware: owner.filter(|_| node.role == Role::Encoder).and_then(|f| f.hardware.clone()),
         }];
     }

@@ -6,7 +6,7 @@ use super::graph::Draft;
 use super::term::{Setting, THIRTY, fraction};
 use super::{
     BitrateControl, Choice, Control, Downstream, Fragments, GraphKind, GraphPlan, Inventory, KeyframeControl,
-    Node, PlanError, Queues, Role, Upstream, Value, check,
+    Node, PlanError, Queues, Role, Upstream, Value, Verdict, check,
 };
 use crate::config::parse::nearest;
 use crate::config::{EncoderChoice, Profile, SizeChoice};
@@ -94,9 +94,9 @@ impl Encode<'_> {
         let mut tried = Vec::new();
         let mut packages = Vec::new();
         for (index, fragment) in candidates.iter().enumerate() {
-            match self.picture(fragment, raw, version) {
+            match self.picture(fragment, raw, version).and_then(|graph| self.tried(fragment, graph)) {
                 Ok(graph) => {
-                    choices.push(choice("encoder", &fragment.name, true, &fragment.summary));
+                    choices.push(choice("encoder", &fragment.name, true, &self.recommendation(fragment)));
                     for later in &candidates[index + 1..] {
                         let reason = format!("`{}` comes before it", fragment.name);
                         choices.push(choice("encoder", &later.name, false, &reason));
@@ -106,7 +106,7 @@ impl Encode<'_> {
                 Err(errors) => {
                     let words: Vec<String> = errors.iter().map(reason).collect();
                     packages.extend(errors.iter().find_map(|error| match error {
-                        PlanError::NoElement { package, hardware: None, .. }
+                        PlanError::NoElement { package, hardware: None, installed: false, .. }
                         | PlanError::Unusable { package, .. } => package.clone(),
                         _ => None,
                     }));
@@ -118,7 +118,35 @@ impl Encode<'_> {
         Err(vec![PlanError::NoEncoder { codec: self.profile.video.codec, tried, packages }])
     }
 
-    fn candidates(&self) -> Result<Vec<&Fragment>, Vec<PlanError>> {
+    /// An encoder that was tried and does not run is refused.
+    fn tried(&self, fragment: &Fragment, graph: GraphPlan) -> Result<GraphPlan, Vec<PlanError>> {
+        match self.inventory.verdicts.get(&fragment.name) {
+            Some(Verdict::Fails(reason)) => {
+                Err(vec![PlanError::DoesNotRun { encoder: fragment.name.clone(), reason: reason.clone() }])
+            }
+            Some(Verdict::Runs { .. }) | None => Ok(graph),
+        }
+    }
+
+    fn recommendation(&self, fragment: &Fragment) -> String {
+        match self.inventory.verdicts.get(&fragment.name) {
+            Some(Verdict::Runs { frames, .. }) => {
+                format!("{}; tried here with {frames} frames", fragment.summary)
+            }
+            Some(Verdict::Fails(_)) | None => fragment.summary.clone(),
+        }
+    }
+
+    /// The graph in which an encoder is tried.
+    pub(super) fn trial(&self, fragment: &Fragment) -> Result<GraphPlan, Vec<PlanError>> {
+        let video = &self.profile.video;
+        let SizeChoice::Fixed(size) = video.size else { return Err(Vec::new()) };
+        let (size, framerate) = (Some(size), video.framerate);
+        let raw = Raw { format: Some("I420".to_owned()), size, framerate: Some(framerate) };
+        self.picture(fragment, &raw, Version { size, bitrate: video.bitrate, framerate })
+    }
+
+    pub(super) fn candidates(&self) -> Result<Vec<&Fragment>, Vec<PlanError>> {
         let codec = self.profile.video.codec;
         let names = match &self.profile.video.encoder {
             EncoderChoice::Auto => return Ok(self.ranked(codec).collect()),
@@ -351,7 +379,7 @@ fn reason(error: &PlanError) -> String {
             format!("{reason} (Debian package `{package}`)")
         }
         PlanError::Unusable { reason, .. } => reason.clone(),
-        PlanError::Unfit { reason, .. } => reason.clone(),
+        PlanError::Unfit { reason, .. } | PlanError::DoesNotRun { reason, .. } => reason.clone(),
         other => other.to_string(),
     }
 }

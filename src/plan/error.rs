@@ -49,6 +49,8 @@ pub enum PlanError {
         package: Option<String>,
         /// What the box must have in it for the element to be there.
         hardware: Option<String>,
+        /// That package is installed.
+        installed: bool,
     },
     /// An element that the plan needs is there, but something that it needs is not.
     #[error("fragment `{fragment}` cannot be used: {reason}")]
@@ -66,6 +68,14 @@ pub enum PlanError {
         /// The fragment.
         fragment: String,
         /// Which condition, in words.
+        reason: String,
+    },
+    /// An encoder that is there, but frames do not get through it.
+    #[error("encoder `{encoder}` does not run here: {reason}")]
+    DoesNotRun {
+        /// The fragment.
+        encoder: String,
+        /// What came of trying it.
         reason: String,
     },
     /// The configured device is not there.
@@ -168,12 +178,22 @@ impl PlanError {
             PlanError::NoFragment(name) => {
                 Some(format!("`{name}` is shipped in /usr/share/capcast/pipelines; was it moved?"))
             }
+            PlanError::NoElement {
+                hardware: Some(hardware),
+                package: Some(package),
+                installed: false,
+                ..
+            } => Some(format!("it needs {hardware}, and the Debian package `{package}`")),
             PlanError::NoElement { hardware: Some(hardware), .. } => Some(format!("it needs {hardware}")),
+            PlanError::NoElement { installed: true, package: Some(package), .. } => {
+                Some(format!("`{package}` is installed, but too old for it or not whole"))
+            }
             PlanError::Forbidden { property, .. } => Some(format!("leave `{property}` out")),
             PlanError::NoElement { package, .. } | PlanError::Unusable { package, .. } => {
                 package.as_ref().map(|name| format!("install the Debian package `{name}`"))
             }
             PlanError::Unfit { .. } => None,
+            PlanError::DoesNotRun { .. } => Some("`capcast doctor` tries it again".to_owned()),
             PlanError::NoDevice { .. } => Some("`capcast devices` lists what is plugged in".to_owned()),
             PlanError::DeviceDenied { .. } => {
                 Some("add the user to the group `video`, and log in again".to_owned())
@@ -208,7 +228,8 @@ impl PlanError {
             PlanError::NoFragment(_)
             | PlanError::NoElement { .. }
             | PlanError::Unusable { .. }
-            | PlanError::Unfit { .. } => None,
+            | PlanError::Unfit { .. }
+            | PlanError::DoesNotRun { .. } => None,
         }
     }
 }

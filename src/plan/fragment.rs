@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{GstVersion, Role, Value};
+use crate::config::Source;
 use crate::media::{Bitrate, Codec, MediaKind};
 
 /// All fragments of a box, by name within their folder.
@@ -40,6 +41,8 @@ pub struct Fragment {
     pub name: String,
     /// The file's name as it was read, for messages.
     pub file: String,
+    /// The file itself: an encoder is tried by another process, which reads it again.
+    pub source: Source,
     /// One line for people.
     pub summary: String,
     /// The folder it is in.

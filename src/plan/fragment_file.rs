@@ -35,13 +35,12 @@ const ROLES: [Role; 7] =
 
 /// Reads one fragment file. `name` is the file's name without `.toml`, `kind` its folder.
 pub fn parse_fragment(kind: FragmentKind, name: &str, source: Source) -> (Option<Fragment>, Diagnostics) {
-    let file = source.name().to_owned();
-    let document = Document::parse(source, &[]).with_advice(ADVICE);
-    let fragment = read(document.root(), kind, name, file);
+    let document = Document::parse(source.clone(), &[]).with_advice(ADVICE);
+    let fragment = read(document.root(), kind, name, source);
     document.finish(fragment)
 }
 
-fn read(mut root: Table<'_>, kind: FragmentKind, name: &str, file: String) -> Option<Fragment> {
+fn read(mut root: Table<'_>, kind: FragmentKind, name: &str, source: Source) -> Option<Fragment> {
     let summary = root.need_string("summary", "H.264 by x264, in software").map(str::to_owned);
     let media = root.word("media", "medium", &[("video", MediaKind::Video), ("audio", MediaKind::Audio)]);
     let codec = match kind {
@@ -64,7 +63,8 @@ fn read(mut root: Table<'_>, kind: FragmentKind, name: &str, file: String) -> Op
 
     Some(Fragment {
         name: name.to_owned(),
-        file,
+        file: source.name().to_owned(),
+        source,
         summary: summary?,
         kind,
         codec,

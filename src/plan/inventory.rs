@@ -1,8 +1,9 @@
 //! What this box has: GStreamer's elements (filled by `engine`), devices (filled by `device`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::media::{FrameSize, Framerate};
 
@@ -22,6 +23,24 @@ pub struct Inventory {
     pub sound_cards: Vec<SoundCard>,
     /// Files that were looked into, or in words why they cannot be played. Of others the best is assumed.
     pub clips: BTreeMap<PathBuf, Result<Clip, String>>,
+    /// Debian packages that are installed, among those that fragments name.
+    pub packages: BTreeSet<String>,
+    /// What came of trying encoders, by fragment. One that was not tried is trusted as long as its elements are there.
+    pub verdicts: BTreeMap<String, Verdict>,
+}
+
+/// What came of pushing real frames through an encoder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It runs.
+    Runs {
+        /// Frames that came out.
+        frames: u32,
+        /// How long that took.
+        took: Duration,
+    },
+    /// It does not, for the reason in words.
+    Fails(String),
 }
 
 impl Inventory {

@@ -17,6 +17,7 @@ mod queues;
 pub mod render;
 mod resolve;
 mod term;
+mod trial;
 mod types;
 
 pub use error::PlanError;
@@ -27,11 +28,12 @@ pub use fragment::{
 pub use fragment_file::parse_fragment;
 pub use inventory::{
     Clip, DeviceAccess, Element, GstVersion, Inventory, Property, PropertyKind, Rates, SoundCard, Track,
-    Unusable, VideoDevice, VideoMode,
+    Unusable, Verdict, VideoDevice, VideoMode,
 };
 pub use offer::{Offer, offers};
 pub use queues::{QueueClass, Queues, parse_queues};
 pub use resolve::{auto_profile, resolve};
+pub use trial::{candidates, trial};
 pub use types::{
     BitrateControl, Choice, Control, Downstream, GraphKind, GraphPlan, INSTANCE, KeyframeControl, Link, Node,
     Plan, Role, Upstream, Value,

@@ -21,6 +21,8 @@ pub struct Offer {
     pub framerate: Framerate,
     /// Of the picture.
     pub bitrate: Bitrate,
+    /// Real frames went through that encoder here, or failed to.
+    pub tried: bool,
     /// Why it cannot run here; empty if it can.
     pub missing: Vec<PlanError>,
     /// The configuration chooses it.
@@ -46,15 +48,13 @@ pub fn offers<'a>(
             EncoderChoice::Auto => "auto".to_owned(),
             EncoderChoice::Listed(names) => names.join(", "),
         };
+        let chosen = plan.as_ref().ok().and_then(|plan| plan.video_encode.first());
         Offer {
             name: profile.name.clone(),
             summary: profile.summary.clone(),
             codec: profile.video.codec,
-            encoder: plan
-                .as_ref()
-                .ok()
-                .and_then(|plan| plan.video_encode.first())
-                .map_or(wanted, |graph| graph.fragment.clone()),
+            tried: chosen.is_none_or(|graph| inventory.verdicts.contains_key(&graph.fragment)),
+            encoder: chosen.map_or(wanted, |graph| graph.fragment.clone()),
             size: match profile.video.size {
                 SizeChoice::Source => None,
                 SizeChoice::Fixed(size) => Some(size),

@@ -37,5 +37,5 @@ pub use router::{FeedId, PublisherChange, Settings, Sfu};
 pub use session::{
     Answer, LayerError, Patch, PatchError, Patched, Precondition, Role, SessionId, WhepError, WhipError,
 };
-pub use shell::{Handle, LocalFeed, Options, Room, StartError, start};
+pub use shell::{Handle, LocalFeed, Options, Room, SOCKET_BUFFER, StartError, candidates, start};
 pub use stats::{Disconnect, LaneStats, PublisherKind, Stats, StreamStats};

@@ -463,3 +463,34 @@ fn an_encoder_that_always_fails_is_tried_again_and_harms_nothing_else() {
     assert_eq!(place.ask(&["keyframe"]).status.code(), Some(1), "nothing is on air");
     assert_eq!(daemon.end(), Some(0), "{:#?}", daemon.said);
 }
+
+#[test]
+fn the_doctor_leaves_a_running_daemon_alone() {
+    let place = Place::new();
+    let mut daemon = place.run(&DEMO);
+    let url = daemon.until_live();
+    let none = get(&format!("{url}/api/doctor"));
+    assert_eq!(none.0, 404, "{}", none.1);
+
+    // Of the same port it says whose it is.
+    let listen = url.strip_prefix("http://").unwrap();
+    let config = place.file(
+        "capcast.toml",
+        &format!(
+            "[capture]\nvideo = \"test\"\n[http]\nlisten = \"{listen}\"\n[sfu]\nmedia = \"127.0.0.1:0\"\n"
+        ),
+    );
+    let asked = place.ask(&["doctor", "--json", "--config", config.to_str().unwrap()]);
+    let report: Value = serde_json::from_slice(&asked.stdout).unwrap();
+    assert_eq!((asked.status.code(), &report["well"]), (Some(0), &true.into()), "{report:#}");
+    let port =
+        report["checks"].as_array().unwrap().iter().find(|check| check["name"] == "HTTP port").unwrap();
+    assert!(port["words"].as_str().unwrap().contains("by the running Capcast"), "{port}");
+
+    let (status, made) = post(&format!("{url}/api/control/doctor"), "application/json", String::new());
+    let made: Value = serde_json::from_str(&made).unwrap();
+    assert_eq!((status, &made["counts"]["fail"]), (200, &0.into()), "{made:#}");
+    assert_eq!(serde_json::from_str::<Value>(&get(&format!("{url}/api/doctor")).1).unwrap(), made);
+    daemon.until_state("it is still on air", |state| state["state"] == "on_air");
+    assert_eq!(daemon.end(), Some(0));
+}

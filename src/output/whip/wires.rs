@@ -39,6 +39,19 @@ impl Wires {
             .map_err(|error| said(&error))
     }
 
+    /// Asks what an address allows, without a key and without a word of its answer being read: does a server answer there?
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub async fn knock(&self, url: url::Url) -> Result<StatusCode, String> {
+        let asked = self.client.request(http::Method::OPTIONS, url).timeout(CONNECT).send().await;
+        match asked {
+            Ok(answer) => Ok(answer.status()),
+            Err(error) if error.is_timeout() => Err(format!("no answer in {} s", CONNECT.as_secs())),
+            Err(error) => Err(said(&error)),
+        }
+    }
+
     /// Sends one request of the machine's and reads its answer, both within the request's limits.
     pub(super) async fn send(&self, request: Request) -> Result<Response, Failure> {
         let limit = request.connect + request.answer;

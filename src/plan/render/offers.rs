@@ -45,7 +45,7 @@ pub fn offers_text(offers: &[Offer]) -> String {
     out
 }
 
-/// `[{name, summary, codec, encoder, size, framerate, bitrate, runs, missing: [{message, hint}], active}]`
+/// `[{name, summary, codec, encoder, size, framerate, bitrate, runs, tried, missing: [{message, hint}], active}]`
 pub fn offers_json(offers: &[Offer]) -> Json {
     let missing = |offer: &Offer| -> Vec<Json> {
         let error =
@@ -62,6 +62,7 @@ pub fn offers_json(offers: &[Offer]) -> Json {
             "framerate": offer.framerate.to_string(),
             "bitrate": offer.bitrate.bits(),
             "runs": offer.missing.is_empty(),
+            "tried": offer.tried,
             "missing": missing(offer),
             "active": offer.active,
         })

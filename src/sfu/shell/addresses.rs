@@ -10,7 +10,7 @@ const MAX: usize = 16;
 
 /// The candidates for a socket bound to `local`: `public` where configured, else `local` itself, else, for a wildcard,
 /// every address of this host's running interfaces, loopback last.
-pub(super) fn candidates(local: SocketAddr, public: &[IpAddr]) -> Vec<SocketAddr> {
+pub fn candidates(local: SocketAddr, public: &[IpAddr]) -> Vec<SocketAddr> {
     let port = local.port();
     if !public.is_empty() {
         return public.iter().map(|address| SocketAddr::new(*address, port)).collect();

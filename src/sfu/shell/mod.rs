@@ -15,9 +15,11 @@ use std::time::{Duration, Instant, SystemTime};
 use mio::{Interest, Poll, Token, Waker};
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::addresses::candidates;
 use self::feed::FeedOut;
 pub use self::feed::{LocalFeed, Room};
 use self::socket::MediaSocket;
+pub use self::socket::SOCKET_BUFFER;
 use self::thread::{Command, SfuThread};
 use super::{
     Answer, LayerError, Patch, PatchError, Patched, Role, SessionId, Settings, Sfu, Stats, WhepError,

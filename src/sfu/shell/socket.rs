@@ -12,7 +12,7 @@ use super::addresses::host_addresses;
 use crate::sfu::{Batch, Wire};
 
 /// Asked of the kernel for each direction; it gives less unless `net.core.{r,w}mem_max` allow.
-const SOCKET_BUFFER: usize = 4 << 20;
+pub const SOCKET_BUFFER: usize = 4 << 20;
 /// Buffers of one receive call; each takes as many datagrams of one viewer as the kernel coalesced.
 const RECEIVE_BATCH: usize = 8;
 const RECEIVE_BYTES: usize = 65_536;

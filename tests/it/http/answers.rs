@@ -110,3 +110,19 @@ async fn control_is_for_this_host_and_for_the_token() {
     let let_in = guarded.ask(Method::POST, "/api/control/bitrate", &with("Bearer s3cret"), good).await;
     assert_eq!(let_in.status(), StatusCode::OK);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_doctor_comes_when_called_and_the_last_report_stays() {
+    let server = Server::with(Limits::default(), Some("s3cret")).await;
+    let none = problem(server.get("/api/doctor").await, 404).await;
+    assert!(none["detail"].as_str().unwrap().contains("/api/control/doctor"), "{none}");
+    let foreign = [("Origin", "https://evil.example")];
+    for (method, path) in [(Method::POST, "/api/control/doctor"), (Method::GET, "/api/doctor")] {
+        problem(server.ask(method, path, &foreign, "").await, 401).await;
+    }
+    let made: Value = server.ask(Method::POST, "/api/control/doctor", &[], "").await.json().await.unwrap();
+    assert_eq!(made, json!({"well": true, "of": "1.2.3"}));
+    let kept = server.get("/api/doctor").await;
+    assert_eq!(header(&kept, "cache-control"), "no-store");
+    assert_eq!(kept.json::<Value>().await.unwrap(), made);
+}

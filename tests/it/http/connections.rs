@@ -76,6 +76,7 @@ async fn the_socket_may_control_without_a_token() {
         documents: Arc::new(Documents {
             profiles: Box::new(|| Ok(json!([]))),
             devices: Box::new(|| Ok(json!([]))),
+            doctor: Doctor::new(Box::new(|_| Err("nobody is in".to_owned()))),
         }),
     };
     let (close, closing) = watch::channel(false);

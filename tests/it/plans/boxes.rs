@@ -58,7 +58,7 @@ pub(crate) fn with_hardware(gstreamer: &str, cores: u32, elements: &[&str]) -> I
         cores,
         video_devices: Vec::new(),
         sound_cards: Vec::new(),
-        clips: Default::default(),
+        ..Inventory::default()
     }
 }
 

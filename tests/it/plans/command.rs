@@ -8,7 +8,9 @@ fn capcast(config: &str, args: &[&str]) -> Output {
     let path = folder.path().join("capcast.toml");
     std::fs::write(&path, config).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_capcast"));
-    command.args(args).arg("--config").arg(&path).output().unwrap()
+    // What came of trying encoders is kept between tests, and not with the user's own.
+    let cache = env!("CARGO_TARGET_TMPDIR");
+    command.args(args).arg("--config").arg(&path).env("CACHE_DIRECTORY", cache).output().unwrap()
 }
 
 const TEST: &str = "[capture]\nvideo = \"test\"\n";
@@ -55,6 +57,10 @@ fn profiles_mark_the_active_one() {
         .filter_map(|offer| offer["name"].as_str())
         .collect();
     assert_eq!(active, ["vp9-720p60"]);
+    for offer in offers {
+        assert_eq!(offer["tried"], true, "{offer}");
+        assert_eq!(offer["runs"], offer["missing"].as_array().unwrap().is_empty(), "{offer}");
+    }
     let output = capcast("", &["profiles"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.lines().any(|line| line.starts_with("*  auto ")), "{text}");

@@ -15,6 +15,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("device", 3, &["media", "plan"]),
     ("control", 3, &["media", "lifecycle"]),
     ("engine", 3, &["media", "plan", "telemetry"]),
+    ("probe", 3, &["media", "config", "plan", "engine"]),
     ("sfu::shell", 3, &["media", "sfu", "telemetry"]),
     ("output", 3, &["media", "engine", "sfu", "sfu::shell", "whip", "telemetry"]),
     ("http", 4, &["media", "control", "sfu", "sfu::shell", "whip", "telemetry"]),
@@ -33,11 +34,12 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
             "device",
             "control",
             "engine",
+            "probe",
             "output",
             "http",
         ],
     ),
-    ("cli", 6, &["media", "config", "plan", "control", "device", "daemon"]),
+    ("cli", 6, &["media", "config", "plan", "control", "device", "probe", "daemon"]),
     ("", 7, &["cli"]),
 ];
 
@@ -55,7 +57,7 @@ const CRATES: &[(&[&str], &[&str], &str)] = &[
     (&["quinn_udp", "mio"], &["sfu::shell"], "only the SFU's shell owns its socket"),
     (&["v4l", "alsa"], &["device"], "only `device` enumerates hardware"),
     (&["axum", "tower", "tower_http"], &["http", "daemon"], "only `http` speaks HTTP to clients"),
-    (&["clap", "anyhow"], &["cli"], "only `cli` parses arguments and collects errors of any kind"),
+    (&["clap", "anyhow", "indicatif"], &["cli"], "only `cli` speaks to people at a terminal"),
 ];
 
 /// Files that may say `unsafe`: the V4L2 ioctls that no crate wraps, and calls into SVT-AV1.

@@ -1,0 +1,53 @@
+//! A progress bar on stderr, on a terminal only.
+
+use std::sync::Mutex;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::probe::Step;
+
+/// How far the trying of encoders is.
+pub(super) struct Progress {
+    bar: ProgressBar,
+    under_way: Mutex<Vec<String>>,
+}
+
+impl Progress {
+    /// A bar of so many steps; where stderr is no terminal it shows nothing.
+    pub(super) fn new(what: &'static str, steps: usize) -> Progress {
+        let bar = ProgressBar::new(steps as u64);
+        if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:24}] {pos}/{len}  {wide_msg}") {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_prefix(what);
+        Progress { bar, under_way: Mutex::default() }
+    }
+
+    /// An encoder is tried, or was.
+    pub(super) fn step(&self, step: Step<'_>) {
+        let mut under_way = self.under_way.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match step {
+            Step::Trying(name) => under_way.push(name.to_owned()),
+            Step::Done(name, _) => {
+                under_way.retain(|other| other != name);
+                self.bar.inc(1);
+            }
+        }
+        self.bar.set_message(under_way.join(", "));
+    }
+
+    /// So many steps are to come.
+    pub(super) fn expect(&self, steps: usize) {
+        self.bar.set_length(steps as u64);
+    }
+
+    /// Says what is looked at otherwise.
+    pub(super) fn say(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+    }
+
+    /// Takes the bar away.
+    pub(super) fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,181 @@
+//! A child process with a time limit, and what became of it in words.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel, sync_channel};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use serde_json::Value as Json;
+
+use crate::plan::Verdict;
+
+/// More than the child's own limit, so that its words come first.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// As often as its patience a child may take in all.
+const WHOLE: u32 = 6;
+
+/// How long a killed child may take to go. One that sleeps inside the kernel is left behind.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// The longest line of an answer, and the most that is kept of what a driver says.
+const LONGEST: u64 = 64 * 1024;
+
+/// Runs `program probe-encoder` for one question.
+///
+/// # Errors
+/// When there is no child to ask, in words.
+pub(super) fn child(
+    program: &Path,
+    question: &Json,
+    patience: Duration,
+    hardware: bool,
+) -> Result<Verdict, String> {
+    let whose = if hardware { "its driver" } else { "it" };
+    let spawned = Command::new(program)
+        .arg("probe-encoder")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // So that what it starts itself goes with it.
+        .process_group(0)
+        .spawn();
+    let mut child = match spawned {
+        Ok(child) => child,
+        Err(error) => return Err(format!("`{}` cannot be started: {error}", program.display())),
+    };
+    let (Some(mut stdin), Some(stdout), Some(stderr)) =
+        (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
+        return Err("a child without pipes".to_owned());
+    };
+    let question = question.to_string();
+    // A child that reads nothing must not hold this up.
+    std::thread::spawn(move || drop(stdin.write_all(question.as_bytes())));
+    let (tell, lines) = sync_channel(64);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout.take(LONGEST)).lines().map_while(Result::ok) {
+            if tell.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    let (tell, said) = channel();
+    std::thread::spawn(move || drop(tell.send(last_words(stderr))));
+
+    let verdict = listen(&lines, patience);
+    let status = end(&mut child, verdict.is_some() || !lines_ended(&lines));
+    Ok(match (verdict, status) {
+        (Some(verdict), _) => verdict,
+        (None, Some(status)) if status.signal() != Some(Signal::SIGKILL as i32) => {
+            let said = said.recv_timeout(GOODBYE).unwrap_or_default();
+            Verdict::Fails(format!("{whose} {}{}", ending(status), because(&said)))
+        }
+        (None, _) => Verdict::Fails(format!("{whose} hung: no answer in {} s", (patience + GRACE).as_secs())),
+    })
+}
+
+/// The verdict; none when the child ends without or falls silent.
+fn listen(lines: &Receiver<String>, patience: Duration) -> Option<Verdict> {
+    let over = now() + patience * WHOLE + GRACE;
+    loop {
+        let left = over.saturating_duration_since(now()).min(patience + GRACE);
+        let line = lines.recv_timeout(left).ok()?;
+        // A library may write to stdout, too.
+        let Ok(line) = serde_json::from_str::<Json>(&line) else { continue };
+        if let Some(reason) = line["fails"].as_str() {
+            return Some(Verdict::Fails(reason.to_owned()));
+        }
+        if let Some(runs) = line.get("runs") {
+            let frames = u32::try_from(runs["frames"].as_u64()?).ok()?;
+            return Some(Verdict::Runs { frames, took: Duration::from_micros(runs["took_us"].as_u64()?) });
+        }
+    }
+}
+
+/// Has the child closed its output, as it does when it ends?
+fn lines_ended(lines: &Receiver<String>) -> bool {
+    matches!(lines.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Disconnected))
+}
+
+/// Ends the child with all that it started, or waits for one that ends by itself; none when it does not go.
+fn end(child: &mut Child, kill: bool) -> Option<ExitStatus> {
+    let group = i32::try_from(child.id()).ok().map(Pid::from_raw);
+    if kill && let Some(group) = group {
+        let _ = killpg(group, Signal::SIGKILL);
+    }
+    let over = now() + GOODBYE;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => {
+                // What it started and left behind.
+                if let Some(group) = group {
+                    let _ = killpg(group, Signal::SIGKILL);
+                }
+                return Some(status);
+            }
+            Ok(None) if now() < over => std::thread::park_timeout(Duration::from_millis(2)),
+            Ok(None) | Err(_) => {
+                if let Some(group) = group {
+                    let _ = killpg(group, Signal::SIGKILL);
+                }
+                return None;
+            }
+        }
+    }
+}
+
+/// `crashed (signal 11, SIGSEGV)`
+fn ending(status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(number), _) => match Signal::try_from(number) {
+            Ok(signal) => format!("crashed (signal {number}, {})", signal.as_str()),
+            Err(_) => format!("crashed (signal {number})"),
+        },
+        (None, Some(code)) => format!("ended the process with code {code}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+/// What it said last, as the reason.
+fn because(said: &str) -> String {
+    let line = said.lines().rev().map(str::trim).find(|line| !line.is_empty());
+    line.map_or_else(String::new, |line| {
+        let short: String = line.chars().filter(|c| !c.is_control()).take(200).collect();
+        format!(": {short}")
+    })
+}
+
+/// The end of what it says; the rest is read and forgotten, so that it never waits for a reader.
+fn last_words(mut stderr: impl Read) -> String {
+    let (mut kept, mut piece) = (Vec::new(), [0; 4096]);
+    while let Ok(length @ 1..) = stderr.read(&mut piece) {
+        kept.extend_from_slice(&piece[..length]);
+        let surplus = kept.len().saturating_sub(4096);
+        kept.drain(..surplus);
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a child's time limit")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_end_of_what_is_said_is_kept() {
+        let flood = "x".repeat(100_000) + "\n\nlast: reason\n\n";
+        let said = last_words(flood.as_bytes());
+        assert!(said.len() <= 4096, "{}", said.len());
+        assert_eq!(because(&said), ": last: reason");
+        assert_eq!(because(""), "");
+    }
+}
