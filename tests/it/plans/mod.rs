@@ -169,6 +169,8 @@ fn b_frames_and_their_like_are_refused_in_words() {
     }
     // What the encoder does anyway may be said.
     planned(&config(""), &text("va-h264", "h264", "b-frames = 0"), &inventory);
+    planned(&config(""), &text("x264", "h264", "bframes = 0"), &inventory);
+    planned(&config(""), &text("nvenc-h264", "h264", "b-frames = 0"), &inventory);
     planned(&config(""), &text("x264", "h264", "tune = \"zerolatency\""), &inventory);
 }
 
