@@ -75,7 +75,9 @@ pub(super) fn units(codec: Codec) -> gst::Caps {
             .build(),
         Codec::Vp9 => gst::Caps::new_empty_simple("video/x-vp9"),
         Codec::Vp8 => gst::Caps::new_empty_simple("video/x-vp8"),
+        // `rtpav1pay` takes nothing that does not say that a parser has seen it, as ours always has.
         Codec::Av1 => gst::Caps::builder("video/x-av1")
+            .field("parsed", true)
             .field("stream-format", "obu-stream")
             .field("alignment", "tu")
             .build(),
