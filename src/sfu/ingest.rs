@@ -7,12 +7,13 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use str0m::Rtc;
-use str0m::media::{KeyframeRequestKind, Pt, Rid};
+use str0m::media::{KeyframeRequestKind, Mid, Pt, Rid};
 use str0m::rtp::{RtpPacket, Ssrc};
 use str0m::stats::MediaIngressStats;
 
 use super::codecs::{self, PayloadTypes};
 use super::keyframe::{self, Entry};
+use super::unannounced::Unannounced;
 use crate::media::{Codec, Frame, MediaKind, MediaTime, Packet, RtpTime};
 
 /// RTP streams of one publisher that are listened to: a sound and the layers of a picture, and a few more, for a
@@ -44,6 +45,8 @@ pub(super) struct Ingest {
     /// Layers in the order of the offer; empty without simulcast.
     layers: Vec<Rid>,
     payload_types: PayloadTypes,
+    mids: Vec<Mid>,
+    unannounced: Unannounced,
     tracks: Vec<Track>,
     ready: Vec<Run>,
     clock: SenderClock,
@@ -69,6 +72,8 @@ impl Ingest {
         Ingest {
             layers: layers.iter().take(MAX_LAYERS).map(|layer| Rid::from(layer.as_str())).collect(),
             payload_types: PayloadTypes::default(),
+            mids: Vec::new(),
+            unannounced: Unannounced::default(),
             tracks: Vec::new(),
             ready: Vec::new(),
             clock: SenderClock::default(),
@@ -76,8 +81,16 @@ impl Ingest {
     }
 
     /// One m-line's payload types were negotiated.
-    pub(super) fn add_payload_types(&mut self, negotiated: PayloadTypes) {
+    pub(super) fn add_payload_types(&mut self, mid: Mid, negotiated: PayloadTypes) {
+        self.mids.push(mid);
         self.payload_types.join(negotiated);
+    }
+
+    /// A datagram comes. Layers are told apart by the rid that every packet carries, nothing else.
+    pub(super) fn expect(&mut self, datagram: &[u8], rtc: &mut Rtc) {
+        if self.layers.is_empty() {
+            self.unannounced.meet(datagram, &self.mids, rtc);
+        }
     }
 
     /// Whether any codec of `kind` was negotiated.

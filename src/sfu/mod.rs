@@ -29,6 +29,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod unannounced;
 mod vp8;
 mod wall_clock;
 

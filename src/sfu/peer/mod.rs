@@ -217,6 +217,9 @@ impl Peer {
         if !self.rtc.accepts(&input) {
             return Ok(false);
         }
+        if let Some(ingest) = &mut self.ingest {
+            ingest.expect(bytes, &mut self.rtc);
+        }
         self.rtc.handle_input(input).map_err(|_| Disconnect::Protocol)?;
         self.drain(now, out)?;
         Ok(true)

@@ -166,7 +166,7 @@ impl Peer {
         let kind = codecs::kind(media.kind());
         let payload_types = PayloadTypes::negotiated(media, self.rtc.codec_config());
         match (media.direction(), &mut self.ingest) {
-            (Direction::RecvOnly, Some(ingest)) => return ingest.add_payload_types(payload_types),
+            (Direction::RecvOnly, Some(ingest)) => return ingest.add_payload_types(mid, payload_types),
             (Direction::SendOnly, None) => {}
             _ => return,
         }

@@ -53,6 +53,8 @@ pub(super) struct Manner {
     /// Neither candidates in the offer nor a PATCH, and the DTLS client, as OBS.
     pub(super) like_obs: bool,
     pub(super) keeps_earlier: bool,
+    /// Nothing but the payload type says which m-line a packet is of, as with `webrtcbin`.
+    pub(super) unannounced: bool,
 }
 
 /// A viewer, or a publisher.

@@ -57,6 +57,24 @@ fn publishers_like_obs_and_like_gstreamer_get_through() {
 }
 
 #[test]
+fn a_publisher_that_does_not_name_its_streams_is_watched_and_repaired() {
+    let mut world = World::declared();
+    world.publish_live(&Manner { unannounced: true, ..Manner::default() });
+    let viewer = world.watch();
+    world.network_up(NetemConfig::new().loss(RandomLoss::new(Probability::new(0.05))));
+    world.run(4_000);
+    world.network_up(NetemConfig::new());
+    world.run(1_000);
+    let stats = world.sfu.stats(world.now);
+    let stream = &stats.streams[0];
+    assert!(stream.nacks > 0, "{stream:?}");
+    let client = &world.clients[viewer];
+    assert!(client.audio.len() > 200, "{} sounds", client.audio.len());
+    let (whole, broken) = client.pictures();
+    assert!(whole.len() > 140 && broken.len() <= 1, "{} whole, {broken:?} broken", whole.len());
+}
+
+#[test]
 fn whole_pictures_go_out_together_where_they_come_so() {
     let mut world = World::declared();
     world.publish_live(&Manner::default());

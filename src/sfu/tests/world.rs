@@ -239,6 +239,10 @@ impl World {
                 offer.lines().filter(|l| !l.starts_with("a=candidate")).map(|l| format!("{l}\r\n")).collect();
             offer = offer.replace("a=setup:actpass", "a=setup:active");
         }
+        if manner.unannounced {
+            let says = |line: &&str| line.starts_with("a=ssrc") || line.ends_with("sdes:mid");
+            offer = offer.lines().filter(|line| !says(line)).map(|line| format!("{line}\r\n")).collect();
+        }
         self.ids += 1;
         let session = SessionId::from_random(self.ids);
         let replace = !manner.keeps_earlier;
