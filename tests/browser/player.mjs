@@ -3,9 +3,10 @@
 // been measured, {"shot": file} after the screenshot, {"error": …} when something went wrong. Ends by itself, or when
 // its input ends.
 //
-//   node player.mjs URL [--plays N] [--until STATE] [--only CODEC] [--shot FILE] [--limit SECONDS]
+//   node player.mjs URL [--plays N] [--resizes N] [--until STATE] [--only CODEC] [--shot FILE] [--limit SECONDS]
 //
 // --plays N     end after the Nth start of playing was measured (default 1)
+// --resizes N   after that, wait N times for a picture of another size, and measure: {"resized": {…}}
 // --until STATE end when the page reaches this state instead
 // --only CODEC  a browser that can receive no other video codec than this, such as VP8
 // --shot FILE   a screenshot at the end
@@ -21,6 +22,7 @@ const { values: options, positionals: [url] } = parseArgs({
   allowPositionals: true,
   options: {
     plays: { type: 'string', default: '1' },
+    resizes: { type: 'string', default: '0' },
     until: { type: 'string' },
     only: { type: 'string' },
     shot: { type: 'string' },
@@ -68,9 +70,16 @@ try {
       return;
     }
     if (state !== 'playing') return;
+    if (options.resizes !== '0') await page.evaluate(resized);
     tell({ played: await measurePlaying(page) });
     plays += 1;
-    if (plays >= Number(options.plays)) settled();
+    if (plays < Number(options.plays)) return;
+    for (let count = 0; count < Number(options.resizes); count++) {
+      await page.evaluate(resized);
+      const connections = await page.evaluate(() => window.peers.length);
+      tell({ resized: { ...await measurePlaying(page), connections } });
+    }
+    settled();
   };
   await page.exposeFunction('capcastState', (state, words) => {
     seen(state, words).catch((error) => end({ error: String(error) }));
@@ -86,6 +95,22 @@ try {
   await end(null);
 } catch (error) {
   await end({ error: String(error) });
+}
+
+/** Runs in the page: returns once the picture has another size than when this was last asked. */
+function resized() {
+  const video = document.getElementById('picture');
+  const size = () => `${video.videoWidth}x${video.videoHeight}`;
+  return new Promise((resolve) => {
+    const look = () => {
+      if (video.videoWidth === 0 || size() === window.lastSize) return;
+      video.removeEventListener('resize', look);
+      window.lastSize = size();
+      resolve();
+    };
+    video.addEventListener('resize', look);
+    look();
+  });
 }
 
 /** Runs in the page before its own script: keeps its peer connections, and reports its states. */

@@ -179,20 +179,47 @@ impl Watcher {
         Watcher::spawn(command)
     }
 
+    /// Chromium as a WHIP server.
+    pub(crate) fn chromium_endpoint() -> Watcher {
+        Watcher::browser("endpoint.mjs", "--port=0", &[])
+    }
+
+    /// Debian's Firefox on a page of the appliance.
+    pub(crate) fn firefox(url: &str, options: &[&str]) -> Watcher {
+        let firefox = std::env::var("FIREFOX").unwrap_or_else(|_| "/usr/bin/firefox-esr".to_owned());
+        assert!(
+            Path::new(&firefox).exists(),
+            "this test needs Firefox at `{firefox}`\nhint: run `setup/install test`, or name another by FIREFOX"
+        );
+        let mut command = Command::new("node");
+        command.arg(source("tests/browser/firefox.mjs")).arg(url).args(options);
+        Watcher::spawn(command)
+    }
+
     /// aiortc at a WHEP endpoint.
     pub(crate) fn aiortc(endpoint: &str, options: &[&str]) -> Watcher {
-        let python = setup("setup/python", &[]);
-        let mut command = Command::new(python);
-        command.arg(source("tests/aiortc/view.py")).arg(endpoint).args(options);
-        Watcher::spawn(command)
+        Watcher::python("view.py", &[&[endpoint], options].concat())
     }
 
     /// aiortc as a WHIP server.
     pub(crate) fn whip_server(options: &[&str]) -> Watcher {
-        let python = setup("setup/python", &[]);
-        let mut command = Command::new(python);
-        command.arg(source("tests/aiortc/receive.py")).args(options);
+        Watcher::python("receive.py", options)
+    }
+
+    /// aiortc publishing by WHIP.
+    pub(crate) fn aiortc_publisher(endpoint: &str, options: &[&str]) -> Watcher {
+        Watcher::python("publish.py", &[&[endpoint], options].concat())
+    }
+
+    fn python(script: &str, arguments: &[&str]) -> Watcher {
+        let mut command = Command::new(setup("setup/python", &[]));
+        command.arg(source("tests/aiortc").join(script)).args(arguments);
         Watcher::spawn(command)
+    }
+
+    /// The end of its input tells it to finish; what it says then can still be read.
+    pub(crate) fn hang_up(&mut self) {
+        drop(self.process.stdin.take());
     }
 
     /// Dies without a word.

@@ -17,6 +17,7 @@ mod doctor;
 mod elements;
 mod engine;
 mod http;
+mod interop;
 mod launch;
 mod plans;
 mod probe;
