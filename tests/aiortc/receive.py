@@ -108,7 +108,7 @@ class Server:
         if not self.live():
             return web.Response(status=404, text="No active stream found\n")
         say(status_of=request.query.get("key"))
-        status = {"videoTracks": [{}], "audioTracks": [{}], "sessions": [{}]}
+        status = {"streamKey": request.query.get("key"), "motd": "Welcome!", "viewers": 1, "isOnline": True}
         return web.Response(text=json.dumps(status))
 
     def live(self):

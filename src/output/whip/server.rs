@@ -3,19 +3,21 @@
 use http::StatusCode;
 use serde_json::Value;
 
-/// Its `/api/status?key=` in words; none where the answer is of another server.
+/// Its `/api/status?key=` in words; none where the answer is of another server. For one key it says less than in its list
+/// of all: whether the stream is online, and how many watch it.
 pub(super) fn words(status: StatusCode, body: &str) -> Option<String> {
     match status {
         StatusCode::OK => {
             let stream: Value = serde_json::from_str(body).ok()?;
-            let count = |name: &str| Some(stream.get(name)?.as_array()?.len());
-            let viewers = count("sessions").unwrap_or(0);
-            let tracks = count("videoTracks")? + count("audioTracks").unwrap_or(0);
-            let viewers = if viewers == 1 { "1 viewer".to_owned() } else { format!("{viewers} viewers") };
-            Some(if tracks == 0 {
-                format!("the server lists the stream without media, {viewers}")
-            } else {
+            let online = stream.get("isOnline")?.as_bool()?;
+            let viewers = match stream.get("viewers")?.as_u64()? {
+                1 => "1 viewer".to_owned(),
+                viewers => format!("{viewers} viewers"),
+            };
+            Some(if online {
                 format!("the server has the stream, {viewers}")
+            } else {
+                format!("the server lists the stream without media, {viewers}")
             })
         }
         StatusCode::NOT_FOUND => Some("the server does not list the stream".to_owned()),
@@ -29,9 +31,10 @@ mod tests {
 
     #[test]
     fn a_status_is_read_whatever_else_is_in_it() {
-        let body = r#"{"streamKey":"k","videoTracks":[{"rid":"","bitrate":1}],"audioTracks":[],"sessions":[{"id":"x"}]}"#;
+        // As Broadcast Box 9f43de2 answered.
+        let body = r#"{"streamKey":"k","motd":"Welcome to k's stream!","viewers":1,"isOnline":true,"streamStart":"2026-11-21T16:22:20Z"}"#;
         assert_eq!(words(StatusCode::OK, body).as_deref(), Some("the server has the stream, 1 viewer"));
-        let body = r#"{"videoTracks":[],"audioTracks":[],"sessions":null}"#;
+        let body = r#"{"viewers":0,"isOnline":false}"#;
         assert_eq!(
             words(StatusCode::OK, body).as_deref(),
             Some("the server lists the stream without media, 0 viewers")
