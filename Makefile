@@ -54,7 +54,7 @@ web/dist/index.html: $(web_sources)
 soak: packages-run packages-test web ## the long forms of the tests (hours)
 	CAPCAST_SOAK=1 cargo test --locked --release --test it -- soak --nocapture
 
-bench: packages-run packages-test build ## measure: start, overhead, SFU load, glass to glass (leave the machine alone meanwhile)
+bench: packages-run packages-test build ## measure: start, overhead, SFU load, outputs, glass to glass (leave the machine alone meanwhile)
 	benches/run
 	cargo bench --locked --bench sfu_forward
 

@@ -40,6 +40,8 @@ fn every_key_of_the_interface_is_read() {
         url = "https://b.example.org/api/whip"
         token_file = "/etc/capcast/b.key"
         adaptive = true
+        ice_servers = ["turn:turn.example.org:3478"]
+        ice_credential_file = "credential:turn"
         [[output]]
         name = "disk"
         kind = "record"
@@ -88,6 +90,8 @@ fn every_key_of_the_interface_is_read() {
         path: None,
         token: None,
         adaptive: false,
+        ice_servers: Vec::new(),
+        ice_credential: None,
     };
     let expected = BoxConfig {
         profile: ProfileChoice::Named("vp9-720p60".to_owned()),
@@ -102,6 +106,8 @@ fn every_key_of_the_interface_is_read() {
             OutputConfig {
                 token: Some(file("/etc/capcast/b.key")),
                 adaptive: true,
+                ice_servers: vec!["turn:turn.example.org:3478".to_owned()],
+                ice_credential: Some(SecretSource::Credential("turn".to_owned())),
                 ..output("server", OutputKind::Whip, "https://b.example.org/api/whip")
             },
             OutputConfig {

@@ -15,11 +15,11 @@ use super::survey::logging_prober;
 use super::{Options, RunError, SocketPlaces, know_candidates, know_remembered, secret, survey, survey_file};
 use crate::config::{AudioInput, BoxConfig, OutputConfig, OutputKind, Profile, ProfileChoice, VideoInput};
 use crate::control::{self, State};
-use crate::engine::webrtc::Lane;
+use crate::engine::webrtc::{Lane, Relay};
 use crate::engine::{self, Engine, Outlet};
 use crate::http::{self, ControlToken, Doctor, Documents, Limits, ListenError, Listener, Publishers, Site};
 use crate::media::{MediaKind, StreamName};
-use crate::output::whip::{Settings, Wires};
+use crate::output::whip::{Relays, Settings, Wires};
 use crate::output::{Adapt, Local, Whip};
 use crate::plan::{self, Downstream, GraphPlan, Plan, Role};
 use crate::sfu;
@@ -276,6 +276,7 @@ fn outputs(
                 }
                 None => Ok(None),
             }),
+            relays: relays(output),
             lanes: Arc::clone(lanes),
             adaptive: output.adaptive,
             seed: seed.wrapping_add(number as u64),
@@ -283,6 +284,30 @@ fn outputs(
         running.push(Whip::start(engine, &wires, settings));
     }
     Ok(running)
+}
+
+/// The output's own STUN and TURN servers, their secret read when they are used.
+fn relays(output: &OutputConfig) -> Relays {
+    let (uris, source) = (output.ice_servers.clone(), output.ice_credential.clone());
+    Box::new(move || {
+        let text = match &source {
+            Some(source) if !uris.is_empty() => {
+                secret::read("output.ice_credential_file", source).map_err(|error| error.to_string())?
+            }
+            _ => String::new(),
+        };
+        let mut lines = text.lines().map(|line| line.trim().to_owned());
+        let (username, credential) = (lines.next(), lines.next());
+        if username.is_some() && credential.is_none() {
+            return Err("`ice_credential_file` holds no second line with a password".to_owned());
+        }
+        let relay = |uri: &String| Relay {
+            uri: uri.clone(),
+            username: username.clone(),
+            credential: credential.clone(),
+        };
+        Ok(uris.iter().map(relay).collect())
+    })
 }
 
 /// Going on without these would open what the user wanted closed.

@@ -128,7 +128,7 @@ impl Drop for Detour {
 }
 
 /// By which this machine would speak to others. Nothing is sent.
-fn own_address() -> IpAddr {
+pub(crate) fn own_address() -> IpAddr {
     let probe = UdpSocket::bind("0.0.0.0:0").unwrap();
     let known = probe.connect("192.0.2.1:9").and_then(|()| probe.local_addr());
     known.map_or(IpAddr::from([127, 0, 0, 1]), |address| address.ip())

@@ -14,7 +14,7 @@ pub(crate) const KEY: &str = "a secret key";
 /// Base64 of the key, as a URL that ends in `/api/whip` gets it.
 pub(crate) const BEARER: &str = "Bearer YSBzZWNyZXQga2V5";
 
-const PROFILE: &str = "summary = \"tried by a test\"\n[video]\ncodec = \"h264\"\nencoder = \"x264\"\n\
+pub(crate) const PROFILE: &str = "summary = \"tried by a test\"\n[video]\ncodec = \"h264\"\nencoder = \"x264\"\n\
                        size = \"640x360\"\nframerate = \"30\"\nbitrate = \"1 Mbit/s\"\n";
 
 /// A daemon with these outputs (name, URL); and where its key is.

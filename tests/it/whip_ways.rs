@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::appliance::{Appliance, Watcher, turn};
-use crate::detour::{Detour, Spoil};
-use crate::whip_out::{KEY, PATIENCE, keeps_the_secret, output, publishing};
+use crate::detour::{Detour, Spoil, own_address};
+use crate::whip_out::{KEY, PATIENCE, PROFILE, keeps_the_secret, output, publishing};
 
 fn port(text: &Value) -> u16 {
     text.as_u64().and_then(|port| port.try_into().ok()).unwrap()
@@ -194,6 +194,48 @@ fn a_way_that_goes_dark_is_noticed_and_found_again() {
     assert!(output(&state, "one")["reconnects"].as_u64() >= Some(1));
     assert_eq!(state["encode"]["restarts"], 0);
     assert!(state["streams"][0]["packets_in"].as_u64().unwrap() > passed, "viewers here noticed nothing");
+}
+
+#[test]
+fn a_turn_server_of_the_configuration_is_asked_and_its_password_never_told() {
+    let _turn = turn();
+    let relay = std::net::UdpSocket::bind((own_address(), 0)).unwrap();
+    relay.set_read_timeout(Some(PATIENCE)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("turn");
+    std::fs::write(&secret, "1700000000:somebody\nopen-sesame\n").unwrap();
+    let config = format!(
+        "profile = \"tried\"\n[capture]\nvideo = \"test\"\naudio = \"none\"\n[[output]]\nname = \"one\"\n\
+         kind = \"whip\"\nurl = \"http://127.0.0.1:9/whip\"\nice_servers = [\"turn:{}\"]\n\
+         ice_credential_file = {secret:?}\n",
+        relay.local_addr().unwrap()
+    );
+    let appliance = Appliance::start(&config, &[("tried", PROFILE)]);
+    // RFC 8656 §7.2: the first Allocate is refused with realm and nonce, the second one says who asks.
+    let mut buffer = [0; 2048];
+    loop {
+        let (length, from) = relay.recv_from(&mut buffer).expect("the TURN server is asked");
+        let asked = &buffer[..length];
+        assert_eq!(asked[..2], [0x00, 0x03], "an Allocate: {asked:?}");
+        if asked.windows(19).any(|part| part == b"1700000000:somebody") {
+            break;
+        }
+        let mut attributes = vec![0x00, 0x09, 0x00, 0x04, 0, 0, 4, 1];
+        attributes.extend([0x00, 0x14, 0x00, 0x04]);
+        attributes.extend(b"test");
+        attributes.extend([0x00, 0x15, 0x00, 0x08]);
+        attributes.extend(b"nonce123");
+        let mut refusal = vec![0x01, 0x13, 0x00, u8::try_from(attributes.len()).unwrap()];
+        refusal.extend(&asked[4..20]);
+        refusal.extend(attributes);
+        relay.send_to(&refusal, from).unwrap();
+    }
+    let state = appliance
+        .until_state("it has tried", PATIENCE, |state| output(state, "one")["state"] == "backing_off");
+    let said = format!("{state:#}{}", appliance.log().join("\n"));
+    for secret in ["open-sesame", "somebody"] {
+        assert!(!said.contains(secret), "`{secret}` is in {said}");
+    }
 }
 
 /// Open files, threads and MiB of a process.

@@ -138,6 +138,10 @@ pub struct OutputConfig {
     pub token: Option<SecretSource>,
     /// May this output lower the bitrate?
     pub adaptive: bool,
+    /// `ice_servers`: STUN and TURN servers to use besides those that a WHIP server announces.
+    pub ice_servers: Vec<String>,
+    /// `ice_credential_file`: a user name and a password, one a line, for those of them that are TURN.
+    pub ice_credential: Option<SecretSource>,
 }
 
 /// `kind = …` of an output.

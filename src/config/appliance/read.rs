@@ -148,6 +148,7 @@ fn output(mut table: Table<'_>, names: &mut Unique) -> Option<OutputConfig> {
     for key in ["token", "key", "secret", "password", "passphrase"] {
         table.forbid(key, "token_file", secret_in_line("token_file", "/etc/capcast/broadcast-box.key"));
     }
+    let (ice_servers, ice_credential) = relays(&mut table, kind);
     let token_item = table.get("token_file");
     let token = token_item.as_ref().and_then(secret);
     let (mut url_text, mut path_text) = (None, None);
@@ -207,7 +208,38 @@ fn output(mut table: Table<'_>, names: &mut Unique) -> Option<OutputConfig> {
         path: path_text,
         token,
         adaptive: adaptive.unwrap_or(false),
+        ice_servers,
+        ice_credential,
     })
+}
+
+/// STUN and TURN servers of a WHIP output, and where their secret is.
+fn relays(table: &mut Table<'_>, kind: Option<OutputKind>) -> (Vec<String>, Option<SecretSource>) {
+    let servers = table.get("ice_servers");
+    let credential = table.get("ice_credential_file");
+    for item in [&servers, &credential].into_iter().flatten() {
+        if kind.is_some_and(|kind| kind != OutputKind::Whip) {
+            let complaint = Complaint::new(format!("only a WHIP output has `{}`", item.key()));
+            item.complain_at_key(complaint.hint("take it out"));
+        }
+    }
+    let secret = credential.as_ref().and_then(secret);
+    let items = servers.as_ref().and_then(|item| item.list("\"turn:turn.example.org:3478\""));
+    let mut uris = Vec::new();
+    for item in items.unwrap_or_default() {
+        let Some(uri) = item.read("turn:turn.example.org:3478", places::ice_server) else { continue };
+        if uri.contains('@') {
+            item.complain(secret_in_line("ice_credential_file", "/etc/capcast/turn.key"));
+        } else if uri.starts_with("turn") && credential.is_none() {
+            item.complain(
+                Complaint::new("a TURN server wants a user name and a password").hint(
+                    "put them into a file, one a line, and write `ice_credential_file = \"/etc/capcast/turn.key\"`",
+                ),
+            );
+        }
+        uris.push(uri);
+    }
+    (uris, secret)
 }
 
 /// And the item of `media`, for what concerns other tables too.

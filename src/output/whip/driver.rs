@@ -341,7 +341,12 @@ impl Driver {
         self.wanted = Some(id);
         self.early.clear();
         let number = self.number;
-        let relays: Vec<Relay> = ice_servers.iter().map(relay).collect();
+        let mut relays: Vec<Relay> = ice_servers.iter().map(relay).collect();
+        match (self.settings.relays)() {
+            // After the server's: there is place for one STUN server only, and the configuration's rules.
+            Ok(own) => relays.extend(own),
+            Err(words) => tracing::warn!(output = %self.settings.name, "going on without relays: {words}"),
+        }
         let (engine, lanes, name) =
             (self.engine.clone(), Arc::clone(&self.settings.lanes), self.settings.name.clone());
         let (tell, said) = (self.tell.clone(), self.tell.clone());

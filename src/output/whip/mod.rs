@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::adapt::Way;
 use crate::engine::Engine;
-use crate::engine::webrtc::{Lane, TransportStats};
+use crate::engine::webrtc::{Lane, Relay, TransportStats};
 use crate::media::{Bitrate, MediaKind};
 use crate::whip::client::Phase;
 
@@ -24,6 +24,9 @@ pub use wires::Wires;
 
 /// Reads an output's key, now; none where none is configured.
 pub type Key = Box<dyn Fn() -> Result<Option<String>, String> + Send + Sync>;
+
+/// Reads which STUN and TURN servers an output is to use besides those that its server announces.
+pub type Relays = Box<dyn Fn() -> Result<Vec<Relay>, String> + Send + Sync>;
 
 /// Where to publish, and what.
 pub struct Settings {
@@ -33,6 +36,8 @@ pub struct Settings {
     pub url: String,
     /// Read at each connection, so that a changed file counts.
     pub key: Key,
+    /// STUN and TURN servers of the configuration; read at each connection as well.
+    pub relays: Relays,
     /// What is published; the picture first.
     pub lanes: Arc<[Lane]>,
     /// May it lower the encoder's bitrate?
