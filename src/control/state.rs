@@ -102,6 +102,8 @@ pub struct StageState {
     pub frames_out: u64,
     /// Frames lost here, each counted where it was lost: (where, how many).
     pub dropped: Vec<(&'static str, u64)>,
+    /// Frames left out on purpose, because the profile's rate is lower than the source's.
+    pub rate_skipped: u64,
     /// Frames out per second; 0 until it ran long enough for a rate.
     pub fps: f64,
     /// Bits out per second; 0 for raw media.

@@ -159,7 +159,7 @@ pub(super) fn watch_pacer(
         gst::PadProbeReturn::Ok
     });
     let (timebase, tally) = (timebase.clone(), Arc::clone(tally));
-    let shown = AtomicU64::new(0);
+    let (shown, held_back) = (AtomicU64::new(0), AtomicU64::new(0));
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         let Some(buffer) = info.buffer_mut() else { return gst::PadProbeReturn::Ok };
         let Some(running_time) = segment.running_time(buffer) else { return gst::PadProbeReturn::Ok };
@@ -179,12 +179,15 @@ pub(super) fn watch_pacer(
         if !in_time && (kind == MediaKind::Audio || gap < patience(turns.is_some(), duration)) {
             if turns.is_some() || kind == MediaKind::Audio {
                 tally.late.fetch_add(1, Relaxed);
+            } else {
+                held_back.fetch_add(1, Relaxed);
             }
             // Not `Drop`: the bindings have taken the buffer by then, and GStreamer would release it once more.
             return gst::PadProbeReturn::Handled;
         }
         if turns.is_none() && kind == MediaKind::Video && gap.is_zero() && shown.load(Relaxed) > 0 {
             // Made in time, but a late one was already shown for later than this. The gap to the next one counts it.
+            held_back.fetch_add(1, Relaxed);
             return gst::PadProbeReturn::Handled;
         }
         if !in_time {
@@ -193,10 +196,14 @@ pub(super) fn watch_pacer(
             buffer.make_mut().set_pts(pts);
         }
         if turns.is_none() && kind == MediaKind::Video && shown.load(Relaxed) > 0 {
-            // What a made picture missed is seen in its times: it may be too slow to make even the late ones.
+            // What a made picture missed is seen in its times: it may be too slow to make even the late ones, which then
+            // came in and were lost all the same.
             let frame = patience(false, duration).as_nanos().max(1);
             let missed = (gap.as_nanos() + frame / 2) / frame;
-            tally.late.fetch_add(u64::try_from(missed.saturating_sub(1)).unwrap_or(0), Relaxed);
+            let made = held_back.swap(0, Relaxed);
+            let lost = u64::try_from(missed.saturating_sub(1)).unwrap_or(0).max(made);
+            tally.late.fetch_add(lost, Relaxed);
+            tally.frames_in.fetch_add(lost - made, Relaxed);
         }
         shown.store(time.as_nanos(), Relaxed);
         gst::PadProbeReturn::Ok

@@ -46,6 +46,7 @@ struct StageDto {
     frames_out: u64,
     dropped: u64,
     dropped_at: serde_json::Map<String, serde_json::Value>,
+    rate_skipped: u64,
     fps: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     bitrate_bps: Option<u64>,
@@ -192,6 +193,7 @@ impl StageDto {
                 .iter()
                 .map(|(place, count)| ((*place).to_owned(), (*count).into()))
                 .collect(),
+            rate_skipped: stage.rate_skipped,
             fps: rounded(stage.fps),
             bitrate_bps: encoded.then_some(stage.bitrate),
             latency_p50_ms: stage.latency_p50.map(ms),
