@@ -2,6 +2,7 @@
 
 mod client;
 mod publishers;
+mod soak;
 mod world;
 
 use std::time::Duration;

@@ -140,7 +140,7 @@ impl World {
             };
         }
         let mut rtc = config.build(self.now);
-        let address = SocketAddr::from(([10, 0, 1, 1], 5_000 + self.clients.len() as u16));
+        let address = self.address();
         rtc.add_local_candidate(Candidate::host(address, Protocol::Udp).unwrap());
         let mut api = rtc.sdp_api();
         api.add_media(RtcKind::Audio, Direction::RecvOnly, None, None, None);
@@ -162,6 +162,11 @@ impl World {
             timeout: self.now,
         };
         (client, offer.to_sdp_string(), pending)
+    }
+
+    /// Of the client that comes next; nobody ever had it.
+    fn address(&self) -> SocketAddr {
+        SocketAddr::from(([10, 0, 1, 1], 5_000 + self.ids as u16))
     }
 
     /// One more viewer, by the HTTP exchange; its index.
@@ -223,7 +228,7 @@ impl World {
             config = config.set_dtls_cert(rsa_certificate());
         }
         let mut rtc = config.build(self.now);
-        let address = SocketAddr::from(([10, 0, 1, 1], 5_000 + self.clients.len() as u16));
+        let address = self.address();
         rtc.add_local_candidate(Candidate::host(address, Protocol::Udp).unwrap());
         let mut api = rtc.sdp_api();
         let audio = api.add_media(RtcKind::Audio, Direction::SendOnly, None, None, None);
@@ -254,7 +259,7 @@ impl World {
             mids: [video, audio],
             layers: if layers.is_empty() { vec![None] } else { layers },
             sequence: [65_000, 200, 30_000, 9, 40_000],
-            time_offset: self.ids as u32 * 1_000_000_007,
+            time_offset: (self.ids as u32).wrapping_mul(1_000_000_007),
             frame: 0,
             keyframe_wanted: true,
             keyframes_made: 0,
