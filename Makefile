@@ -51,8 +51,9 @@ web/dist/index.html: $(web_sources)
 	npm --prefix web run build
 	touch $@
 
-soak: packages-run packages-test web ## the long forms of the tests (hours)
-	CAPCAST_SOAK=1 cargo test --locked --release --test it -- soak --nocapture
+soak: packages-run packages-test web ## the long forms of the tests: hours, or CAPCAST_SOAK_MINUTES=… of each
+	setup/python >/dev/null
+	cargo test --locked --release --lib --test it -- soak --include-ignored --nocapture --test-threads=1
 
 bench: packages-run packages-test build ## measure: start, overhead, SFU load, outputs, glass to glass (leave the machine alone meanwhile)
 	benches/run

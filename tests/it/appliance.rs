@@ -201,6 +201,14 @@ impl Watcher {
         Watcher::python("view.py", &[&[endpoint], options].concat())
     }
 
+    /// aiortc that tells how old the test picture is, every so many seconds.
+    pub(crate) fn ages(endpoint: &str, every: Duration) -> Watcher {
+        let mut command = Command::new(setup("setup/python", &[]));
+        command.arg(source("tests/aiortc/age.py")).arg(endpoint);
+        command.arg("--every").arg(every.as_secs_f64().to_string());
+        Watcher::spawn(command)
+    }
+
     /// aiortc as a WHIP server.
     pub(crate) fn whip_server(options: &[&str]) -> Watcher {
         Watcher::python("receive.py", options)

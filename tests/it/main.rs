@@ -23,6 +23,7 @@ mod plans;
 mod probe;
 mod run;
 mod sfu;
+mod soak;
 mod tidy;
 mod whip;
 mod whip_codecs;
