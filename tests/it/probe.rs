@@ -213,3 +213,33 @@ fn a_plan_passes_over_an_encoder_that_does_not_run_and_says_why() {
         "{reasons:?}"
     );
 }
+
+#[test]
+fn a_start_tries_hardware_that_was_never_tried_and_nothing_else() {
+    let hardware = |property: &str, rank: u32| {
+        identity(property).replace("rank = 900", &format!("rank = {rank}\nhardware = \"a box of tests\""))
+    };
+    let own = Place::with(&[
+        ("broken", &hardware("error-after = 4", 990)),
+        ("sound", &hardware("silent = true", 980)),
+        ("never", &hardware("silent = true", 970)),
+    ]);
+    let loaded = own.loaded();
+    let inventory = survey(&loaded.fragments, false).unwrap();
+    let files = (&loaded.fragments, &loaded.queues);
+    let candidates =
+        |names: &[&str]| names.iter().map(|name| &loaded.fragments.encoders[*name]).collect::<Vec<_>>();
+
+    let known =
+        own.prober().before_start(&candidates(&["broken", "sound", "never", "vp8"]), files, &inventory);
+    let ends: Vec<(&str, bool)> = known
+        .iter()
+        .map(|(name, verdict)| (name.as_str(), matches!(verdict, Verdict::Runs { .. })))
+        .collect();
+    assert_eq!(ends, [("broken", false), ("sound", true)], "up to the first that runs");
+    // The next start does not wait: a program that could try nothing is not asked.
+    let blind = Prober::new("/nonexistent/capcast".into(), Cache::read(own.cache()));
+    assert_eq!(blind.before_start(&candidates(&["broken", "sound"]), files, &inventory), known);
+    // Software is trusted.
+    assert!(blind.before_start(&candidates(&["vp8"]), files, &inventory).is_empty());
+}
