@@ -39,9 +39,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
         .map(|state| Running { encoder: state["encode"]["encoder"].as_str().map(str::to_owned) });
     let mut prober = super::prober();
     prober.gentle = running.is_some();
-    let progress = Progress::new("looking at this box", 0);
+    let progress = Progress::new("looking at this box");
     let report = doctor::examine(&loaded, broken, running.as_ref(), &prober, &|step| match step {
-        doctor::Progress::Encoders(number) => progress.expect(number),
         doctor::Progress::Encoder(step) => progress.step(step),
         doctor::Progress::Looking(what) => progress.say(what),
     });

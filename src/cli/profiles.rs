@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::progress::Progress;
 use super::{Outcome, answer, client, plan};
 use crate::daemon::{pictures, survey};
-use crate::plan::{offers, render};
+use crate::plan::{Fragment, offers, render};
 
 /// List profiles and whether they can run here; the configured one is marked
 ///
@@ -25,10 +25,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let Some(loaded) = plan::load(args.config.as_deref()) else { return Ok(Outcome::Failed) };
     // What is plugged in says nothing of an encoder.
     let mut inventory = survey(&loaded.fragments, false)?;
-    let encoders: Vec<_> = pictures(&loaded.fragments).collect();
+    let running = client::peek("/api/status");
+    let on_air = running.as_ref().and_then(|state| state["encode"]["encoder"].as_str());
+    // Hardware that takes one at a time would refuse a second one, and that would be remembered.
+    let free = |encoder: &&Fragment| !encoder.exclusive || on_air != Some(encoder.name.as_str());
+    let encoders: Vec<_> = pictures(&loaded.fragments).filter(free).collect();
     let mut prober = super::prober();
-    prober.gentle = client::peek("/api/status").is_some();
-    let progress = Progress::new("trying encoders", encoders.len());
+    prober.gentle = running.is_some();
+    let progress = Progress::new("trying encoders");
     let files = (&loaded.fragments, &loaded.queues);
     inventory.verdicts = prober.verdicts(&encoders, files, &inventory, &|step| progress.step(step));
     progress.end();

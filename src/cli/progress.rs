@@ -13,9 +13,9 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// A bar of so many steps; where stderr is no terminal it shows nothing.
-    pub(super) fn new(what: &'static str, steps: usize) -> Progress {
-        let bar = ProgressBar::new(steps as u64);
+    /// A bar without steps yet; where stderr is no terminal it shows nothing.
+    pub(super) fn new(what: &'static str) -> Progress {
+        let bar = ProgressBar::new(0);
         if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:24}] {pos}/{len}  {wide_msg}") {
             bar.set_style(style.progress_chars("=> "));
         }
@@ -23,10 +23,11 @@ impl Progress {
         Progress { bar, under_way: Mutex::default() }
     }
 
-    /// An encoder is tried, or was.
+    /// Encoders are to be tried, one is, or was.
     pub(super) fn step(&self, step: Step<'_>) {
         let mut under_way = self.under_way.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match step {
+            Step::Begin(number) => self.bar.inc_length(number as u64),
             Step::Trying(name) => under_way.push(name.to_owned()),
             Step::Done(name, _) => {
                 under_way.retain(|other| other != name);
@@ -34,11 +35,6 @@ impl Progress {
             }
         }
         self.bar.set_message(under_way.join(", "));
-    }
-
-    /// So many steps are to come.
-    pub(super) fn expect(&self, steps: usize) {
-        self.bar.set_length(steps as u64);
     }
 
     /// Says what is looked at otherwise.

@@ -43,6 +43,8 @@ pub struct Prober {
 /// What a prober tells while it works.
 #[derive(Clone, Copy, Debug)]
 pub enum Step<'a> {
+    /// So many encoders are there to be tried.
+    Begin(usize),
     /// This encoder is next.
     Trying(&'a str),
     /// This came of it.
@@ -79,6 +81,7 @@ impl Prober {
             .copied()
             .filter(|encoder| plan::trial(encoder, fragments, queues, inventory).is_ok())
             .collect();
+        told(Step::Begin(there.len()));
         let (next, hardware) = (AtomicUsize::new(0), Mutex::new(()));
         let verdicts = Mutex::new(BTreeMap::new());
         let work = || {

@@ -110,9 +110,7 @@ pub struct Running {
 /// What it tells while it works.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress<'a> {
-    /// Encoders will be tried, so many of them.
-    Encoders(usize),
-    /// One of them.
+    /// Encoders are tried.
     Encoder(Step<'a>),
     /// Anything else, in a word or two.
     Looking(&'a str),

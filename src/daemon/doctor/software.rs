@@ -84,7 +84,6 @@ impl Look<'_> {
         };
         let all: Vec<&Fragment> = pictures(fragments).collect();
         let free: Vec<&Fragment> = all.iter().copied().filter(|encoder| !in_use(encoder)).collect();
-        (self.told)(Progress::Encoders(free.len()));
         let told = |step: probe::Step<'_>| (self.told)(Progress::Encoder(step));
         inventory.verdicts = self.prober.try_out(&free, (fragments, queues), inventory, &told);
         for encoder in all {
