@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::Outcome;
 use crate::daemon::SocketPlaces;
 
-/// How long the daemon may take to answer; a little more than a command's own limit.
-const PATIENCE: Duration = Duration::from_secs(12);
+/// How long the daemon may take to answer; a little more than the longest command's own limit.
+const PATIENCE: Duration = Duration::from_secs(32);
 
 /// How long it may take where its answer is not what matters.
 const PEEK: Duration = Duration::from_secs(2);

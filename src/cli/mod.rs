@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand. Data goes to stdout, everything else to stderr.
 
+mod air;
 mod bitrate;
 mod check;
 mod client;
@@ -13,6 +14,7 @@ mod profiles;
 mod progress;
 mod run;
 mod status;
+mod switch;
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
@@ -39,6 +41,11 @@ enum Command {
     Devices(devices::Args),
     Doctor(doctor::Args),
     Status(status::Args),
+    Switch(switch::Args),
+    Start(air::StartArgs),
+    Stop(air::StopArgs),
+    Restart(air::RestartArgs),
+    Reload(air::ReloadArgs),
     Keyframe(keyframe::Args),
     Bitrate(bitrate::Args),
     Outputs(output::ListArgs),
@@ -69,6 +76,11 @@ pub fn main() -> ExitCode {
         Command::Devices(args) => devices::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Switch(args) => switch::run(&args),
+        Command::Start(args) => air::start(&args),
+        Command::Stop(args) => air::stop(&args),
+        Command::Restart(args) => air::restart(&args),
+        Command::Reload(args) => air::reload(&args),
         Command::Keyframe(args) => keyframe::run(&args),
         Command::Bitrate(args) => bitrate::run(&args),
         Command::Outputs(args) => output::list(&args),

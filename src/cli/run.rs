@@ -59,7 +59,7 @@ fn announce(live: &Live) {
     let mut text = format!("\n  Watch:    {}\n", url(live.http));
     text += &format!("  Stream:   {}, {}\n", live.stream, live.words);
     if live.socket {
-        text += "  Control:  capcast status · capcast keyframe · capcast bitrate '2 Mbit/s'\n";
+        text += "  Control:  capcast status · capcast switch PROFILE · capcast bitrate '2 Mbit/s'\n";
     }
     text += "  Stop:     Ctrl-C\n\n";
     // A closed stdout is no reason to end the daemon.

@@ -15,6 +15,9 @@ const WAITING: usize = 16;
 /// How long a command may take before whoever asked is told that the daemon does not answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The same where graphs are built, proven, and put back if need be; below what an HTTP request may take.
+const LONG_PATIENCE: Duration = Duration::from_secs(29);
+
 /// What the running daemon can be told to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -24,10 +27,35 @@ pub enum Command {
     Keyframe,
     /// Change the live video bitrate, until the profile is loaded again.
     SetBitrate(Bitrate),
+    /// Go on with this profile; answered when it is on air, or cannot be.
+    Switch(String),
+    /// Go on air; answered when that is so.
+    Start,
+    /// Go off air and give the card back; answered when that is done.
+    Stop,
+    /// Build every graph anew; answered when they are on air again.
+    Restart,
+    /// Read the configuration again and rebuild what differs.
+    Reload,
     /// Let the output of this name publish.
     OutputStart(String),
     /// Let the output of this name publish no more.
     OutputStop(String),
+}
+
+impl Command {
+    /// Whether it is answered only once graphs run or are gone.
+    pub const fn is_long(&self) -> bool {
+        matches!(
+            self,
+            Command::Switch(_)
+                | Command::SetBitrate(_)
+                | Command::Start
+                | Command::Stop
+                | Command::Restart
+                | Command::Reload
+        )
+    }
 }
 
 /// A command carried out: what was done, in one sentence for people.
@@ -48,6 +76,8 @@ pub enum CommandError {
     Unknown(String),
     /// It cannot be done now: nothing is on air.
     NotOnAir(String),
+    /// It cannot be done now: another change is under way.
+    Conflict(String),
     /// It was tried and failed.
     Failed {
         /// The class of the failure.
@@ -66,6 +96,7 @@ impl fmt::Display for CommandError {
         match self {
             CommandError::Refused { reason, .. }
             | CommandError::NotOnAir(reason)
+            | CommandError::Conflict(reason)
             | CommandError::Unknown(reason) => f.write_str(reason),
             CommandError::Failed { fault, reason } => write!(f, "{fault} failure: {reason}"),
             CommandError::Busy => f.write_str("too many commands are waiting"),
@@ -119,14 +150,15 @@ impl Handle {
         self.state.clone()
     }
 
-    /// Has `command` carried out and waits for its end, ten seconds at most.
+    /// Has `command` carried out and waits for its end: ten seconds at most, 29 where graphs are to be built.
     pub async fn command(&self, command: Command) -> Result<Done, CommandError> {
+        let patience = if command.is_long() { LONG_PATIENCE } else { PATIENCE };
         let (reply, answer) = oneshot::channel();
         self.orders.try_send(Order { command, reply }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => CommandError::Busy,
             mpsc::error::TrySendError::Closed(_) => CommandError::Gone,
         })?;
-        match tokio::time::timeout(PATIENCE, answer).await {
+        match tokio::time::timeout(patience, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) | Err(_) => Err(CommandError::Gone),
         }

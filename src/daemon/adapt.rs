@@ -40,6 +40,17 @@ impl Appliance {
         true
     }
 
+    /// Says where the encoder cannot do what the outputs are configured to ask of it.
+    pub(super) fn warn_of_a_fixed_bitrate(&self) {
+        let plan = self.encode.plan();
+        if plan.control.bitrate.is_none() && self.config.outputs.iter().any(|output| output.adaptive) {
+            let encoder = &plan.fragment;
+            tracing::warn!(
+                "`{encoder}` cannot change its bitrate while it runs: `adaptive` has no effect with it"
+            );
+        }
+    }
+
     /// The adaptive output that keeps the bitrate down.
     pub(super) fn limiter(&self) -> Option<&str> {
         self.adapt.limiter().filter(|_| self.scope().is_some())

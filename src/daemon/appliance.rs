@@ -1,19 +1,29 @@
 //! The running daemon: one loop that hears graphs, commands and signals, and tells its state.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::Options;
+use super::change::{Change, Prepared};
+use super::files::Loaded;
 use super::part::{Part, Told};
+use super::remembered::Remembered;
 use super::snapshot::View;
+use super::start::{lanes, room};
 use crate::config::{BoxConfig, Profile};
-use crate::control::{Command, CommandError, Done, Inbox, Order, State, Summary};
-use crate::engine::{ControlError, Engine, Outlet};
-use crate::lifecycle::Event;
-use crate::media::{Bitrate, Fault};
+use crate::control::{Command, CommandError, Inbox, State, Summary};
+use crate::engine::webrtc::Lane;
+use crate::engine::{Engine, Outlet};
+use crate::lifecycle::{Event, Strikes};
+use crate::media::MediaTime;
 use crate::output::{Adapt, Local, Whip};
+use crate::plan::Choice;
 use crate::sfu;
 use crate::telemetry::Drops;
 
@@ -29,11 +39,23 @@ const GOODBYE: Duration = Duration::from_millis(1200);
 /// How long servers have to confirm that a session is over.
 const FAREWELL: Duration = Duration::from_millis(1200);
 
+/// Where plans arrive that were asked for.
+pub(super) type Preparing = mpsc::Sender<Result<Prepared, CommandError>>;
+
 /// Everything that runs.
 pub(super) struct Appliance {
     pub(super) engine: Engine,
+    pub(super) options: Options,
+    /// What the files said when they were read last.
+    pub(super) loaded: Arc<Loaded>,
+    /// The same for `/api/profiles`.
+    pub(super) shown: Arc<ArcSwap<Loaded>>,
+    pub(super) remembered: Option<Remembered>,
+    /// What counts of the configuration.
     pub(super) config: BoxConfig,
     pub(super) profile: Profile,
+    /// Why what runs was chosen.
+    pub(super) choices: Vec<Choice>,
     pub(super) capture: Part,
     pub(super) audio_capture: Option<Part>,
     pub(super) encode: Part,
@@ -41,10 +63,23 @@ pub(super) struct Appliance {
     /// Why there is no sound, where there is none.
     pub(super) silence: String,
     pub(super) picture: Outlet,
+    pub(super) sound: Outlet,
     pub(super) sfu: Option<sfu::Handle>,
     pub(super) local: Option<Local>,
     pub(super) outputs: Vec<Whip>,
     pub(super) adapt: Adapt,
+    /// Outputs that were stopped by name.
+    pub(super) resting: BTreeSet<String>,
+    /// Off air by command.
+    pub(super) stopped: bool,
+    pub(super) change: Option<Change>,
+    /// Plans that were asked for.
+    pub(super) prepared: (Preparing, mpsc::Receiver<Result<Prepared, CommandError>>),
+    /// Failures of the encoder on air.
+    pub(super) strikes: Strikes,
+    /// There is no further encoder to fall back to.
+    pub(super) no_other: bool,
+    pub(super) seed: u64,
     pub(super) inbox: Inbox,
     pub(super) told: mpsc::Receiver<Told>,
     pub(super) drops: Drops,
@@ -53,11 +88,12 @@ pub(super) struct Appliance {
 }
 
 impl Appliance {
-    /// Runs until `ended` completes. `on_live` is called once, when the first frames are at the SFU (or left the encoder,
+    /// Runs until `ended` completes; reads the configuration again at each `hangup`. `on_live` is called once, when the first frames are at the SFU (or left the encoder,
     /// where there is no SFU).
     pub(super) async fn run(
         &mut self,
         ended: impl Future<Output = &'static str>,
+        mut hangup: Signal,
         on_live: impl FnOnce(&State),
     ) {
         let mut on_live = Some(on_live);
@@ -83,8 +119,17 @@ impl Appliance {
                     changes
                 }
                 Some(told) = self.told.recv() => self.hear(told),
+                Some(prepared) = self.prepared.1.recv() => {
+                    self.take_aim(prepared);
+                    true
+                }
+                Some(()) = hangup.recv() => {
+                    self.reload(None);
+                    true
+                }
                 _ = looks.tick() => self.look(),
             };
+            self.progress();
             if changed || self.now() >= self.last_told + TELL {
                 self.tell_state();
             }
@@ -137,7 +182,23 @@ impl Appliance {
         self.engine.now().since_base()
     }
 
-    fn parts(&mut self) -> impl Iterator<Item = &mut Part> {
+    /// The box's own stream at the SFU, if it is not there.
+    pub(super) fn publish_locally(&mut self) {
+        let Some(sfu) = self.sfu.as_ref().filter(|_| self.local.is_none()) else { return };
+        let epoch = self.engine.instant_of(MediaTime::default());
+        let rooms = [Some(self.encode.plan()), self.audio_encode.as_ref().map(Part::plan)].map(room);
+        let sound = self.audio_encode.is_some().then_some(&self.sound);
+        let stream = self.config.sfu.stream.clone();
+        self.local = Some(Local::publish(sfu, stream, epoch, rooms, &self.picture, sound));
+    }
+
+    /// What the encoders make, as outputs take it.
+    pub(super) fn lanes(&self) -> Arc<[Lane]> {
+        let sound = self.audio_encode.as_ref().map(|part| (part.plan(), &self.sound));
+        lanes([Some((self.encode.plan(), &self.picture)), sound])
+    }
+
+    pub(super) fn parts(&mut self) -> impl Iterator<Item = &mut Part> {
         // What takes first, so that no first frame is missed.
         [
             self.audio_encode.as_mut(),
@@ -168,93 +229,6 @@ impl Appliance {
         self.adapt_bitrate() || changed
     }
 
-    fn obey(&mut self, order: Order) {
-        let answer = match &order.command {
-            Command::Ping => Ok(Done("alive".to_owned())),
-            Command::Keyframe => self.force_keyframe(),
-            Command::SetBitrate(bitrate) => self.set_bitrate(*bitrate),
-            Command::OutputStart(name) => self.output(name, "starts", Whip::publish),
-            Command::OutputStop(name) => self.output(name, "stops", Whip::stop),
-        };
-        if let Ok(Done(done)) = &answer
-            && order.command != Command::Ping
-        {
-            tracing::info!("by command: {done}");
-        }
-        // Whoever asked may have left.
-        let _ = order.reply.send(answer);
-    }
-
-    fn force_keyframe(&mut self) -> Result<Done, CommandError> {
-        if !self.encode.phase().is_flowing() {
-            return Err(self.not_on_air());
-        }
-        if self.encode.plan().control.keyframe.is_none() {
-            let encoder = &self.encode.plan().fragment;
-            return Err(CommandError::Refused {
-                reason: format!("`{encoder}` cannot make a keyframe when asked"),
-                hint: None,
-            });
-        }
-        self.picture.request_keyframe();
-        Ok(Done("a keyframe follows".to_owned()))
-    }
-
-    fn set_bitrate(&mut self, bitrate: Bitrate) -> Result<Done, CommandError> {
-        let video = &self.profile.video;
-        let encoder = self.encode.plan().fragment.clone();
-        let Some(control) = &self.encode.plan().control.bitrate else {
-            return Err(CommandError::Refused {
-                reason: format!("`{encoder}` cannot change its bitrate while it runs"),
-                hint: Some("change `bitrate` in the profile".to_owned()),
-            });
-        };
-        let (least, most) = (control.range.0.max(video.min_bitrate), control.range.1);
-        if bitrate < least || bitrate > most {
-            return Err(CommandError::Refused {
-                reason: format!("{bitrate} is not between {least} and {most}"),
-                hint: Some(format!(
-                    "the least is `min_bitrate` of profile `{}`, the most is what `{encoder}` takes",
-                    self.profile.name
-                )),
-            });
-        }
-        let Some(graph) = self.encode.graph().filter(|_| self.encode.phase().is_flowing()) else {
-            return Err(self.not_on_air());
-        };
-        graph.set_bitrate(bitrate).map_err(|error| match error {
-            ControlError::TooSoon(_) => {
-                CommandError::Refused { reason: error.to_string(), hint: Some("try again then".to_owned()) }
-            }
-            ControlError::Unsupported | ControlError::Range(..) => {
-                CommandError::Refused { reason: error.to_string(), hint: None }
-            }
-            ControlError::Property(_) => {
-                CommandError::Failed { fault: Fault::Graph, reason: error.to_string() }
-            }
-        })?;
-        self.encode.keep_bitrate(bitrate);
-        Ok(Done(format!("the picture is now encoded at {bitrate}")))
-    }
-
-    fn output(&self, name: &str, what: &str, act: fn(&Whip)) -> Result<Done, CommandError> {
-        if let Some(output) = self.outputs.iter().find(|output| output.name() == name) {
-            act(output);
-            return Ok(Done(format!("output `{name}` {what}")));
-        }
-        if self.config.outputs.iter().any(|output| output.name == name) {
-            return Err(CommandError::Refused {
-                reason: format!("this version has no outputs of the kind of `{name}` yet"),
-                hint: None,
-            });
-        }
-        Err(CommandError::Unknown(format!("there is no output `{name}`")))
-    }
-
-    fn not_on_air(&self) -> CommandError {
-        CommandError::NotOnAir(format!("nothing is on air: {}", self.inbox.state.borrow().words))
-    }
-
     fn is_live(&self, state: &State) -> bool {
         let name = self.config.sfu.stream.as_str();
         let arrived =
@@ -280,6 +254,7 @@ impl Appliance {
             limiter: self.limiter(),
             now: self.engine.instant_of(self.engine.now()),
             was_on_air: self.was_on_air,
+            changing: self.changing(),
         }
         .state();
         self.was_on_air |= state.summary.is_on_air();

@@ -4,19 +4,25 @@
 //!  Options ─> files ─> config, profiles, fragments ─┐
 //!  GStreamer, devices ─> Inventory ─────────────────┴─> Plan ─> Part (one per graph, under `lifecycle`)
 //!  listeners, SFU: up before any graph, so that a port in use leaves nothing half started
+//!  Change: another profile, a reload, on and off air: one at a time, proven before it counts
 //!  Appliance: one loop hears graphs, commands and signals; tells snapshots of `control::State`
 //! ```
 
 mod adapt;
 mod appliance;
+mod change;
 mod error;
 mod options;
+mod orders;
 mod part;
+mod reload;
+mod remembered;
 mod secret;
 mod snapshot;
 mod socket;
 mod start;
 mod survey;
+mod target;
 
 pub mod doctor;
 pub mod files;

@@ -33,6 +33,8 @@ pub(super) struct View<'a> {
     pub(super) now: Instant,
     /// Frames have been on air since the start.
     pub(super) was_on_air: bool,
+    /// What is being changed, where that keeps the picture from being on air.
+    pub(super) changing: Option<String>,
 }
 
 impl View<'_> {
@@ -66,12 +68,15 @@ impl View<'_> {
     fn summary(&self, outputs: &[OutputState]) -> Summary {
         let picture = [self.capture.phase(), self.encode.phase()];
         if picture.iter().all(|phase| phase.is_flowing()) {
-            let well = self.parts().all(|part| part.phase() == Phase::Running)
+            let well = self.parts().all(|part| part.phase() == Phase::Running && part.note().is_empty())
                 && outputs.iter().all(|output| output.well);
             return if well { Summary::OnAir } else { Summary::Degraded };
         }
         if picture.iter().all(|phase| matches!(phase, Phase::Stopped | Phase::Stopping)) {
             return Summary::Stopped;
+        }
+        if self.changing.is_some() {
+            return Summary::Starting;
         }
         let failed = |part: &Part| part.rebuilds() > 0 || part.phase() == Phase::Failed;
         if self.was_on_air || failed(self.capture) || failed(self.encode) {
@@ -89,8 +94,9 @@ impl View<'_> {
                 reason => format!("{} {phase}: {reason}", part.name().as_str()),
             }
         };
-        let trouble: Vec<String> =
+        let mut trouble: Vec<String> =
             self.parts().filter(|part| part.phase() != Phase::Running).map(ill).collect();
+        trouble.extend(self.parts().map(Part::note).filter(|note| !note.is_empty()).map(str::to_owned));
         match summary {
             Summary::OnAir | Summary::Degraded => {
                 let viewers = self.sfu.map_or(0, |sfu| sfu.viewers);
@@ -115,8 +121,8 @@ impl View<'_> {
                 }
                 words
             }
-            Summary::Starting => "starting".to_owned(),
-            Summary::Stopped => "stopped".to_owned(),
+            Summary::Starting => self.changing.clone().unwrap_or_else(|| "starting".to_owned()),
+            Summary::Stopped => "off air by command; `capcast start` goes on".to_owned(),
             Summary::Failed => format!("off air: {}", trouble.join("; ")),
         }
     }
@@ -165,7 +171,11 @@ impl View<'_> {
         };
         EncodeState {
             lifecycle: part.phase(),
-            reason: part.reason().to_owned(),
+            reason: [part.reason(), part.note()]
+                .into_iter()
+                .find(|words| !words.is_empty())
+                .unwrap_or("")
+                .to_owned(),
             encoder: part.plan().fragment.clone(),
             codec,
             size,

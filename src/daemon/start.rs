@@ -1,27 +1,32 @@
 //! From options to the running appliance, and its end.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use arc_swap::ArcSwap;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::appliance::Appliance;
 use super::doctor::{self, Running};
 use super::files::Loaded;
 use super::part::{Part, PartName, Seat};
+use super::remembered::Remembered;
 use super::survey::logging_prober;
-use super::{Options, RunError, SocketPlaces, know_candidates, know_remembered, secret, survey, survey_file};
-use crate::config::{AudioInput, BoxConfig, OutputConfig, OutputKind, Profile, ProfileChoice, VideoInput};
+use super::target::{Target, Wanted, aim};
+use super::{Options, RunError, SocketPlaces, know_remembered, secret, survey};
+use crate::config::{AudioInput, BoxConfig, OutputConfig, OutputKind};
 use crate::control::{self, State};
 use crate::engine::webrtc::{Lane, Relay};
 use crate::engine::{self, Engine, Outlet};
 use crate::http::{self, ControlToken, Doctor, Documents, Limits, ListenError, Listener, Publishers, Site};
+use crate::lifecycle::Strikes;
 use crate::media::{MediaKind, StreamName};
 use crate::output::whip::{Relays, Settings, Wires};
-use crate::output::{Adapt, Local, Whip};
-use crate::plan::{self, Downstream, GraphPlan, Plan, Role};
+use crate::output::{Adapt, Whip};
+use crate::plan::{self, Downstream, GraphPlan, Role};
 use crate::sfu;
 use crate::telemetry::Drops;
 
@@ -64,7 +69,7 @@ pub fn run(options: &Options, on_live: impl FnOnce(Live)) -> Result<(), RunError
         .enable_all()
         .build()
         .map_err(|source| RunError::System { what: "threads", source })?;
-    let ended = runtime.block_on(serve(loaded, gstreamer, |live| {
+    let ended = runtime.block_on(serve(options, loaded, gstreamer, |live| {
         tracing::info!(after_ms = began.elapsed().as_millis() as u64, "live: {}", live.words);
         on_live(live);
     }));
@@ -74,13 +79,17 @@ pub fn run(options: &Options, on_live: impl FnOnce(Live)) -> Result<(), RunError
 }
 
 async fn serve(
+    options: &Options,
     loaded: Loaded,
     gstreamer: std::thread::JoinHandle<Result<engine::GstVersion, engine::InitError>>,
     on_live: impl FnOnce(Live),
 ) -> Result<(), RunError> {
-    let documents = documents(loaded.clone());
-    let Loaded { config, profiles, fragments, queues } = loaded;
+    let shown = Arc::new(ArcSwap::from_pointee(loaded.clone()));
+    let documents = documents(Arc::clone(&shown));
+    let loaded = Arc::new(loaded);
+    let config = loaded.config.clone();
     let ended = end_signal()?;
+    let hangup = taken(SignalKind::hangup())?;
     let tcp = Listener::tcp(config.http.listen).await?;
     let http_address = tcp.local_addr().unwrap_or(config.http.listen);
     let unix = socket()?;
@@ -92,17 +101,11 @@ async fn serve(
     let sfu = config.sfu.enabled.then(|| sfu::start(sfu_options(&config))).transpose()?;
 
     gstreamer.join().map_err(|_| engine::InitError::Start("it panicked".to_owned()))??;
-    let mut inventory = survey(&fragments, needs_devices(&config))?;
-    survey_file(&config, &mut inventory);
-    let profile = chosen_profile(&config.profile, &profiles, &inventory)?;
-    know_candidates(&logging_prober(), &profile, (&fragments, &queues), &mut inventory);
-    let plan = plan::resolve(&config, &profile, &fragments, &queues, &inventory)
-        .map_err(|reasons| RunError::Plan { profile: profile.name.clone(), reasons })?;
-    for choice in plan.choices.iter().filter(|choice| choice.taken) {
-        tracing::debug!("{}: {} ({})", choice.subject, choice.candidate, choice.reason);
-    }
+    let remembered = Remembered::of(options);
+    let target = first_target(&loaded, remembered.as_ref())?;
 
-    let (control, inbox) = control::channel(State::starting(env!("CARGO_PKG_VERSION"), profile.name.clone()));
+    let (control, inbox) =
+        control::channel(State::starting(env!("CARGO_PKG_VERSION"), target.profile.name.clone()));
     let site = Site {
         control,
         sfu: sfu.clone(),
@@ -113,7 +116,8 @@ async fn serve(
         documents: Arc::new(documents),
     };
     // Before anyone can ask: a viewer that comes early must hear "not live yet", not "no such stream".
-    let mut appliance = compose(config, profile, plan, sfu, inbox)?;
+    let files = Files { options: options.clone(), loaded, shown, remembered };
+    let mut appliance = compose(files, target, sfu, inbox)?;
     if let Some(sfu) = &appliance.sfu {
         appliance.config.sfu.publishers.iter().for_each(|publisher| sfu.declare(publisher.stream.clone()));
     }
@@ -127,24 +131,51 @@ async fn serve(
     tracing::info!("listening on http://{http_address}");
 
     appliance
-        .run(ended, |state| {
+        .run(ended, hangup, |state| {
             let words = state.words.clone();
             on_live(Live { http: http_address, stream, socket: with_socket, words });
         })
         .await;
     close.send_replace(true);
-    appliance.shut_down().await;
+    Box::pin(appliance.shut_down()).await;
     Ok(())
+}
+
+/// What the daemon was told, and what it remembers.
+struct Files {
+    options: Options,
+    loaded: Arc<Loaded>,
+    shown: Arc<ArcSwap<Loaded>>,
+    remembered: Option<Remembered>,
+}
+
+/// The profile that was switched to, as long as it can run; else the configured one.
+fn first_target(loaded: &Loaded, remembered: Option<&Remembered>) -> Result<Target, RunError> {
+    let configured = &loaded.config.profile;
+    if let Some(name) = remembered.and_then(|remembered| remembered.profile(configured)) {
+        match aim(loaded, Wanted::named(&name), None) {
+            Ok(target) => {
+                tracing::info!("going on with profile `{name}`, which was switched to");
+                return Ok(target);
+            }
+            Err(error) => {
+                tracing::warn!("profile `{name}` was switched to, but: {error}; the configured one instead");
+            }
+        }
+    }
+    aim(loaded, Wanted::Chosen(configured.clone()), None)
 }
 
 /// Hubs, outlets and the parts that join them, not started.
 fn compose(
-    config: BoxConfig,
-    profile: Profile,
-    plan: Plan,
+    files: Files,
+    target: Target,
     sfu: Option<sfu::Handle>,
     inbox: control::Inbox,
 ) -> Result<Appliance, RunError> {
+    let Files { options, loaded, shown, remembered } = files;
+    let Target { profile, plan } = target;
+    let config = loaded.config.clone();
     let engine = Engine::new()?;
     let (tell, told) = mpsc::channel(TOLD);
     let (video_hub, audio_hub) = (engine.raw_hub(MediaKind::Video), engine.raw_hub(MediaKind::Audio));
@@ -153,14 +184,6 @@ fn compose(
     let part = |name: PartName, plan, seat| {
         Part::new(name, plan, &engine, seat, tell.clone(), seed.wrapping_add(name as u64))
     };
-    if plan.video_encode.len() > 1 {
-        tracing::warn!("this version encodes the profile's first rendition only");
-    }
-    let lanes = lanes([
-        plan.video_encode.first().map(|plan| (plan, &picture)),
-        plan.audio_encode.as_ref().map(|plan| (plan, &sound)),
-    ]);
-    let rooms = [plan.video_encode.first(), plan.audio_encode.as_ref()].map(room);
     let encode = plan
         .video_encode
         .into_iter()
@@ -178,42 +201,50 @@ fn compose(
     let audio_encode = plan
         .audio_encode
         .map(|plan| part(PartName::AudioEncode, plan, Seat::Encode(audio_hub, sound.clone())));
-    let epoch = engine.instant_of(crate::media::MediaTime::default());
-    let local = sfu.as_ref().map(|sfu| {
-        let sound = audio_encode.is_some().then_some(&sound);
-        Local::publish(sfu, config.sfu.stream.clone(), epoch, rooms, &picture, sound)
-    });
-    if config.outputs.iter().any(|output| output.adaptive) && encode.plan().control.bitrate.is_none() {
-        let encoder = &encode.plan().fragment;
-        tracing::warn!(
-            "`{encoder}` cannot change its bitrate while it runs: `adaptive` has no effect with it"
-        );
-    }
-    let outputs = outputs(&engine, &config.outputs, &lanes, seed)?;
-    Ok(Appliance {
+    let mut appliance = Appliance {
         engine,
+        options,
+        loaded,
+        shown,
+        remembered,
         config,
         profile,
+        choices: plan.choices,
         capture,
         audio_capture,
         encode,
         audio_encode,
         silence,
         picture,
+        sound,
         sfu,
-        local,
-        outputs,
+        local: None,
+        outputs: Vec::new(),
         adapt: Adapt::default(),
+        resting: BTreeSet::new(),
+        stopped: false,
+        change: None,
+        // One at a time is asked for.
+        prepared: mpsc::channel(1),
+        strikes: Strikes::default(),
+        no_other: false,
+        seed,
         inbox,
         told,
         drops: Drops::default(),
         last_told: Duration::ZERO,
         was_on_air: false,
-    })
+    };
+    appliance.publish_locally();
+    appliance.show_active();
+    appliance.warn_of_a_fixed_bitrate();
+    let lanes = appliance.lanes();
+    appliance.outputs = outputs(&appliance.engine, &appliance.config.outputs, &lanes, seed)?;
+    Ok(appliance)
 }
 
 /// What the hand-over to the SFU holds, by the plan.
-fn room(encode: Option<&GraphPlan>) -> sfu::Room {
+pub(super) fn room(encode: Option<&GraphPlan>) -> sfu::Room {
     let limits = encode.and_then(|plan| plan.handover);
     // Without a graph nothing is handed over: one place for nothing.
     limits.map_or(sfu::Room { frames: 1, time: Duration::ZERO, bytes: 0 }, |class| sfu::Room {
@@ -249,7 +280,7 @@ fn lane(plan: &GraphPlan, outlet: &Outlet) -> Option<Lane> {
 }
 
 /// Starts every output that there is in this version. What is wrong with one is its own state, and stops nothing else.
-fn outputs(
+pub(super) fn outputs(
     engine: &Engine,
     configured: &[OutputConfig],
     lanes: &Arc<[Lane]>,
@@ -311,7 +342,7 @@ fn relays(output: &OutputConfig) -> Relays {
 }
 
 /// Going on without these would open what the user wanted closed.
-fn refuse_what_is_missing(config: &BoxConfig) -> Result<(), RunError> {
+pub(super) fn refuse_what_is_missing(config: &BoxConfig) -> Result<(), RunError> {
     let unsupported = |key, hint| Err(RunError::Unsupported { key, hint });
     if config.http.tls.is_some() {
         return unsupported(
@@ -371,32 +402,10 @@ fn socket() -> Result<Option<Listener>, RunError> {
     }
 }
 
-/// Test picture, tone and files need no look at the hardware.
-fn needs_devices(config: &BoxConfig) -> bool {
-    let picture =
-        matches!(config.capture.video, VideoInput::Auto | VideoInput::Device(_) | VideoInput::ById(_));
-    let sound = matches!(config.capture.audio, AudioInput::Alsa(_));
-    picture || sound
-}
-
-fn chosen_profile(
-    choice: &ProfileChoice,
-    profiles: &std::collections::BTreeMap<String, Profile>,
-    inventory: &plan::Inventory,
-) -> Result<Profile, RunError> {
-    match choice {
-        ProfileChoice::Auto => Ok(plan::auto_profile(inventory)),
-        ProfileChoice::Named(name) => {
-            profiles.get(name).cloned().ok_or_else(|| RunError::NoProfile(name.clone()))
-        }
-    }
-}
-
 /// Resolves when the daemon is to end, with the reason.
 fn end_signal() -> Result<impl Future<Output = &'static str>, RunError> {
-    let take = |kind| signal(kind).map_err(|source| RunError::System { what: "signals", source });
-    let mut interrupt = take(SignalKind::interrupt())?;
-    let mut terminate = take(SignalKind::terminate())?;
+    let mut interrupt = taken(SignalKind::interrupt())?;
+    let mut terminate = taken(SignalKind::terminate())?;
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => "interrupted",
@@ -405,12 +414,18 @@ fn end_signal() -> Result<impl Future<Output = &'static str>, RunError> {
     })
 }
 
+/// A signal that the daemon hears itself.
+fn taken(kind: SignalKind) -> Result<Signal, RunError> {
+    signal(kind).map_err(|source| RunError::System { what: "signals", source })
+}
+
 /// Made anew for each request: what is installed or plugged in may have changed.
-fn documents(loaded: Loaded) -> Documents {
-    let examined = loaded.clone();
+fn documents(loaded: Arc<ArcSwap<Loaded>>) -> Documents {
+    let examined = Arc::clone(&loaded);
     Documents {
         profiles: Box::new(move || {
-            let Loaded { config, profiles, fragments, queues } = &loaded;
+            let loaded = loaded.load();
+            let Loaded { config, profiles, fragments, queues } = &**loaded;
             let mut inventory = survey(fragments, false).map_err(|error| error.to_string())?;
             // Nothing is tried here: anybody may ask for this, and it would cost the stream its cores.
             know_remembered(&logging_prober(), &loaded, &mut inventory);
@@ -423,7 +438,7 @@ fn documents(loaded: Loaded) -> Documents {
             let mut prober = logging_prober();
             prober.gentle = true;
             let running = Running { encoder };
-            let report = doctor::examine(&examined, 0, Some(&running), &prober, &|_| ());
+            let report = doctor::examine(&examined.load(), 0, Some(&running), &prober, &|_| ());
             Ok(doctor::json(&report))
         })),
     }

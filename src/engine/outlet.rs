@@ -70,12 +70,24 @@ struct Inner {
     keyframe_last: AtomicU64,
 }
 
+/// How long a candidate whose first keyframe came too late has to catch up: what queued up while it started is old, and
+/// soon gone. After that it is the encoder's own delay, and the stream has to wait for it.
+const CATCH_UP: Duration = Duration::from_millis(500);
+
+/// So much of a packet of sound may be heard twice at a change: nobody notices, and clocks are no finer.
+const MOST_OVERLAP: Duration = Duration::from_millis(1);
+
 /// Frames or access units: who is on air, who is to follow.
 struct Track {
+    kind: MediaKind,
     baton: Baton,
     candidate: AtomicU64,
-    /// How late the candidate's first keyframe was, in nanoseconds, while the stream waits for it to catch up.
-    gap: AtomicU64,
+    /// When the candidate's first keyframe came, if that was too old to take over; 0 before.
+    proven: AtomicU64,
+    /// A keyframe of the candidate is on its way.
+    asked: AtomicBool,
+    /// The feed on air was silenced, so that the candidate can catch up.
+    silenced: AtomicBool,
     line: Timeline,
 }
 
@@ -85,8 +97,8 @@ enum Admission<'a> {
     On(Held<'a>),
     /// It goes out, and its feed takes over with it.
     First(Held<'a>, Duration),
-    /// It does not go out; its feed has to make a keyframe that is not as old.
-    TooOld,
+    /// It does not go out; its feed can take over with a keyframe, and has to make one.
+    Ask,
     No,
 }
 
@@ -107,8 +119,8 @@ impl Outlet {
             inner: Arc::new(Inner {
                 kind,
                 timebase,
-                frames: Track::new(clock_rate),
-                units: Track::new(clock_rate),
+                frames: Track::new(kind, clock_rate),
+                units: Track::new(kind, clock_rate),
                 frame_sinks: ArcSwap::default(),
                 unit_sinks: ArcSwap::default(),
                 next_sink: AtomicU64::new(0),
@@ -151,21 +163,20 @@ impl Outlet {
         for track in [&self.inner.frames, &self.inner.units] {
             let (_, mut held) = track.baton.take_over(0);
             held.pass_to(0);
-            track.candidate.store(feed.number, Ordering::Relaxed);
-            track.gap.store(0, Ordering::Relaxed);
+            track.nominate(feed.number);
         }
         self.inner.on_air.store(Some(Arc::clone(feed)));
     }
 
     /// Lets an encode graph take over at its first complete keyframe; what is on air goes on until then. The graph gets
-    /// [`GraphEvent::OnAir`](super::GraphEvent::OnAir) when it did. One whose frames are more than 50 ms later than those
-    /// on air silences them at its first keyframe and takes over at its next, so that time never goes back: the gap is
-    /// the difference. If the candidate goes away before it took over, the old one goes on.
+    /// [`GraphEvent::OnAir`](super::GraphEvent::OnAir) when it did. One whose pictures are more than 50 ms later than those
+    /// on air, and stay so, silences them and takes over at its next keyframe, so that time never goes back: the gap is
+    /// the difference. Of sound, every packet can be the first; what both have made is not heard twice. If the candidate
+    /// goes away before it took over, the old one goes on.
     pub fn switch_to(&self, candidate: &Graph) {
         let Some(feed) = candidate.feed() else { return };
         for track in [&self.inner.frames, &self.inner.units] {
-            track.gap.store(0, Ordering::Relaxed);
-            track.candidate.store(feed.number, Ordering::Relaxed);
+            track.nominate(feed.number);
         }
     }
 
@@ -209,7 +220,7 @@ impl Outlet {
             let candidate =
                 track.candidate.compare_exchange(feed.number, 0, Ordering::Relaxed, Ordering::Relaxed);
             track.baton.drop_feed(feed.number);
-            if candidate.is_ok() && track.gap.swap(0, Ordering::Relaxed) > 0 {
+            if candidate.is_ok() && track.silenced.swap(false, Ordering::Relaxed) {
                 self.give_back(track);
             }
         }
@@ -222,7 +233,7 @@ impl Outlet {
     /// The candidate that silenced the feed on air is gone before it took over: the old one goes on at a new keyframe.
     fn give_back(&self, track: &Track) {
         if let Some(old) = self.inner.on_air.load().as_deref() {
-            track.candidate.store(old.number, Ordering::Relaxed);
+            track.nominate(old.number);
             old.force_keyframe();
         }
     }
@@ -237,7 +248,7 @@ impl Outlet {
     ) {
         let inner = &*self.inner;
         let line = &inner.frames.line;
-        let _held = match inner.frames.admit(feed.number, pts, keyframe) {
+        let _held = match inner.frames.admit(feed.number, pts, keyframe, inner.timebase.now()) {
             Admission::On(held) => held,
             Admission::First(held, gap) => {
                 let first = packets.first().map_or(0, |packet| packet.sequence);
@@ -248,7 +259,7 @@ impl Outlet {
                 }
                 held
             }
-            Admission::TooOld => {
+            Admission::Ask => {
                 feed.force_keyframe();
                 return;
             }
@@ -279,9 +290,9 @@ impl Outlet {
         data: impl FnOnce() -> Option<Arc<[u8]>>,
     ) {
         let inner = &*self.inner;
-        let _held = match inner.units.admit(feed.number, pts, keyframe) {
+        let _held = match inner.units.admit(feed.number, pts, keyframe, inner.timebase.now()) {
             Admission::On(held) | Admission::First(held, _) => held,
-            Admission::TooOld => {
+            Admission::Ask => {
                 feed.force_keyframe();
                 return;
             }
@@ -326,33 +337,93 @@ impl Inner {
 }
 
 impl Track {
-    fn new(clock_rate: u32) -> Track {
+    fn new(kind: MediaKind, clock_rate: u32) -> Track {
         Track {
+            kind,
             baton: Baton::default(),
             candidate: AtomicU64::new(0),
-            gap: AtomicU64::new(0),
+            proven: AtomicU64::new(0),
+            asked: AtomicBool::new(false),
+            silenced: AtomicBool::new(false),
             line: Timeline::new(clock_rate),
         }
     }
 
-    fn admit(&self, feed: u64, pts: MediaTime, keyframe: bool) -> Admission<'_> {
+    /// Lets a feed take over when it can.
+    fn nominate(&self, feed: u64) {
+        self.proven.store(0, Ordering::Relaxed);
+        self.asked.store(false, Ordering::Relaxed);
+        self.silenced.store(false, Ordering::Relaxed);
+        self.candidate.store(feed, Ordering::Release);
+    }
+
+    fn admit(&self, feed: u64, pts: MediaTime, keyframe: bool, now: MediaTime) -> Admission<'_> {
         if let Some(held) = self.baton.pick_up(feed) {
             return Admission::On(held);
         }
-        if !keyframe || self.candidate.load(Ordering::Relaxed) != feed {
+        if self.candidate.load(Ordering::Acquire) != feed {
             return Admission::No;
         }
-        let (_, mut held) = self.baton.take_over(feed);
-        let behind = self.line.behind(pts);
-        if behind > MOST_SHIFT {
-            // The candidate takes longer than the old encoder did. Its frames may not go back in time, so from here the
-            // stream waits for it: the gap is the difference.
-            self.gap.fetch_max(u64::try_from(behind.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-            held.pass_to(0);
-            return Admission::TooOld;
+        if !keyframe {
+            return self.follow(pts, now);
+        }
+        let (before, mut held) = self.baton.take_over(feed);
+        if self.is_too_old(pts) {
+            held.pass_to(before);
+            drop(held);
+            return self.refuse(now);
         }
         self.candidate.store(0, Ordering::Relaxed);
-        Admission::First(held, Duration::from_nanos(self.gap.swap(0, Ordering::Relaxed)))
+        let gap = match self.silenced.swap(false, Ordering::Relaxed) {
+            true => self.line.ahead(pts),
+            false => Duration::ZERO,
+        };
+        Admission::First(held, gap)
+    }
+
+    /// A candidate's keyframe came too late to take over.
+    fn refuse(&self, now: MediaTime) -> Admission<'_> {
+        if self.proven.load(Ordering::Relaxed) == 0 {
+            self.proven.store(now.as_nanos().max(1), Ordering::Relaxed);
+        }
+        if self.kind == MediaKind::Audio {
+            self.silence();
+            return Admission::No;
+        }
+        // Where the stream stands still already, it needs another one at once.
+        let again = self.silenced.load(Ordering::Relaxed);
+        self.asked.store(again, Ordering::Relaxed);
+        if again { Admission::Ask } else { Admission::No }
+    }
+
+    /// A candidate's picture that it cannot take over with: has it caught up since its first keyframe?
+    fn follow(&self, pts: MediaTime, now: MediaTime) -> Admission<'_> {
+        let proven = self.proven.load(Ordering::Relaxed);
+        if proven == 0 || self.asked.load(Ordering::Relaxed) {
+            return Admission::No;
+        }
+        if self.is_too_old(pts) {
+            if now.saturating_since(MediaTime::from_nanos(proven)) < CATCH_UP {
+                return Admission::No;
+            }
+            self.silence();
+        }
+        self.asked.store(true, Ordering::Relaxed);
+        Admission::Ask
+    }
+
+    fn silence(&self) {
+        let (_, mut held) = self.baton.take_over(0);
+        held.pass_to(0);
+        self.silenced.store(true, Ordering::Relaxed);
+    }
+
+    /// Pictures may be moved a little to come after the last one; sound may not, for one would hear it twice.
+    fn is_too_old(&self, pts: MediaTime) -> bool {
+        match self.kind {
+            MediaKind::Video => self.line.behind(pts) > MOST_SHIFT,
+            MediaKind::Audio => self.line.overlap(pts) > MOST_OVERLAP,
+        }
     }
 }
 

@@ -9,6 +9,9 @@ use crate::media::{MediaTime, Packet, RtpTime};
 /// sound would no longer belong together.
 pub(super) const MOST_SHIFT: Duration = Duration::from_millis(50);
 
+/// A frame lasts no longer than this; what is between frames beyond that is a hole.
+const LONGEST_STEP: u64 = 60_000_000;
+
 /// Atomic so that it can be shared, not raced for: whoever holds the outlet's baton is alone here.
 pub(super) struct Timeline {
     clock_rate: u64,
@@ -20,6 +23,8 @@ pub(super) struct Timeline {
     sequence_offset: AtomicI64,
     next_sequence: AtomicU64,
     pts: AtomicU64,
+    /// Between the last two frames, in nanoseconds.
+    step: AtomicU64,
 }
 
 impl Timeline {
@@ -31,6 +36,7 @@ impl Timeline {
             sequence_offset: AtomicI64::new(0),
             next_sequence: AtomicU64::new(0),
             pts: AtomicU64::new(0),
+            step: AtomicU64::new(0),
         }
     }
 
@@ -39,9 +45,24 @@ impl Timeline {
         MediaTime::from_nanos(self.pts.load(Relaxed)).saturating_since(pts)
     }
 
+    /// How much later a frame was captured than the last one that went out.
+    pub(super) fn ahead(&self, pts: MediaTime) -> Duration {
+        pts.saturating_since(MediaTime::from_nanos(self.pts.load(Relaxed)))
+    }
+
+    /// How much of a frame lies before the end of the last one that went out, which lasts as long as the one before.
+    pub(super) fn overlap(&self, pts: MediaTime) -> Duration {
+        let (last, step) = (self.pts.load(Relaxed), self.step.load(Relaxed));
+        let end = if last == 0 { 0 } else { last + step };
+        MediaTime::from_nanos(end).saturating_since(pts)
+    }
+
     /// Notes a frame without RTP.
     pub(super) fn pass(&self, pts: MediaTime) {
-        self.pts.fetch_max(pts.as_nanos(), Relaxed);
+        let before = self.pts.fetch_max(pts.as_nanos(), Relaxed);
+        if before != 0 && pts.as_nanos() > before {
+            self.step.store((pts.as_nanos() - before).min(LONGEST_STEP), Relaxed);
+        }
     }
 
     /// Begins with another feed: `first` is its first packet's own sequence number. Returns how far its RTP time is moved.
@@ -117,6 +138,18 @@ mod tests {
         let mut frame = packets(501, 1);
         line.stamp(ms(1_013), &mut frame);
         assert_eq!((frame[0].rtp_time, frame[0].sequence), (RtpTime(90_090 + 33 * 90), 3));
+    }
+
+    #[test]
+    fn sound_overlaps_until_the_last_packet_is_over() {
+        let line = Timeline::new(48_000);
+        assert_eq!(line.overlap(ms(5)), Duration::ZERO, "nothing was heard yet");
+        for pts in [1_000, 1_020, 1_040] {
+            line.pass(ms(pts));
+        }
+        assert_eq!(line.overlap(ms(1_047)), Duration::from_millis(13));
+        assert_eq!(line.overlap(ms(1_060)), Duration::ZERO);
+        assert_eq!(line.ahead(ms(1_067)), Duration::from_millis(27));
     }
 
     proptest! {

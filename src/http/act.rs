@@ -10,7 +10,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 
-use super::dto::{BitrateRequest, DoneDto, OutputDto};
+use super::dto::{BitrateRequest, DoneDto, OutputDto, SwitchRequest};
 use super::trust::{Via, may_control};
 use super::{ApiError, Site};
 use crate::control::Command;
@@ -19,6 +19,11 @@ pub(super) fn routes() -> Router<Site> {
     Router::new()
         .route("/api/control/keyframe", post(keyframe))
         .route("/api/control/bitrate", post(bitrate))
+        .route("/api/control/switch", post(switch))
+        .route("/api/control/start", post(start))
+        .route("/api/control/stop", post(stop))
+        .route("/api/control/restart", post(restart))
+        .route("/api/control/reload", post(reload))
         .route("/api/outputs", get(outputs))
         .route("/api/outputs/{name}/start", post(output_start))
         .route("/api/outputs/{name}/stop", post(output_stop))
@@ -48,6 +53,54 @@ async fn bitrate(
             hint: Some(format!("write {}", error.expected())),
         })?;
     carry_out(&site, Command::SetBitrate(bitrate)).await
+}
+
+/// Answered when the profile is on air, or cannot be.
+async fn switch(
+    State(site): State<Site>,
+    Extension(via): Extension<Via>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<DoneDto>, ApiError> {
+    may_control(via, &headers, site.control_token.as_ref())?;
+    let wanted: SwitchRequest = json(&headers, body)?;
+    carry_out(&site, Command::Switch(wanted.profile)).await
+}
+
+async fn start(
+    State(site): State<Site>,
+    Extension(via): Extension<Via>,
+    headers: HeaderMap,
+) -> Result<Json<DoneDto>, ApiError> {
+    may_control(via, &headers, site.control_token.as_ref())?;
+    carry_out(&site, Command::Start).await
+}
+
+async fn stop(
+    State(site): State<Site>,
+    Extension(via): Extension<Via>,
+    headers: HeaderMap,
+) -> Result<Json<DoneDto>, ApiError> {
+    may_control(via, &headers, site.control_token.as_ref())?;
+    carry_out(&site, Command::Stop).await
+}
+
+async fn restart(
+    State(site): State<Site>,
+    Extension(via): Extension<Via>,
+    headers: HeaderMap,
+) -> Result<Json<DoneDto>, ApiError> {
+    may_control(via, &headers, site.control_token.as_ref())?;
+    carry_out(&site, Command::Restart).await
+}
+
+async fn reload(
+    State(site): State<Site>,
+    Extension(via): Extension<Via>,
+    headers: HeaderMap,
+) -> Result<Json<DoneDto>, ApiError> {
+    may_control(via, &headers, site.control_token.as_ref())?;
+    carry_out(&site, Command::Reload).await
 }
 
 /// Every output with where it is watched, which may be secret: so only for whoever may control the box.

@@ -17,6 +17,14 @@ pub(super) struct BitrateRequest {
     pub bitrate: String,
 }
 
+/// `POST /api/control/switch`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SwitchRequest {
+    /// Its name.
+    pub profile: String,
+}
+
 /// What a command did, in one sentence.
 #[derive(Debug, Serialize)]
 pub(super) struct DoneDto {

@@ -189,7 +189,7 @@ impl From<CommandError> for ApiError {
     fn from(error: CommandError) -> Self {
         match error {
             CommandError::Refused { reason, hint } => ApiError::Unprocessable { reason, hint },
-            CommandError::NotOnAir(reason) => ApiError::Conflict(reason),
+            CommandError::NotOnAir(reason) | CommandError::Conflict(reason) => ApiError::Conflict(reason),
             CommandError::Unknown(reason) => ApiError::NotFound(reason),
             CommandError::Failed { fault: Fault::Config, reason } => {
                 ApiError::Unprocessable { reason, hint: None }

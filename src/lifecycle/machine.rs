@@ -70,6 +70,8 @@ pub enum Event {
     Start,
     /// It is not wanted any more.
     Stop,
+    /// Another graph, from which buffers flow already, took the place of the one there was, whatever became of that.
+    Adopted,
     /// Buffers came out since the last time this was said.
     Flowed,
     /// None came out, and none could: nothing goes in, or whoever takes them holds it up. The stall clock stands still.
@@ -197,6 +199,16 @@ impl Machine {
                     }
                 }
             }
+            Event::Adopted => {
+                self.wanted = true;
+                self.graph = Graph::Built;
+                self.phase = Phase::Running;
+                self.flowing_since = now;
+                self.deadline = Some(now + self.timing.stall);
+                self.backoff.reset();
+                self.reason.clear();
+                None
+            }
             Event::Gone => {
                 if self.graph != Graph::Leaving {
                     return None;
@@ -255,7 +267,9 @@ impl Machine {
             Event::Error(fault, reason) => self.fail(now, fault, reason),
             Event::Ended => self.fail(now, Fault::Graph, "its stream ended".to_owned()),
             Event::DeviceGone(reason) => self.lose_device(now, reason),
-            Event::Start | Event::Stop | Event::Gone | Event::DeviceBack | Event::Tick => None,
+            Event::Start | Event::Stop | Event::Adopted | Event::Gone | Event::DeviceBack | Event::Tick => {
+                None
+            }
         }
     }
 

@@ -17,13 +17,18 @@
 //!      └────────────────┴── fault `config` ──> Failed (until start) <──────────────┘
 //! ```
 //!
-//! A new graph is built only once the old one is gone, since devices open once.
+//! A new graph is built only once the old one is gone, since devices open once. An encoder that was tried beside the old
+//! one and is on air is adopted: `Running` from anywhere.
+//!
+//! [`Strikes`] says when a graph has failed so often that something else should be tried.
 
 mod machine;
 mod strain;
+mod strikes;
 
 pub use machine::{Action, Event, LONGEST_WAIT, Machine, Phase, Timing};
 pub use strain::{Skipping, Strain};
+pub use strikes::Strikes;
 
 #[cfg(test)]
 mod tests;

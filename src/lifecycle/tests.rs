@@ -111,6 +111,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Ended),
         1 => Just(Event::DeviceGone("gone".to_owned())),
         1 => Just(Event::DeviceBack),
+        1 => Just(Event::Adopted),
         4 => Just(Event::Gone),
         6 => Just(Event::Tick),
     ]
@@ -131,6 +132,7 @@ proptest! {
                 Event::Gone => leaving = false,
                 Event::Start => wanted = true,
                 Event::Stop => wanted = false,
+                Event::Adopted => (built, leaving, wanted) = (true, false, true),
                 _ => {}
             }
             let before = life.clone();
@@ -172,4 +174,18 @@ proptest! {
         }
         prop_assert_eq!(life.phase(), Phase::Running);
     }
+}
+
+#[test]
+fn an_adopted_graph_runs_from_wherever_the_old_one_was() {
+    let mut life = running();
+    assert_eq!(life.on(ms(200), Event::Adopted), None);
+    assert_eq!((life.phase(), life.deadline()), (Phase::Running, Some(ms(1_200))));
+    life.on(ms(300), Event::Error(Fault::Graph, "broken".to_owned()));
+    assert_eq!(life.phase(), Phase::Backoff);
+    assert_eq!(life.on(ms(310), Event::Adopted), None, "the old one is still on its way out");
+    assert_eq!((life.phase(), life.reason()), (Phase::Running, ""));
+    assert_eq!(life.on(ms(320), Event::Gone), None, "which concerns nobody any more");
+    assert_eq!(life.phase(), Phase::Running);
+    assert_eq!(life.on(ms(2_000), Event::Tick), Some(Action::TearDown), "it can stall like any other");
 }

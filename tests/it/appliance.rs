@@ -29,6 +29,15 @@ pub(crate) struct Appliance {
 }
 
 impl Appliance {
+    /// The same with further files (path below the configuration's folder, text), such as fragments.
+    pub(crate) fn start_with_files(
+        config: &str,
+        profiles: &[(&str, &str)],
+        files: &[(&str, &str)],
+    ) -> Appliance {
+        Appliance::start_all("127.0.0.1:0", config, profiles, files)
+    }
+
     /// Starts with this `capcast.toml` and these own profiles (name, text). It listens on free ports of loopback only;
     /// the configuration must not hold `[http]` or `[sfu]`.
     pub(crate) fn start(config: &str, profiles: &[(&str, &str)]) -> Appliance {
@@ -37,11 +46,20 @@ impl Appliance {
 
     /// The same with media at another address: some viewers never speak from loopback.
     pub(crate) fn start_with_media(media: &str, config: &str, profiles: &[(&str, &str)]) -> Appliance {
+        Appliance::start_all(media, config, profiles, &[])
+    }
+
+    fn start_all(media: &str, config: &str, profiles: &[(&str, &str)], files: &[(&str, &str)]) -> Appliance {
         let directory = tempfile::tempdir().unwrap();
         let own = directory.path().join("profiles");
         fs::create_dir(&own).unwrap();
         for (name, text) in profiles {
             fs::write(own.join(format!("{name}.toml")), text).unwrap();
+        }
+        for (name, text) in files {
+            let path = directory.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
         }
         let config = format!("{config}\n[sfu]\nmedia = \"{media}\"\n");
         fs::write(directory.path().join("capcast.toml"), config).unwrap();
@@ -96,6 +114,43 @@ impl Appliance {
         self.process.id()
     }
 
+    /// A file beside its configuration, such as a fragment of its own.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.directory.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// A command that is not waited for.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_capcast"))
+            .args(arguments)
+            .env("CAPCAST_SOCKET", self.directory.path().join("capcast.sock"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// How many of `task` (threads) or `fd` (open files) the kernel counts.
+    pub(crate) fn count(&self, what: &str) -> usize {
+        fs::read_dir(format!("/proc/{}/{what}", self.process.id())).unwrap().count()
+    }
+
+    /// Memory that is its own, in KiB.
+    pub(crate) fn memory(&self) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = text.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.process.id()).unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
     /// What it has logged so far.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.all()
@@ -133,6 +188,7 @@ fn run(directory: &Path, listen: &str) -> (Child, Lines, String) {
         .args(["run", "--listen", listen, "--config"])
         .arg(directory.join("capcast.toml"))
         .env("CAPCAST_SOCKET", directory.join("capcast.sock"))
+        .env("STATE_DIRECTORY", directory.join("state"))
         .env("NO_COLOR", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -24,6 +24,7 @@ mod probe;
 mod run;
 mod sfu;
 mod soak;
+mod switch;
 mod tidy;
 mod whip;
 mod whip_codecs;

@@ -42,6 +42,7 @@ impl Place {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(CAPCAST);
         command.args(arguments).env("CAPCAST_SOCKET", self.socket()).env_remove("CAPCAST_LOG");
+        command.env("STATE_DIRECTORY", self.folder.path().join("state"));
         command
     }
 
@@ -148,7 +149,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn get(url: &str) -> (u16, String) {
+pub(crate) fn get(url: &str) -> (u16, String) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let response =
@@ -305,11 +306,18 @@ fn what_is_wrong_is_said_at_once_and_nothing_starts() {
         assert!(text(&refused.stderr).contains(word), "{}", text(&refused.stderr));
     }
 
-    for wrong in [&["run", "--nonsense"][..], &["bitrate", "fast"], &["run", "--demo", "--config", "x"], &[]]
-    {
+    for wrong in [
+        &["run", "--nonsense"][..],
+        &["bitrate", "fast"],
+        &["switch"],
+        &["run", "--demo", "--config", "x"],
+        &[],
+    ] {
         assert_eq!(place.ask(wrong).status.code(), Some(2), "{wrong:?}");
     }
-    for daemonless in [&["status"][..], &["keyframe"], &["bitrate", "1 Mbit/s"]] {
+    for daemonless in
+        [&["status"][..], &["keyframe"], &["bitrate", "1 Mbit/s"], &["switch", "vp8-720p30"], &["stop"]]
+    {
         let answer = place.ask(daemonless);
         assert_eq!((answer.status.code(), answer.stdout.len()), (Some(3), 0), "{daemonless:?}");
         assert!(

@@ -6,6 +6,7 @@ mod links;
 mod pictures;
 mod refusals;
 mod sources;
+mod switches;
 
 use std::collections::BTreeMap;
 use std::path::Path;

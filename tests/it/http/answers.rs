@@ -98,6 +98,23 @@ async fn control_is_for_this_host_and_for_the_token() {
     let json = [("content-type", "application/json")];
     problem(server.ask(Method::POST, "/api/control/bitrate", &json, &large).await, 413).await;
     problem(server.ask(Method::POST, "/api/control/keyframe", &[], "").await, 409).await;
+    let switch = |profile: &'static str| {
+        let (server, json) = (&server, &json);
+        async move {
+            let body = format!("{{\"profile\": \"{profile}\"}}");
+            server.ask(Method::POST, "/api/control/switch", json, &body).await
+        }
+    };
+    let done: Value = switch("vp8-720p30").await.json().await.unwrap();
+    assert_eq!(done, json!({"done": "`vp8-720p30` is on air"}));
+    assert_eq!(problem(switch("busy").await, 409).await["detail"], "a switch is under way");
+    problem(server.ask(Method::POST, "/api/control/switch", &json, r#"{"name": "x"}"#).await, 400).await;
+    for (path, done) in [("start", "Start"), ("stop", "Stop"), ("restart", "Restart"), ("reload", "Reload")] {
+        let path = format!("/api/control/{path}");
+        let answer = server.ask(Method::POST, &path, &[], "").await;
+        assert_eq!(answer.json::<Value>().await.unwrap(), json!({"done": done}));
+        problem(server.ask(Method::POST, &path, &[("x-forwarded-for", "192.0.2.1")], "").await, 403).await;
+    }
     problem(server.get("/api/control/keyframe").await, 405).await;
 
     let guarded = Server::with(Limits::default(), Some("s3cret")).await;

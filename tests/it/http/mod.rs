@@ -60,6 +60,13 @@ impl Server {
                         })
                     }
                     Command::SetBitrate(bitrate) => Ok(Done(format!("now {bitrate}"))),
+                    Command::Switch(name) if name == "busy" => {
+                        Err(CommandError::Conflict("a switch is under way".to_owned()))
+                    }
+                    Command::Switch(name) => Ok(Done(format!("`{name}` is on air"))),
+                    Command::Start | Command::Stop | Command::Restart | Command::Reload => {
+                        Ok(Done(format!("{:?}", order.command)))
+                    }
                     Command::OutputStart(name) => Ok(Done(format!("`{name}` starts"))),
                     Command::OutputStop(name) => Err(CommandError::Unknown(format!("no `{name}`"))),
                 });

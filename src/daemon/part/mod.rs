@@ -1,16 +1,23 @@
 //! One graph under supervision: its plan, its life, what it counted before it was last rebuilt.
 
+mod candidate;
+mod keeping_up;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use crate::engine::{
-    BuildError, Engine, Graph, GraphEvent, Outlet, QueueLevel, RawHub, StageCounters, TEARDOWN_PATIENCE,
+    BuildError, Engine, EventSink, Graph, GraphEvent, Outlet, QueueLevel, RawHub, StageCounters,
+    TEARDOWN_PATIENCE,
 };
-use crate::lifecycle::{Action, Event, Machine, Phase, Skipping, Strain, Timing};
+use crate::lifecycle::{Action, Event, Machine, Phase, Strain, Timing};
 use crate::media::{Bitrate, Fault, Levels};
 use crate::plan::GraphPlan;
+
+use candidate::Candidate;
+pub(super) use candidate::Outcome;
 
 /// Which graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +80,20 @@ pub(super) struct Part {
     machine: Machine,
     graph: Option<Graph>,
     generation: u64,
+    /// The last generation that was given to a graph, be it only a candidate.
+    issued: u64,
+    /// Another encoder that is tried.
+    candidate: Option<Candidate>,
+    /// What became of the last one.
+    outcome: Option<Outcome>,
+    /// The graph is to be built once no candidate is tried any more: it would take the outlet from it.
+    owed: bool,
+    /// Frames of the present graph went out of the outlet.
+    on_air: bool,
+    /// It failed since this was last asked, for this reason.
+    failed: Option<String>,
+    /// What people should know of it though it runs.
+    note: String,
     /// The bitrate in force, where it is not the plan's.
     bitrate: Option<Bitrate>,
     /// Below that for the sake of an output.
@@ -107,6 +128,13 @@ impl Part {
             machine: Machine::new(name.timing(), seed),
             graph: None,
             generation: 0,
+            issued: 0,
+            candidate: None,
+            outcome: None,
+            owed: false,
+            on_air: false,
+            failed: None,
+            note: String::new(),
             bitrate: None,
             lowered: None,
             seen: (0, 0),
@@ -139,6 +167,58 @@ impl Part {
 
     pub(super) fn graph(&self) -> Option<&Graph> {
         self.graph.as_ref()
+    }
+
+    /// What it makes reaches whoever watches.
+    pub(super) fn is_on_air(&self) -> bool {
+        self.on_air && self.phase().is_flowing()
+    }
+
+    /// There is no graph of it, and none is to come.
+    pub(super) fn is_gone(&self) -> bool {
+        self.phase() == Phase::Stopped
+    }
+
+    /// Why it failed, if it did since this was last asked. Being too slow is no failure: it skips frames then.
+    pub(super) fn failure(&mut self) -> Option<String> {
+        self.failed.take()
+    }
+
+    /// What people should know of it though it runs; empty when there is nothing.
+    pub(super) fn note(&self) -> &str {
+        &self.note
+    }
+
+    /// Says something of it until it is replaced.
+    pub(super) fn set_note(&mut self, note: String) {
+        self.note = note;
+    }
+
+    /// Takes what there is down, and builds this instead when that is gone.
+    pub(super) fn replace(&mut self, now: Duration, plan: GraphPlan) {
+        self.owed = false;
+        self.try_no_more(now);
+        self.drive(now, Event::Stop);
+        self.plan = plan;
+        (self.bitrate, self.lowered) = (None, None);
+        self.strain = Strain::default();
+        self.failed = None;
+        self.note.clear();
+        self.drive(now, Event::Start);
+    }
+
+    /// Another plan for the next time that it is started. For a graph that is stopped.
+    pub(super) fn set_plan(&mut self, plan: GraphPlan) {
+        self.plan = plan;
+        (self.bitrate, self.lowered) = (None, None);
+        self.note.clear();
+    }
+
+    /// Takes it down, until it is started again.
+    pub(super) fn stop(&mut self, now: Duration) {
+        self.owed = false;
+        self.try_no_more(now);
+        self.drive(now, Event::Stop);
     }
 
     /// What it counts now, with what it counted before it was rebuilt.
@@ -184,15 +264,19 @@ impl Part {
         while let Some(event) = next.take() {
             let before = self.machine.phase();
             match self.machine.on(now, event) {
+                Some(Action::Build) if self.candidate.is_some() => self.owed = true,
                 Some(Action::Build) => {
                     if let Err(error) = self.build() {
                         next = Some(Event::Error(error.fault(), error.to_string()));
                     }
                 }
-                Some(Action::TearDown) => match self.graph.take() {
-                    Some(graph) => self.take_down(graph, now),
-                    None => next = Some(Event::Gone),
-                },
+                Some(Action::TearDown) => {
+                    (self.owed, self.on_air) = (false, false);
+                    match self.graph.take() {
+                        Some(graph) => self.take_down(graph, now),
+                        None => next = Some(Event::Gone),
+                    }
+                }
                 None => {}
             }
             self.tell(before);
@@ -201,9 +285,13 @@ impl Part {
 
     /// Takes in what its graph told.
     pub(super) fn hear(&mut self, now: Duration, generation: u64, event: GraphEvent) {
+        if self.candidate.as_ref().is_some_and(|candidate| candidate.generation == generation) {
+            return self.hear_candidate(now, event);
+        }
         if generation != self.generation {
             return;
         }
+        let cut = event == GraphEvent::LinkCut;
         let event = match event {
             GraphEvent::Flowing => Event::Flowed,
             GraphEvent::Error(error) => {
@@ -225,7 +313,10 @@ impl Part {
                 self.leaving_since = None;
                 Event::Gone
             }
-            GraphEvent::OnAir(_) => return self.let_block(now),
+            GraphEvent::OnAir(_) => {
+                self.on_air = true;
+                return self.let_block(now);
+            }
             GraphEvent::Warning { element, message } => {
                 tracing::debug!(part = self.name.as_str(), element, "{message}");
                 return;
@@ -233,10 +324,14 @@ impl Part {
             GraphEvent::Playing => return,
         };
         self.drive(now, event);
+        if cut {
+            self.failed = None;
+        }
     }
 
     /// Looks whether frames came out since the last look; `fed` says whether any could.
     pub(super) fn look(&mut self, now: Duration) {
+        self.look_at_candidate(now);
         if let Some(graph) = &self.graph {
             let seen = (graph.frames_out(), self.frames_offered());
             let event = if seen.0 != self.seen.0 {
@@ -259,33 +354,11 @@ impl Part {
 
     /// Takes it down for good; gives what to wait for.
     pub(super) fn end(&mut self, now: Duration) -> Option<crate::engine::Departure> {
+        self.owed = false;
+        self.try_no_more(now);
         let departure = self.graph.take().map(Graph::stop);
         self.drive(now, Event::Stop);
         departure
-    }
-
-    /// On air it may make the capture wait, unless that went wrong; until then it skips what it has no room for.
-    fn let_block(&mut self, now: Duration) {
-        if let Some(graph) = &self.graph
-            && self.strain.on_air(now, skipped(graph))
-        {
-            graph.set_on_air(true);
-        }
-    }
-
-    fn watch_skipping(&mut self, now: Duration) {
-        let Some(graph) = &self.graph else { return };
-        match self.strain.look(now, skipped(graph)) {
-            Some(Skipping::Still) if self.machine.phase() == Phase::Running => {
-                let reason = "it does not keep up, so frames are skipped".to_owned();
-                self.drive(now, Event::Trouble(reason));
-            }
-            Some(Skipping::Over) => {
-                graph.set_on_air(true);
-                self.drive(now, Event::TroubleOver);
-            }
-            Some(Skipping::Still) | None => {}
-        }
     }
 
     /// Capture: held up by a link. Encode: nothing comes in.
@@ -305,16 +378,33 @@ impl Part {
         }
     }
 
-    fn build(&mut self) -> Result<(), BuildError> {
-        self.generation += 1;
-        self.seen = (0, 0);
-        self.strain.rebuilt();
-        let (told, part, generation) = (self.told.clone(), self.name, self.generation);
-        let sink = Arc::new(move |event: GraphEvent| {
+    /// A number for one more graph.
+    fn issue(&mut self) -> u64 {
+        self.issued += 1;
+        self.issued
+    }
+
+    /// Where a graph tells its events.
+    fn sink(&self, generation: u64) -> EventSink {
+        let (told, part) = (self.told.clone(), self.name);
+        Arc::new(move |event: GraphEvent| {
             // A full queue means that the daemon's loop stands still: then one event more or less is not the trouble,
             // and a graph that is gone is noticed by time as well.
             let _ = told.try_send(Told { part, generation, event });
-        });
+        })
+    }
+
+    /// Nothing was seen of the present graph yet.
+    fn begin_anew(&mut self) {
+        self.seen = (0, 0);
+        self.strain.rebuilt();
+        self.on_air = false;
+    }
+
+    fn build(&mut self) -> Result<(), BuildError> {
+        self.generation = self.issue();
+        self.begin_anew();
+        let sink = self.sink(self.generation);
         let mut graph = match &self.seat {
             Seat::Capture(hub) => self.engine.capture(&self.plan, hub, sink)?,
             Seat::Encode(hub, outlet) => {
@@ -348,6 +438,9 @@ impl Part {
             return;
         }
         let (state, reason) = (phase.as_str(), self.machine.reason());
+        if !reason.is_empty() && matches!(phase, Phase::Backoff | Phase::WaitingForDevice | Phase::Failed) {
+            self.failed = Some(reason.to_owned());
+        }
         match phase {
             // Once, not at every attempt: a card may be out for days.
             Phase::Backoff | Phase::WaitingForDevice if self.logged == reason => {
@@ -366,11 +459,6 @@ impl Part {
             _ => tracing::debug!("{part} {state}"),
         }
     }
-}
-
-/// Frames that the link to it had no room for.
-fn skipped(graph: &Graph) -> u64 {
-    graph.stage().dropped.iter().filter(|(place, _)| *place == "link").map(|(_, count)| count).sum()
 }
 
 /// Adds totals; rates, latencies and the last time stay `to`'s own.

@@ -1,0 +1,111 @@
+//! What follows once a change is proven, and when one begins by itself.
+
+use std::time::Duration;
+
+use super::{Before, What};
+use crate::config::EncoderChoice;
+use crate::control::Done;
+use crate::daemon::appliance::Appliance;
+use crate::daemon::part::Part;
+use crate::daemon::target::{Target, Wanted};
+use crate::lifecycle::Phase;
+use crate::plan::Plan;
+
+impl Appliance {
+    pub(super) fn land_after_break(&mut self, target: Target, before: &Before) {
+        let why = match before.capture == target.plan.video_capture {
+            true => "the hardware encodes one picture at a time".to_owned(),
+            false => format!("the capture was rebuilt too ({})", target.plan.video_capture.title),
+        };
+        let now = self.engine.now();
+        let stood = before.last.map(|last| now.saturating_since(last).as_millis());
+        let stood = stood.map(|ms| format!(", so the picture stood still for {ms} ms")).unwrap_or_default();
+        self.land(target, &format!("; {why}{stood}"));
+    }
+
+    /// The picture is as wanted: everything else follows it.
+    pub(super) fn land(&mut self, target: Target, words: &str) {
+        let Some(change) = &mut self.change else { return };
+        let (what, loaded) = (change.what.clone(), change.loaded.take());
+        let mut words = words.to_owned();
+        words += &self.replace_sound(&target.plan);
+        // A bitrate of its own, or another encoder, is no other profile.
+        if !matches!(what, What::Bitrate(_) | What::Fallback(..)) {
+            self.profile = target.profile;
+        }
+        self.choices = target.plan.choices;
+        self.strikes.forget();
+        self.no_other = false;
+        if let Some(loaded) = loaded {
+            words += &self.take_over(loaded);
+        }
+        let lanes = self.lanes();
+        for output in &self.outputs {
+            output.carry(lanes.clone());
+        }
+        self.warn_of_a_fixed_bitrate();
+        if let What::Switch(profile) = &what
+            && let Some(remembered) = &self.remembered
+            && let Err(error) = remembered.remember(&self.loaded.config.profile, profile)
+        {
+            tracing::warn!("the switch cannot be remembered: {error}");
+            words += &format!("; it will not outlast a restart of the daemon: {error}");
+        }
+        self.show_active();
+        let done = match &what {
+            What::Fallback(..) => self.encode.note().to_owned(),
+            What::Bitrate(bitrate) => format!("the picture is now encoded at {bitrate}{words}"),
+            what => {
+                let read = if *what == What::Reload { "the configuration was read again; " } else { "" };
+                let on_air = if self.encode.is_on_air() { "is on air" } else { "is chosen" };
+                format!("{read}`{}` {on_air}: {}{words}", self.profile.name, self.on_air_words())
+            }
+        };
+        self.finish(Ok(Done(done)));
+    }
+
+    /// Sound that differs and was not tried beside the old one.
+    fn replace_sound(&mut self, plan: &Plan) -> String {
+        let now = self.now();
+        if plan.audio_capture.is_some() != self.audio_capture.is_some() {
+            let now = if plan.audio_capture.is_some() { "sound begins" } else { "sound ends" };
+            return format!("; {now} when the daemon is started anew");
+        }
+        if let Some((part, plan)) = self.audio_encode.as_mut().zip(plan.audio_encode.as_ref())
+            && plan != part.plan()
+            && !self.stopped
+            && !matches!(self.audio_capture.as_ref().map(Part::phase), Some(phase) if phase.is_flowing())
+        {
+            part.replace(now, plan.clone());
+        }
+        if let Some((part, plan)) = self.audio_capture.as_mut().zip(plan.audio_capture.as_ref())
+            && plan != part.plan()
+        {
+            if self.stopped { part.set_plan(plan.clone()) } else { part.replace(now, plan.clone()) }
+        }
+        String::new()
+    }
+
+    /// Falls back when the encoder on air has failed once too often.
+    pub(super) fn mind_failures(&mut self, now: Duration) {
+        let Some(reason) = self.encode.failure() else { return };
+        let for_good = self.encode.phase() == Phase::Failed;
+        let too_often = self.strikes.strike(now) || for_good;
+        if !too_often || self.no_other || self.stopped {
+            return;
+        }
+        // Those after the one taken, in the plan's own order.
+        let encoders = self.choices.iter().filter(|choice| choice.subject == "encoder");
+        let later = encoders.skip_while(|choice| !choice.taken).skip(1);
+        let rest: Vec<String> = later.map(|choice| choice.candidate.clone()).collect();
+        // Until something else is on air there is nothing more to try.
+        self.no_other = true;
+        if rest.is_empty() {
+            return;
+        }
+        let mut profile = self.profile.clone();
+        profile.video.encoder = EncoderChoice::Listed(rest);
+        let encoder = self.encode.plan().fragment.clone();
+        self.change(What::Fallback(encoder, reason), Wanted::Made(Box::new(profile)), None);
+    }
+}

@@ -1,0 +1,84 @@
+//! What is to run: a profile, and what it comes to on this box.
+
+use std::path::{Path, PathBuf};
+
+use super::files::Loaded;
+use super::survey::logging_prober;
+use super::{RunError, know_candidates, survey, survey_file};
+use crate::config::{AudioInput, BoxConfig, Profile, ProfileChoice, VideoInput};
+use crate::plan::{self, DeviceAccess, Plan, Upstream};
+
+/// A profile with its plan.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) profile: Profile,
+    pub(super) plan: Plan,
+}
+
+/// Which profile.
+#[derive(Clone, Debug)]
+pub(super) enum Wanted {
+    /// The one of this name, or the box's own choice.
+    Chosen(ProfileChoice),
+    /// One that stands in no file.
+    Made(Box<Profile>),
+}
+
+impl Wanted {
+    /// As people name profiles: `auto` is the box's own choice.
+    pub(super) fn named(name: &str) -> Wanted {
+        Wanted::Chosen(match name {
+            "auto" => ProfileChoice::Auto,
+            name => ProfileChoice::Named(name.to_owned()),
+        })
+    }
+}
+
+/// Looks at the box and makes the plan. Takes its time. `held` is the device that Capcast itself has open.
+///
+/// # Errors
+/// When there is no such profile, or it cannot run here.
+pub(super) fn aim(loaded: &Loaded, wanted: Wanted, held: Option<&Path>) -> Result<Target, RunError> {
+    let Loaded { config, profiles, fragments, queues } = loaded;
+    let mut inventory = survey(fragments, needs_devices(config))?;
+    survey_file(config, &mut inventory);
+    for device in inventory.video_devices.iter_mut().filter(|device| Some(device.node.as_path()) == held) {
+        device.access = DeviceAccess::Free;
+    }
+    let profile = match wanted {
+        Wanted::Chosen(ProfileChoice::Auto) => plan::auto_profile(&inventory),
+        Wanted::Chosen(ProfileChoice::Named(name)) => {
+            profiles.get(&name).cloned().ok_or(RunError::NoProfile(name))?
+        }
+        Wanted::Made(profile) => *profile,
+    };
+    know_candidates(&logging_prober(), &profile, (fragments, queues), &mut inventory);
+    let plan = plan::resolve(config, &profile, fragments, queues, &inventory)
+        .map_err(|reasons| RunError::Plan { profile: profile.name.clone(), reasons })?;
+    for choice in plan.choices.iter().filter(|choice| choice.taken) {
+        tracing::debug!("{}: {} ({})", choice.subject, choice.candidate, choice.reason);
+    }
+    if plan.video_encode.is_empty() {
+        return Err(RunError::Plan { profile: profile.name, reasons: vec![] });
+    }
+    if plan.video_encode.len() > 1 {
+        tracing::warn!("this version encodes the profile's first rendition only");
+    }
+    Ok(Target { profile, plan })
+}
+
+/// The capture device that a plan opens.
+pub(super) fn device(upstream: &Upstream) -> Option<PathBuf> {
+    match upstream {
+        Upstream::VideoDevice { node, .. } => Some(node.clone()),
+        _ => None,
+    }
+}
+
+/// Test picture, tone and files need no look at the hardware.
+fn needs_devices(config: &BoxConfig) -> bool {
+    let picture =
+        matches!(config.capture.video, VideoInput::Auto | VideoInput::Device(_) | VideoInput::ById(_));
+    let sound = matches!(config.capture.audio, AudioInput::Alsa(_));
+    picture || sound
+}
