@@ -290,15 +290,20 @@ impl Outlet {
         data: impl FnOnce() -> Option<Arc<[u8]>>,
     ) {
         let inner = &*self.inner;
+        let line = &inner.units.line;
         let _held = match inner.units.admit(feed.number, pts, keyframe, inner.timebase.now()) {
-            Admission::On(held) | Admission::First(held, _) => held,
+            Admission::On(held) => held,
+            Admission::First(held, _) => {
+                line.change(pts, 0);
+                held
+            }
             Admission::Ask => {
                 feed.force_keyframe();
                 return;
             }
             Admission::No => return,
         };
-        inner.units.line.pass(pts);
+        let pts = line.moved(pts);
         let sinks = inner.unit_sinks.load();
         if sinks.is_empty() {
             return;
@@ -421,7 +426,7 @@ impl Track {
     /// Pictures may be moved a little to come after the last one; sound may not, for one would hear it twice.
     fn is_too_old(&self, pts: MediaTime) -> bool {
         match self.kind {
-            MediaKind::Video => self.line.behind(pts) > MOST_SHIFT,
+            MediaKind::Video => self.line.shift_for(pts) > MOST_SHIFT,
             MediaKind::Audio => self.line.overlap(pts) > MOST_OVERLAP,
         }
     }

@@ -40,9 +40,9 @@ impl Timeline {
         }
     }
 
-    /// How much earlier a frame was captured than the last one that went out.
-    pub(super) fn behind(&self, pts: MediaTime) -> Duration {
-        MediaTime::from_nanos(self.pts.load(Relaxed)).saturating_since(pts)
+    /// How far the RTP time of another feed's frame would have to be moved to come after the last one that went out.
+    pub(super) fn shift_for(&self, pts: MediaTime) -> Duration {
+        self.span(self.offset_for(pts))
     }
 
     /// How much later a frame was captured than the last one that went out.
@@ -57,8 +57,16 @@ impl Timeline {
         MediaTime::from_nanos(end).saturating_since(pts)
     }
 
-    /// Notes a frame without RTP.
-    pub(super) fn pass(&self, pts: MediaTime) {
+    /// The time of a frame without RTP: moved as its packets are.
+    pub(super) fn moved(&self, pts: MediaTime) -> MediaTime {
+        let own = self.units(pts);
+        let rtp = self.advance(own);
+        self.pass(pts);
+        pts + self.span(rtp.saturating_sub(own))
+    }
+
+    /// Notes when the last frame was captured.
+    fn pass(&self, pts: MediaTime) {
         let before = self.pts.fetch_max(pts.as_nanos(), Relaxed);
         if before != 0 && pts.as_nanos() > before {
             self.step.store((pts.as_nanos() - before).min(LONGEST_STEP), Relaxed);
@@ -69,17 +77,15 @@ impl Timeline {
     pub(super) fn change(&self, pts: MediaTime, first: u64) -> Duration {
         let next = self.next_sequence.load(Relaxed);
         self.sequence_offset.store(next.wrapping_sub(first).cast_signed(), Relaxed);
-        let (last, own) = (self.rtp.load(Relaxed), self.units(pts));
-        let offset = if last > 0 && own <= last { last + self.clock_rate / 1000 - own } else { 0 };
+        let offset = self.offset_for(pts);
         self.offset.store(offset, Relaxed);
-        Duration::from_nanos(offset * 1_000_000_000 / self.clock_rate)
+        self.span(offset)
     }
 
     /// Gives one frame's packets their RTP time (strictly after the last frame's) and sequence numbers (the feed's own
     /// gaps are kept).
     pub(super) fn stamp(&self, pts: MediaTime, packets: &mut [Packet]) {
-        let rtp = (self.units(pts) + self.offset.load(Relaxed)).max(self.rtp.load(Relaxed) + 1);
-        self.rtp.store(rtp, Relaxed);
+        let rtp = self.advance(self.units(pts));
         self.pass(pts);
         let offset = self.sequence_offset.load(Relaxed);
         for packet in packets.iter_mut() {
@@ -87,6 +93,23 @@ impl Timeline {
             packet.sequence = packet.sequence.wrapping_add_signed(offset);
             self.next_sequence.fetch_max(packet.sequence + 1, Relaxed);
         }
+    }
+
+    /// The next RTP time, strictly after the last one.
+    fn advance(&self, own: u64) -> u64 {
+        let rtp = (own + self.offset.load(Relaxed)).max(self.rtp.load(Relaxed) + 1);
+        self.rtp.store(rtp, Relaxed);
+        rtp
+    }
+
+    /// At least 1 ms after the last one.
+    fn offset_for(&self, pts: MediaTime) -> u64 {
+        let (last, own) = (self.rtp.load(Relaxed), self.units(pts));
+        if last > 0 && own <= last { last + self.clock_rate / 1000 - own } else { 0 }
+    }
+
+    fn span(&self, units: u64) -> Duration {
+        Duration::from_nanos(units * 1_000_000_000 / self.clock_rate)
     }
 
     fn units(&self, pts: MediaTime) -> u64 {
@@ -130,7 +153,7 @@ mod tests {
         let line = Timeline::new(90_000);
         line.change(ms(1_000), 0);
         line.stamp(ms(1_000), &mut packets(0, 2));
-        assert_eq!(line.behind(ms(980)), Duration::from_millis(20));
+        assert_eq!(line.shift_for(ms(980)), Duration::from_millis(21));
         assert_eq!(line.change(ms(980), 500), Duration::from_millis(21));
         let mut frame = packets(500, 1);
         line.stamp(ms(980), &mut frame);
@@ -138,6 +161,21 @@ mod tests {
         let mut frame = packets(501, 1);
         line.stamp(ms(1_013), &mut frame);
         assert_eq!((frame[0].rtp_time, frame[0].sequence), (RtpTime(90_090 + 33 * 90), 3));
+        assert_eq!(
+            line.shift_for(ms(1_013)),
+            Duration::from_millis(22),
+            "from what went out, not from the capture"
+        );
+    }
+
+    #[test]
+    fn what_has_no_rtp_is_moved_as_its_packets_are() {
+        let line = Timeline::new(90_000);
+        line.change(ms(1_000), 0);
+        assert_eq!(line.moved(ms(1_000)), ms(1_000));
+        line.change(ms(980), 0);
+        assert_eq!(line.moved(ms(980)), ms(1_001));
+        assert_eq!(line.moved(ms(1_013)), ms(1_034));
     }
 
     #[test]
@@ -145,7 +183,7 @@ mod tests {
         let line = Timeline::new(48_000);
         assert_eq!(line.overlap(ms(5)), Duration::ZERO, "nothing was heard yet");
         for pts in [1_000, 1_020, 1_040] {
-            line.pass(ms(pts));
+            line.moved(ms(pts));
         }
         assert_eq!(line.overlap(ms(1_047)), Duration::from_millis(13));
         assert_eq!(line.overlap(ms(1_060)), Duration::ZERO);

@@ -95,10 +95,13 @@ fn a_switch_is_answered_on_air_and_outlasts_the_daemon() {
 
 #[test]
 fn of_two_switches_at_once_one_is_refused_in_words() {
-    // Slow to come on air: rav1e holds 13 frames, of which there are ten a second.
-    let slow = profile("av1", "\"rav1e\"").replace("\"30\"", "\"10\"");
-    let one = profile("vp8", "\"vp8\"").replace("\"30\"", "\"10\"");
-    let appliance = Appliance::start(SOURCE, &[("one", &one), ("slow", &slow)]);
+    // Each of its pictures comes 80 ms late: it is given half a second to catch up, and never does.
+    let late = "[[element]]\nfactory = \"identity\"\n[element.properties]\nsleep-time = 80000\n";
+    let late = fragment("vp8", "", &format!("{late}{}{KEYFRAMES}", vp8("encoder")));
+    let [one, slow] =
+        ["vp8", "late"].map(|name| profile("vp8", &format!("\"{name}\"")).replace("\"30\"", "\"10\""));
+    let files = [("pipelines/encoder/late.toml", late.as_str())];
+    let appliance = Appliance::start_with_files(SOURCE, &[("one", &one), ("slow", &slow)], &files);
     on_air(&appliance);
     let both = [appliance.spawn(&["switch", "slow"]), appliance.spawn(&["switch", "slow"])];
     let ended = both.map(|child| child.wait_with_output().unwrap());
@@ -127,7 +130,7 @@ fn what_does_not_come_on_air_changes_nothing_and_says_why() {
     let appliance = Appliance::start_with_files(SOURCE, &profiles, &files);
     on_air(&appliance);
     let words = fails(&appliance, &["switch", "refuses"]);
-    assert!(words.starts_with("error: `refuses` did not come on air by `refuses`: encoder: "), "{words}");
+    assert!(words.starts_with("error: `refuses` did not come on air by `refuses`: "), "{words}");
     assert!(words.ends_with("; `one` goes on\n"), "{words}");
     let words = fails(&appliance, &["switch", "silent"]);
     assert!(words.contains("no picture came out of it within 14 s; `one` goes on"), "{words}");
@@ -291,7 +294,7 @@ fn a_reload_rebuilds_what_differs_and_a_broken_one_nothing() {
 /// rav1e cannot change its bitrate while it runs.
 #[test]
 fn a_bitrate_that_cannot_change_live_is_a_new_encoder_if_it_is_worth_one() {
-    let one = profile("av1", "\"rav1e\"");
+    let one = profile("av1", "\"rav1e\"").replace("speed", "min_bitrate = \"100 kbit/s\"\nspeed");
     let appliance = Appliance::start(SOURCE, &[("one", &one)]);
     on_air(&appliance);
     let words = fails(&appliance, &["bitrate", "390 kbit/s"]);
