@@ -236,7 +236,7 @@ impl Appliance {
         state.summary.is_on_air() && arrived
     }
 
-    fn tell_state(&mut self) {
+    pub(super) fn tell_state(&mut self) {
         let now = self.now();
         let stats = self.sfu.as_ref().map(|sfu| sfu.stats());
         let state = View {

@@ -95,8 +95,8 @@ fn a_switch_is_answered_on_air_and_outlasts_the_daemon() {
 
 #[test]
 fn of_two_switches_at_once_one_is_refused_in_words() {
-    // Each of its pictures comes 80 ms late: it is given half a second to catch up, and never does.
-    let late = "[[element]]\nfactory = \"identity\"\n[element.properties]\nsleep-time = 80000\n";
+    // Each of its pictures comes more than one late: it is given half a second to catch up, and never does.
+    let late = "[[element]]\nfactory = \"identity\"\n[element.properties]\nsleep-time = 160000\n";
     let late = fragment("vp8", "", &format!("{late}{}{KEYFRAMES}", vp8("encoder")));
     let [one, slow] =
         ["vp8", "late"].map(|name| profile("vp8", &format!("\"{name}\"")).replace("\"30\"", "\"10\""));

@@ -222,6 +222,8 @@ impl Appliance {
             (Ok(Done(done)), _) => tracing::info!("{done}"),
             (Err(error), what) => tracing::warn!("{} came to nothing: {error}", what.words()),
         }
+        // Whoever asked may look at once.
+        self.tell_state();
         answer(change.reply, result);
     }
 
