@@ -26,7 +26,7 @@ use super::meter::Meter;
 use super::outlet::{Feed, Outlet};
 use super::probes::{Tally, watch_encoder, watch_pacer, watch_source};
 use super::rtp::Assembler;
-use super::stamp;
+use super::{stamp, thinning};
 
 pub(super) fn capture(
     shared: &Shared,
@@ -94,6 +94,11 @@ pub(super) fn encode(
         .as_ref()
         .or(units.as_ref())
         .ok_or_else(|| lacks(plan, "an `appsink` with the role `Rtp` or `AccessUnits`"))?;
+    if let (Some(element), Downstream::Video { framerate, .. }) =
+        (parts.role(Role::Thinner), &plan.downstream)
+    {
+        thinning::install(element, *framerate);
+    }
     let tally = Arc::new(Tally::default());
     watch_encoder(&encoder, kind, &shared.timebase, &tally);
     let keyframer = plan.control.keyframe.map(|method| Arc::new(Keyframer::new(&encoder, method)));

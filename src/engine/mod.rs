@@ -42,6 +42,7 @@ mod rtp;
 mod stamp;
 mod svt;
 mod teardown;
+mod thinning;
 mod timeline;
 mod trial;
 pub mod webrtc;

@@ -193,11 +193,18 @@ impl Encode<'_> {
         let Version { size, bitrate, framerate } = version;
         let mut draft = Draft::default();
         draft.push_from_hub(self.queues.video(raw.size));
-        // With the same rate on both sides it would drop what merely comes early.
-        if raw.framerate != Some(framerate) {
-            // An encoder that starts later would else let pass every frame until it has made up for all since zero.
-            let properties = ["drop-only", "skip-to-first"].map(|name| (name, Value::Bool(true)));
-            draft.push("videorate", Role::Plain, properties.to_vec());
+        match raw.framerate {
+            Some(rate) if rate == framerate => {}
+            Some(_) => {
+                let caps = format!("video/x-raw,framerate={}", fraction(framerate));
+                draft.push("capssetter", Role::Thinner, vec![("caps", Value::Text(caps))]);
+            }
+            // A file has the rate it has. An encoder that starts later would else let pass every frame until it has made
+            // up for all since zero.
+            None => {
+                let properties = ["drop-only", "skip-to-first"].map(|name| (name, Value::Bool(true)));
+                draft.push("videorate", Role::Plain, properties.to_vec());
+            }
         }
         let large = raw.size.is_none_or(|size| size.height > 720);
         let threads = if large { self.inventory.cores.clamp(2, 8) / 2 } else { 1 };

@@ -5,8 +5,17 @@ use super::term::Setting;
 use super::{Inventory, Link, Node, PlanError, QueueClass, Role, Value, check};
 
 /// Elements that a plan adds by itself.
-pub(super) const FACTORIES: [&str; 8] =
-    ["appsink", "appsrc", "capsfilter", "fakesink", "tee", "videoconvert", "videorate", "videoscale"];
+pub(super) const FACTORIES: [&str; 9] = [
+    "appsink",
+    "appsrc",
+    "capsfilter",
+    "capssetter",
+    "fakesink",
+    "tee",
+    "videoconvert",
+    "videorate",
+    "videoscale",
+];
 
 /// Nodes and links in the making; each new node is fed by the one before.
 #[derive(Debug, Default)]
@@ -126,6 +135,7 @@ pub(super) fn package(factory: &str, fragments: &[&Fragment]) -> Option<String> 
     let named = fragments.iter().find_map(|fragment| fragment.packages.get(factory)).cloned();
     named.or_else(|| match factory {
         "capsfilter" | "fakesink" | "tee" => Some("libgstreamer1.0-0".to_owned()),
+        "capssetter" => Some("gstreamer1.0-plugins-good".to_owned()),
         _ if FACTORIES.contains(&factory) => Some("gstreamer1.0-plugins-base".to_owned()),
         _ => None,
     })

@@ -189,6 +189,8 @@ pub enum Role {
     /// `identity` or `clocksync` behind a source that cannot wait (test picture, file): a frame whose running time is
     /// more than three frame times behind now is dropped here and counted as skipped, as a driver would.
     Pacer,
+    /// `capssetter` with the encoder's rate, in front of which the engine leaves out the frames that are too many.
+    Thinner,
     /// `identity` where the engine burns the wall clock and the frame number into the raw picture (test picture).
     Stamp,
     /// The RTP payloader; payload type, SSRC and first sequence number are fixed by the plan, RTP time is running time.
@@ -209,6 +211,7 @@ impl Role {
             Role::ToHub => "to-hub",
             Role::Decoder => "decoder",
             Role::Pacer => "pacer",
+            Role::Thinner => "thinner",
             Role::Stamp => "stamp",
             Role::Encoder => "encoder",
             Role::Payloader => "payloader",

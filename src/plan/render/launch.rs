@@ -31,6 +31,9 @@ pub fn launch(plan: &Plan, inventory: &Inventory) -> String {
 /// In place of what hands media over.
 const SINK: &str = "fakesink sync=false async=false";
 
+/// In place of what only the engine does.
+const THINNER: &str = "videorate drop-only=true skip-to-first=true";
+
 #[derive(Default)]
 struct Line {
     /// Chains that are finished.
@@ -66,6 +69,7 @@ impl Line {
             match here.role {
                 Role::ToHub => {}
                 Role::FromHub => self.chain.push(queue(here)),
+                Role::Thinner => self.chain.push(THINNER.to_owned()),
                 Role::AccessUnits | Role::Rtp => self.chain.push(SINK.to_owned()),
                 _ if branches.len() > 1 => self.chain.push(format!("{} name={name}", element(here))),
                 _ => self.chain.push(element(here)),
