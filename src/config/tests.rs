@@ -87,6 +87,7 @@ fn every_key_of_the_interface_is_read() {
         name: name.to_owned(),
         kind,
         url: Some(url.to_owned()),
+        url_file: None,
         path: None,
         token: None,
         adaptive: false,

@@ -293,14 +293,18 @@ pub(super) fn outputs(
         .map_err(|reason| RunError::System { what: "TLS", source: std::io::Error::other(reason) })?;
     let mut running = Vec::new();
     for (number, output) in configured.iter().enumerate() {
-        let (OutputKind::Whip, Some(url)) = (output.kind, &output.url) else {
+        if output.kind != OutputKind::Whip {
             tracing::warn!(output = %output.name, "this version has no outputs of this kind yet");
             continue;
-        };
+        }
+        let (url, url_file) = (output.url.clone().unwrap_or_default(), output.url_file.clone());
         let token = output.token.clone();
         let settings = Settings {
             name: output.name.clone(),
-            url: url.clone(),
+            url: Box::new(move || match &url_file {
+                Some(source) => secret::read("output.url_file", source).map_err(|error| error.to_string()),
+                None => Ok(url.clone()),
+            }),
             key: Box::new(move || match &token {
                 Some(source) => {
                     secret::read("output.token_file", source).map(Some).map_err(|error| error.to_string())

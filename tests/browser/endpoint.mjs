@@ -1,5 +1,5 @@
 // A WHIP server whose WebRTC is headless Chromium's: what it answers and decodes has nothing of Capcast in it. Serves
-// until its input ends, and tells one JSON object a line: {"listening": PORT}, {"session": {"bearer", "offer"}} for each
+// at `/api/whip`, and wherever `/publish` ends the path, until its input ends, and tells one JSON object a line: {"listening": PORT}, {"session": {"url", "bearer", "offer"}} for each
 // session, {"played": {…}} once 30 pictures of it were decoded and its sound was heard, {"deleted": …} when it was ended.
 //
 //   node endpoint.mjs [--port PORT]
@@ -43,13 +43,14 @@ async function serve(request, response) {
     tell({ deleted: Number(id) });
     return;
   }
-  if (request.method !== 'POST' || request.url !== '/api/whip') {
-    response.writeHead(request.url === '/api/whip' ? 405 : 404).end();
+  const known = request.url === '/api/whip' || request.url.endsWith('/publish');
+  if (request.method !== 'POST' || !known) {
+    response.writeHead(known ? 405 : 404).end();
     return;
   }
   let offer = '';
   for await (const chunk of request.setEncoding('utf8')) offer += chunk;
-  tell({ session: { bearer: request.headers.authorization ?? null, offer } });
+  tell({ session: { url: request.url, bearer: request.headers.authorization ?? null, offer } });
   const page = await context.newPage();
   // With the elements that `measurePlaying` looks at.
   await page.setContent(`<html data-sound="off"><video id="picture" autoplay muted playsinline></video>

@@ -55,7 +55,7 @@ async fn an_output_follows_the_encoders_codec_and_is_refused_in_words_where_it_i
         let port = server.expect("listening", None, PATIENCE);
         let settings = Settings {
             name: name.to_owned(),
-            url: format!("http://127.0.0.1:{port}/api/whip"),
+            url: Box::new(move || Ok(format!("http://127.0.0.1:{port}/api/whip"))),
             key: Box::new(|| Ok(Some("key".to_owned()))),
             relays: Box::new(|| Ok(Vec::new())),
             lanes: lanes(&engine, Codec::H264, None),

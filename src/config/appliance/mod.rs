@@ -130,8 +130,10 @@ pub struct OutputConfig {
     pub name: String,
     /// What kind of destination.
     pub kind: OutputKind,
-    /// `url`, required for all kinds but `record`.
+    /// `url`, required for all kinds but `record`, unless `url_file` is there.
     pub url: Option<String>,
+    /// `url_file`, for `whip`: a URL that is itself the secret.
+    pub url_file: Option<SecretSource>,
     /// `path`, for `record`.
     pub path: Option<String>,
     /// `token_file`.

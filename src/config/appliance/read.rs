@@ -143,6 +143,8 @@ fn output(mut table: Table<'_>, names: &mut Unique) -> Option<OutputConfig> {
     });
     let kind = table.need_word("kind", "kind of output", &OUTPUT_KINDS);
     let url = table.get("url");
+    let url_item = table.get("url_file");
+    let url_file = url_item.as_ref().and_then(secret);
     let path = table.get("path");
     let adaptive = table.get("adaptive");
     for key in ["token", "key", "secret", "password", "passphrase"] {
@@ -164,6 +166,7 @@ fn output(mut table: Table<'_>, names: &mut Unique) -> Option<OutputConfig> {
                 }
             };
             refuse(&url, "a recording has no `url`", "its place on disk is `path`");
+            refuse(&url_item, "a recording has no `url_file`", "its place on disk is `path`");
             refuse(&token_item, "a recording needs no `token_file`", "take it out");
         }
         Some(kind) => {
@@ -172,7 +175,20 @@ fn output(mut table: Table<'_>, names: &mut Unique) -> Option<OutputConfig> {
                 OutputKind::Trickle => (Scheme::Http, "https://server.example.org/trickle"),
                 OutputKind::Whip | OutputKind::Record => (Scheme::Http, "https://b.example.org/api/whip"),
             };
+            if let Some(item) = &url_item {
+                if kind != OutputKind::Whip {
+                    item.complain_at_key(
+                        Complaint::new("only a WHIP output has a `url_file`")
+                            .hint("write `url`, which is no secret here"),
+                    );
+                } else if url.is_some() {
+                    item.complain_at_key(
+                        Complaint::new("this output has two addresses").hint("take out `url` or `url_file`"),
+                    );
+                }
+            }
             match &url {
+                None if url_item.is_some() => {}
                 None => table.lacks("url", &format!("url = \"{example}\"")),
                 Some(url) => {
                     url_text = url.read(example, |text| places::url(text, scheme, example));
@@ -205,6 +221,7 @@ fn output(mut table: Table<'_>, names: &mut Unique) -> Option<OutputConfig> {
         name: name?,
         kind: kind?,
         url: url_text,
+        url_file,
         path: path_text,
         token,
         adaptive: adaptive.unwrap_or(false),

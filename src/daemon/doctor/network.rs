@@ -143,14 +143,18 @@ pub(super) fn outputs(config: &BoxConfig, checks: &mut Vec<Check>) {
                 Check::new(OUTPUTS, &output.name, Level::Fail, "asking met a bug in Capcast")
             });
             checks.push(check);
-            if let Some(source) = &output.token
-                && let Err(reason) = readable("output.token_file", source)
-            {
-                let name = format!("{} key", output.name);
-                checks.push(
-                    Check::new(OUTPUTS, &name, Level::Fail, reason)
-                        .cure("put the key alone into that file, readable for the daemon's user"),
-                );
+            let files =
+                [("key", "output.token_file", &output.token), ("URL", "output.url_file", &output.url_file)];
+            for (what, key, source) in files {
+                if let Some(source) = source
+                    && let Err(reason) = readable(key, source)
+                {
+                    checks.push(
+                        Check::new(OUTPUTS, &format!("{} {what}", output.name), Level::Fail, reason).cure(
+                            format!("put the {what} alone into that file, readable for the daemon's user"),
+                        ),
+                    );
+                }
             }
         }
     });
@@ -163,6 +167,9 @@ fn ask(wires: &Wires, output: &OutputConfig) -> impl Future<Output = Check> + Se
         let check = |level, words: String| Check::new(OUTPUTS, &name, level, words);
         let url = match (kind, url) {
             (OutputKind::Whip, Some(url)) => url,
+            (OutputKind::Whip, None) => {
+                return check(Level::Skip, "its URL is a secret, so its server is not asked".to_owned());
+            }
             _ => return check(Level::Skip, "this kind of output is not looked at".to_owned()),
         };
         let host = url.host_str().unwrap_or_default().to_owned();

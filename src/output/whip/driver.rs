@@ -329,13 +329,13 @@ impl Driver {
     fn create(&mut self, id: TransportId, ice_servers: &[IceServer]) {
         match self.endpoint() {
             Ok((endpoint, key)) if key != self.key => {
-                tracing::info!(output = %self.settings.name, "its key has changed");
+                tracing::info!(output = %self.settings.name, "its URL or key has changed");
                 self.renew(endpoint, key);
                 return self.feed(Input::Start);
             }
             Ok(_) => {}
             Err(words) => {
-                tracing::warn!(output = %self.settings.name, "going on with the key as it was: {words}");
+                tracing::warn!(output = %self.settings.name, "going on with URL and key as they were: {words}");
             }
         }
         self.wanted = Some(id);
@@ -384,11 +384,14 @@ impl Driver {
         self.requests.insert(id, task.abort_handle());
     }
 
-    /// Reads the key and puts it beside the URL.
+    /// Reads URL and key; and both of them as one text, to see whether they have changed.
     fn endpoint(&self) -> Result<(Endpoint, Option<String>), String> {
-        let key = (self.settings.key)()?;
-        let endpoint = Endpoint::new(&self.settings.url, key.as_deref(), KeyForm::Auto);
-        Ok((endpoint.map_err(|error| error.to_string())?, key))
+        let (url, key) = ((self.settings.url)()?, (self.settings.key)()?);
+        let endpoint = Endpoint::new(&url, key.as_deref(), KeyForm::Auto);
+        Ok((
+            endpoint.map_err(|error| error.to_string())?,
+            Some(format!("{url}\n{}", key.unwrap_or_default())),
+        ))
     }
 
     fn renew(&mut self, endpoint: Endpoint, key: Option<String>) {

@@ -28,12 +28,15 @@ pub type Key = Box<dyn Fn() -> Result<Option<String>, String> + Send + Sync>;
 /// Reads which STUN and TURN servers an output is to use besides those that its server announces.
 pub type Relays = Box<dyn Fn() -> Result<Vec<Relay>, String> + Send + Sync>;
 
+/// Reads an output's URL, now.
+pub type Place = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
+
 /// Where to publish, and what.
 pub struct Settings {
     /// The output's name.
     pub name: String,
-    /// As configured.
-    pub url: String,
+    /// As configured; read at each connection, for it may stand in a file of its own.
+    pub url: Place,
     /// Read at each connection, so that a changed file counts.
     pub key: Key,
     /// STUN and TURN servers of the configuration; read at each connection as well.
