@@ -8,9 +8,9 @@ use super::{Outcome, client};
 use crate::daemon::doctor::{self, Running};
 use crate::daemon::files::Sources;
 
-/// Check this box: GStreamer, encoders, devices, network, clock, outputs; each with its cure
+/// Check this box, and say what to do about what is missing
 ///
-/// Real frames go through every encoder. Nothing is changed, and no server is contacted but those of configured outputs.
+/// GStreamer, encoders, devices and rights, ports, network, outputs, clock and folders. Real frames go through every encoder. Nothing is changed, and no server is contacted but those of configured outputs.
 /// Works without a daemon; beside a running one, what that uses is left alone.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

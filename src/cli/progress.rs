@@ -16,9 +16,7 @@ impl Progress {
     /// A bar without steps yet; where stderr is no terminal it shows nothing.
     pub(super) fn new(what: &'static str) -> Progress {
         let bar = ProgressBar::new(0);
-        if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:24}] {pos}/{len}  {wide_msg}") {
-            bar.set_style(style.progress_chars("=> "));
-        }
+        set(&bar, "{prefix}: {wide_msg}");
         bar.set_prefix(what);
         Progress { bar, under_way: Mutex::default() }
     }
@@ -27,7 +25,11 @@ impl Progress {
     pub(super) fn step(&self, step: Step<'_>) {
         let mut under_way = self.under_way.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match step {
-            Step::Begin(number) => self.bar.inc_length(number as u64),
+            Step::Begin(0) => {}
+            Step::Begin(number) => {
+                set(&self.bar, "{prefix} [{bar:24}] {pos}/{len}  {wide_msg}");
+                self.bar.inc_length(number as u64);
+            }
             Step::Trying(name) => under_way.push(name.to_owned()),
             Step::Done(name, _) => {
                 under_way.retain(|other| other != name);
@@ -45,5 +47,11 @@ impl Progress {
     /// Takes the bar away.
     pub(super) fn end(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+fn set(bar: &ProgressBar, template: &str) {
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
     }
 }

@@ -5,6 +5,7 @@
 pub(crate) mod boxes;
 mod command;
 mod invariants;
+mod trials;
 
 use boxes::{bare, card, config, mode, profile, sound, usb2, usb3, usb3_on, written};
 use capcast::config::BoxConfig;
