@@ -106,7 +106,8 @@ enum Heard {
 
 impl Engine {
     /// Pushes moving pictures through an encode graph until [`TRIAL_FRAMES`] encoded ones came out and a forced keyframe
-    /// was among them. `told` hears each step. Blocks; a driver that hangs makes it block for ever, one that
+    /// was among them. `starved` says how long the process has waited for a core so far, which is not the encoder's fault;
+    /// `told` hears each step. Blocks; a driver that hangs makes it block for ever, one that
     /// crashes takes the process along, so this is for a process of its own.
     ///
     /// # Errors
@@ -115,6 +116,7 @@ impl Engine {
         &self,
         plan: &GraphPlan,
         patience: Duration,
+        starved: &dyn Fn() -> Duration,
         told: &mut dyn FnMut(),
     ) -> Result<Trial, TrialError> {
         let Downstream::Video { size: Some(size), framerate, .. } = plan.downstream else {
@@ -135,6 +137,7 @@ impl Engine {
             graph: &graph,
             heard,
             patience,
+            starved,
             pictures: Pictures::new(size, framerate),
         };
         let trial = run.through(told)?;
@@ -154,6 +157,7 @@ struct Run<'a> {
     graph: &'a Graph,
     heard: Receiver<Heard>,
     patience: Duration,
+    starved: &'a dyn Fn() -> Duration,
     pictures: Pictures,
 }
 
@@ -163,7 +167,7 @@ impl Run<'_> {
         let began = self.engine.now();
         let (mut frames, mut taken, mut held) = (0, 0, 0);
         let (mut asked, mut forced) = (false, false);
-        let mut last = began;
+        let (mut last, mut starved) = (began, (self.starved)());
         while frames < TRIAL_FRAMES || !forced {
             let room = taken < MOST_TAKEN && self.has_room();
             if room {
@@ -171,7 +175,7 @@ impl Run<'_> {
                 self.hub.push(&sample, pts);
                 taken += 1;
                 // One that takes pictures lives, however slow the machine is.
-                last = self.engine.now();
+                (last, starved) = (self.engine.now(), (self.starved)());
                 told();
             }
             if !asked && self.graph.tally.frames_in.load(Ordering::Relaxed) >= FORCED_AFTER {
@@ -187,7 +191,7 @@ impl Run<'_> {
                         (_, keyframe, _) => forced |= asked && keyframe,
                     }
                     frames += 1;
-                    last = self.engine.now();
+                    (last, starved) = (self.engine.now(), (self.starved)());
                     told();
                 }
                 Ok(Heard::Event(GraphEvent::Error(error))) => {
@@ -195,6 +199,10 @@ impl Run<'_> {
                 }
                 Ok(Heard::Event(_)) | Err(RecvTimeoutError::Timeout) => {
                     let silent = self.engine.now().saturating_since(last);
+                    if silent <= self.patience.min(SETTLED) {
+                        continue;
+                    }
+                    let silent = silent.saturating_sub((self.starved)().saturating_sub(starved));
                     // All was given, and nothing more comes of it.
                     let over = taken == MOST_TAKEN && silent > self.patience.min(SETTLED);
                     if over && frames >= TRIAL_FRAMES {
@@ -213,14 +221,20 @@ impl Run<'_> {
 
     /// Not before that is a picture taken.
     fn until_playing(&self) -> Result<(), TrialError> {
+        let (began, starved) = (self.engine.now(), (self.starved)());
         loop {
-            match self.heard.recv_timeout(self.patience) {
+            match self.heard.recv_timeout(self.patience.min(SETTLED)) {
                 Ok(Heard::Event(GraphEvent::Playing)) => return Ok(()),
                 Ok(Heard::Event(GraphEvent::Error(error))) => {
                     return Err(TrialError::Graph { error, frames: 0 });
                 }
                 Ok(_) => {}
-                Err(_) => return Err(TrialError::NoStart(self.patience)),
+                Err(_) => {
+                    let silent = self.engine.now().saturating_since(began);
+                    if silent.saturating_sub((self.starved)().saturating_sub(starved)) > self.patience {
+                        return Err(TrialError::NoStart(self.patience));
+                    }
+                }
             }
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
+use super::starved::starved;
 use crate::config::Source;
 use crate::engine::{self, Engine};
 use crate::plan::{self, Fragment, FragmentKind, Fragments, Inventory, Queues};
@@ -71,7 +72,7 @@ fn try_out(question: &Json, queues: &Queues, told: &mut dyn FnMut()) -> Result<e
         words.join("; ")
     })?;
     let patience = Duration::from_millis(question["patience_ms"].as_u64().unwrap_or(5000));
-    engine.trial(&graph, patience, told).map_err(|error| error.to_string())
+    engine.trial(&graph, patience, &|| starved("self"), told).map_err(|error| error.to_string())
 }
 
 fn fragment(json: &Json, kind: FragmentKind) -> Option<Fragment> {

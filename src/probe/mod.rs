@@ -11,6 +11,7 @@ mod cache;
 mod child;
 mod key;
 mod run;
+mod starved;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -11,13 +11,17 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde_json::Value as Json;
 
+use super::starved::starved;
 use crate::plan::Verdict;
 
 /// More than the child's own limit, so that its words come first.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// As often as its patience a child may take in all.
+/// So often that time a child may take in all.
 const WHOLE: u32 = 6;
+
+/// How often a silent child is looked at.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// How long a killed child may take to go. One that sleeps inside the kernel is left behind.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -67,7 +71,7 @@ pub(super) fn child(
     let (tell, said) = channel();
     std::thread::spawn(move || drop(tell.send(last_words(stderr))));
 
-    let verdict = listen(&lines, patience);
+    let verdict = listen(&lines, child.id(), patience);
     let status = end(&mut child, verdict.is_some() || !lines_ended(&lines));
     Ok(match (verdict, status) {
         (Some(verdict), _) => verdict,
@@ -79,12 +83,25 @@ pub(super) fn child(
     })
 }
 
-/// The verdict; none when the child ends without or falls silent.
-fn listen(lines: &Receiver<String>, patience: Duration) -> Option<Verdict> {
-    let over = now() + patience * WHOLE + GRACE;
+/// The verdict; none when the child ends without or falls silent. Time in which it was ready and got no core does not count.
+fn listen(lines: &Receiver<String>, child: u32, patience: Duration) -> Option<Verdict> {
+    let process = child.to_string();
+    let over = now() + (patience + GRACE) * WHOLE;
+    let (mut since, mut starved_then) = (now(), starved(&process));
     loop {
-        let left = over.saturating_duration_since(now()).min(patience + GRACE);
-        let line = lines.recv_timeout(left).ok()?;
+        let line = match lines.recv_timeout(LOOK.min(over.saturating_duration_since(now()))) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => {
+                let waited = starved(&process).saturating_sub(starved_then);
+                let silent = now().saturating_duration_since(since).saturating_sub(waited);
+                if silent > patience + GRACE || now() >= over {
+                    return None;
+                }
+                continue;
+            }
+        };
+        (since, starved_then) = (now(), starved(&process));
         // A library may write to stdout, too.
         let Ok(line) = serde_json::from_str::<Json>(&line) else { continue };
         if let Some(reason) = line["fails"].as_str() {

@@ -495,10 +495,17 @@ fn the_doctor_leaves_a_running_daemon_alone() {
         report["checks"].as_array().unwrap().iter().find(|check| check["name"] == "HTTP port").unwrap();
     assert!(port["words"].as_str().unwrap().contains("by the running Capcast"), "{port}");
 
+    // On a box that is very busy the answer may come too late for whoever asked; the report is kept all the same.
     let (status, made) = post(&format!("{url}/api/control/doctor"), "application/json", String::new());
-    let made: Value = serde_json::from_str(&made).unwrap();
-    assert_eq!((status, &made["counts"]["fail"]), (200, &0.into()), "{made:#}");
-    assert_eq!(serde_json::from_str::<Value>(&get(&format!("{url}/api/doctor")).1).unwrap(), made);
+    assert!(matches!(status, 200 | 408), "{status}: {made}");
+    let deadline = now() + PATIENCE;
+    let mut kept = get(&format!("{url}/api/doctor"));
+    while kept.0 == 404 && now() < deadline {
+        daemon.until_state("it is on air", |state| state["state"] == "on_air");
+        kept = get(&format!("{url}/api/doctor"));
+    }
+    let kept: Value = serde_json::from_str(&kept.1).unwrap();
+    assert_eq!((&kept["well"], &kept["counts"]["fail"]), (&true.into(), &0.into()), "{kept:#}");
     daemon.until_state("it is still on air", |state| state["state"] == "on_air");
     assert_eq!(daemon.end(), Some(0));
 }
