@@ -22,6 +22,14 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def thread_seconds(pid, name):
+    """CPU time so far of a process's thread of this name."""
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        if (task / "comm").read_text().strip() == name:
+            return int((task / "schedstat").read_text().split()[0]) / 1e9
+    sys.exit(f"process {pid} has no thread `{name}`")
+
+
 def rss_mib(pid):
     """Resident memory of a process now."""
     status = pathlib.Path(f"/proc/{pid}/status").read_text()

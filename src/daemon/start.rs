@@ -21,7 +21,9 @@ use crate::config::{AudioInput, BoxConfig, OutputConfig, OutputKind};
 use crate::control::{self, State};
 use crate::engine::webrtc::{Lane, Relay};
 use crate::engine::{self, Engine, Outlet};
-use crate::http::{self, ControlToken, Doctor, Documents, Limits, ListenError, Listener, Publishers, Site};
+use crate::http::{
+    self, ControlToken, Doctor, Document, Documents, Limits, ListenError, Listener, Publishers, Site,
+};
 use crate::lifecycle::Strikes;
 use crate::media::{MediaKind, StreamName};
 use crate::output::whip::{Relays, Settings, Wires};
@@ -423,11 +425,11 @@ fn taken(kind: SignalKind) -> Result<Signal, RunError> {
     signal(kind).map_err(|source| RunError::System { what: "signals", source })
 }
 
-/// Made anew for each request: what is installed or plugged in may have changed.
+/// Made anew when asked for: what is installed or plugged in may have changed.
 fn documents(loaded: Arc<ArcSwap<Loaded>>) -> Documents {
     let examined = Arc::clone(&loaded);
     Documents {
-        profiles: Box::new(move || {
+        profiles: Document::new(move || {
             let loaded = loaded.load();
             let Loaded { config, profiles, fragments, queues } = &**loaded;
             let mut inventory = survey(fragments, false).map_err(|error| error.to_string())?;
@@ -436,7 +438,7 @@ fn documents(loaded: Arc<ArcSwap<Loaded>>) -> Documents {
             let offers = plan::offers(config, profiles.values(), fragments, queues, &inventory);
             Ok(plan::render::offers_json(&offers))
         }),
-        devices: Box::new(|| Ok(crate::device::json(&crate::device::list()))),
+        devices: Document::new(|| Ok(crate::device::json(&crate::device::list()))),
         doctor: Doctor::new(Box::new(move |state| {
             let encoder = state.encode.first().map(|encode| encode.encoder.clone());
             let mut prober = logging_prober();

@@ -5,7 +5,9 @@
 
 mod act;
 pub mod assets;
+mod broadcast_box;
 mod doctor;
+mod document;
 mod dto;
 mod error;
 mod health;
@@ -33,6 +35,7 @@ use crate::media::StreamName;
 use crate::{control, sfu};
 
 pub use doctor::{Doctor, Examine};
+pub use document::{Document, Documents};
 pub use error::ApiError;
 pub use listen::{ListenError, Listener, SocketLock};
 pub use publishers::Publishers;
@@ -61,20 +64,6 @@ pub struct Site {
     pub documents: Arc<Documents>,
 }
 
-/// What `/api/profiles` and `/api/devices` answer with, made anew for each request, off the async threads: both look at
-/// the box.
-pub struct Documents {
-    /// As `capcast profiles --json`.
-    pub profiles: Document,
-    /// As `capcast devices --json`.
-    pub devices: Document,
-    /// Looks at the box when told to.
-    pub doctor: Doctor,
-}
-
-/// Makes one JSON document, or says why not.
-pub type Document = Box<dyn Fn() -> Result<serde_json::Value, String> + Send + Sync>;
-
 /// Every route, for one way in: the extension [`Via`] of a request says which way it came.
 pub fn router(site: Site) -> Router {
     let secure = |name: HeaderName, value: &'static str| {
@@ -85,6 +74,7 @@ pub fn router(site: Site) -> Router {
         .merge(whep::routes())
         .merge(whip::routes())
         .merge(status::routes())
+        .merge(broadcast_box::routes())
         .merge(health::routes())
         .merge(act::routes())
         .merge(doctor::routes())

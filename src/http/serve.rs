@@ -1,7 +1,10 @@
 //! Connections: how many, how long, and how they end.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,6 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 
@@ -29,6 +33,11 @@ pub struct Limits {
     pub body: Duration,
     /// How long a request may take to be answered.
     pub answer: Duration,
+    /// How long a client may leave an answer unread.
+    pub write: Duration,
+    /// Connections of one network at one time; further ones are closed at once. This host's own have no such limit: behind
+    /// a reverse proxy they are everybody's.
+    pub each: usize,
 }
 
 impl Default for Limits {
@@ -38,6 +47,8 @@ impl Default for Limits {
             head: Duration::from_secs(15),
             body: Duration::from_secs(10),
             answer: Duration::from_secs(30),
+            write: Duration::from_secs(20),
+            each: 128,
         }
     }
 }
@@ -48,6 +59,7 @@ pub async fn serve(listener: Listener, router: Router, limits: Limits, mut closi
         .layer(RequestBodyTimeoutLayer::new(limits.body))
         .layer(TimeoutLayer::with_status_code(axum::http::StatusCode::REQUEST_TIMEOUT, limits.answer));
     let places = Arc::new(Semaphore::new(limits.connections));
+    let guests = Guests::default();
     loop {
         let place = tokio::select! {
             biased;
@@ -64,6 +76,11 @@ pub async fn serve(listener: Listener, router: Router, limits: Limits, mut closi
         };
         match accepted {
             Ok((stream, via)) => {
+                let Some(guest) = guests.admit(via, limits.each) else {
+                    tracing::debug!(?via, "too many connections from there");
+                    continue;
+                };
+                let place = (place, guest);
                 let connection = connection(stream, via, router.clone(), limits, closing.clone(), place);
                 tokio::spawn(connection);
             }
@@ -71,6 +88,45 @@ pub async fn serve(listener: Listener, router: Router, limits: Limits, mut closi
             Err(error) => {
                 tracing::warn!(%error, "cannot take a connection; trying again in a moment");
                 pause().await;
+            }
+        }
+    }
+}
+
+/// How many connections each network has now.
+#[derive(Clone, Default)]
+struct Guests(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// Counts until it is dropped.
+struct Guest {
+    guests: Guests,
+    network: Option<IpAddr>,
+}
+
+impl Guests {
+    /// One more connection, unless there are `each` of that network.
+    fn admit(&self, via: Via, each: usize) -> Option<Guest> {
+        let network = via.network().filter(|network| !network.is_loopback());
+        if let Some(network) = network {
+            let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = counts.entry(network).or_default();
+            if *count >= each {
+                return None;
+            }
+            *count += 1;
+        }
+        Some(Guest { guests: self.clone(), network })
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let Some(network) = self.network else { return };
+        let mut counts = self.guests.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut count) = counts.entry(network) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
             }
         }
     }
@@ -100,18 +156,20 @@ async fn connection(
     router: Router,
     limits: Limits,
     mut closing: watch::Receiver<bool>,
-    _place: OwnedSemaphorePermit,
+    _place: (OwnedSemaphorePermit, Guest),
 ) {
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(via);
         router.clone().oneshot(request)
     });
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.write));
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
         .max_buf_size(64 * 1024)
-        .serve_connection(TokioIo::new(stream), answer);
+        .serve_connection(TokioIo::new(Box::pin(stream)), answer);
     tokio::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
@@ -142,4 +200,31 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 #[expect(clippy::disallowed_methods, reason = "there is no event for a file descriptor becoming free")]
 async fn pause() {
     tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_has_its_share_of_connections_and_gets_it_back() {
+        let guests = Guests::default();
+        let via = |peer: &str| Via::Tcp(peer.parse().unwrap());
+        let mut held: Vec<_> =
+            (1..=3).filter_map(|n| guests.admit(via(&format!("[2001:db8::{n}]:5")), 3)).collect();
+        assert_eq!(held.len(), 3);
+        assert!(guests.admit(via("[2001:db8::9]:5"), 3).is_none(), "the same network");
+        for other in ["[2001:db8:1::1]:5", "192.0.2.1:5"] {
+            assert!(guests.admit(via(other), 3).is_some(), "{other}");
+        }
+        for _ in 0..9 {
+            held.extend(guests.admit(via("127.0.0.1:5"), 3));
+            held.extend(guests.admit(Via::Socket, 3));
+        }
+        assert_eq!(held.len(), 21, "this host's own are not counted");
+        held.remove(0);
+        assert!(guests.admit(via("[2001:db8::9]:5"), 3).is_some());
+        held.clear();
+        assert!(guests.0.lock().unwrap().is_empty());
+    }
 }

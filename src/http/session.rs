@@ -36,6 +36,9 @@ pub(super) trait Protocol: Send + Sync + 'static {
     /// Where its endpoint is.
     const ENDPOINT: &'static str;
 
+    /// Extensions of a session, as `Link` headers.
+    fn extensions(session: SessionId) -> Vec<String>;
+
     /// Answers the offer of whoever may do this: with the stream that the address names, or the bearer.
     fn open(
         asked: Asked<'_>,
@@ -172,6 +175,9 @@ fn created<P: Protocol>(site: &Site, answer: Answer) -> Result<Response, ApiErro
     set.insert(header::ETAG, value(&format!("\"{}\"", answer.etag))?);
     for server in &site.ice_servers {
         set.append(header::LINK, value(&format!("<{server}>; rel=\"ice-server\""))?);
+    }
+    for extension in P::extensions(answer.session) {
+        set.append(header::LINK, value(&extension)?);
     }
     Ok(response)
 }

@@ -1,13 +1,15 @@
 //! What the daemon is, has and does: `/api/status`, `/api/profiles`, `/api/devices`, `/metrics`.
 
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use serde::Deserialize;
 
 use super::dto::StatusDto;
-use super::{ApiError, Document, Site, metrics};
+use super::{ApiError, Document, Site, broadcast_box, metrics};
 
 pub(super) fn routes() -> Router<Site> {
     Router::new()
@@ -17,18 +19,41 @@ pub(super) fn routes() -> Router<Site> {
         .route("/metrics", get(scrape))
 }
 
-async fn status(State(site): State<Site>) -> Response {
-    let status = StatusDto::from(site.control.state().as_ref());
-    ([(header::CACHE_CONTROL, "no-store")], Json(status)).into_response()
+/// Broadcast Box's shapes are asked for by name, or by its own `key`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StatusQuery {
+    format: Option<String>,
+    key: Option<String>,
+}
+
+async fn status(
+    State(site): State<Site>,
+    query: Result<Query<StatusQuery>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(StatusQuery { format, key }) =
+        query.map_err(|rejection| ApiError::Malformed(format!("the query: {}", rejection.body_text())))?;
+    let boxed = match format.as_deref() {
+        None => false,
+        Some("broadcast-box") => true,
+        Some(other) => {
+            let other: String = other.chars().take(32).collect();
+            return Err(ApiError::Malformed(format!(
+                "there is no format `{other}`: leave it away, or ask for `broadcast-box`"
+            )));
+        }
+    };
+    let answer = match key {
+        Some(key) => Json(broadcast_box::stream(&site, &key)?).into_response(),
+        None if boxed => Json(broadcast_box::streams(&site)).into_response(),
+        None => Json(StatusDto::from(site.control.state().as_ref())).into_response(),
+    };
+    Ok(([(header::CACHE_CONTROL, "no-store")], answer).into_response())
 }
 
 async fn document(site: Site, which: fn(&super::Documents) -> &Document) -> Result<Response, ApiError> {
-    let made = tokio::task::spawn_blocking(move || which(&site.documents)()).await;
-    match made {
-        Ok(Ok(value)) => Ok(([(header::CACHE_CONTROL, "no-store")], Json(value)).into_response()),
-        Ok(Err(reason)) => Err(ApiError::Failed(reason)),
-        Err(_) => Err(ApiError::Failed("looking at the box met a bug in Capcast".to_owned())),
-    }
+    let value = which(&site.documents).get().await?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(value)).into_response())
 }
 
 async fn scrape(State(site): State<Site>) -> Result<Response, ApiError> {

@@ -29,6 +29,15 @@ struct Whep;
 impl Protocol for Whep {
     const ENDPOINT: &'static str = "/api/whep";
 
+    /// Those of Broadcast Box.
+    fn extensions(session: SessionId) -> Vec<String> {
+        let rel = "urn:ietf:params:whep:ext:core";
+        vec![
+            format!("</api/sse/{session}>; rel=\"{rel}:server-sent-events\"; events=\"status,layers\""),
+            format!("</api/layer/{session}>; rel=\"{rel}:layer\""),
+        ]
+    }
+
     /// The bearer token names the stream; without one it is the box's own, which is what the player at `/` shows.
     async fn open(
         Asked { site, via, headers }: Asked<'_>,

@@ -21,6 +21,12 @@ struct Whip;
 impl Protocol for Whip {
     const ENDPOINT: &'static str = "/api/whip";
 
+    /// As Broadcast Box names it, by WHEP's name for it.
+    fn extensions(session: SessionId) -> Vec<String> {
+        let rel = "urn:ietf:params:whep:ext:core:server-sent-events";
+        vec![format!("</api/sse/{session}>; rel=\"{rel}\"; events=\"status\"")]
+    }
+
     /// The key comes before the offer: what a stranger sends is not looked at.
     async fn open(
         asked: Asked<'_>,

@@ -39,4 +39,4 @@ pub use session::{
     Answer, LayerError, Patch, PatchError, Patched, Precondition, Role, SessionId, WhepError, WhipError,
 };
 pub use shell::{Handle, LocalFeed, Options, Room, SOCKET_BUFFER, StartError, candidates, start};
-pub use stats::{Disconnect, LaneStats, PublisherKind, Stats, StreamStats};
+pub use stats::{Disconnect, LaneStats, PublisherKind, Stats, StreamStats, TrackStats};

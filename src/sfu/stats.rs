@@ -46,6 +46,10 @@ pub struct StreamStats {
     pub publisher: Option<PublisherKind>,
     /// Layers the publisher offers, the best one first; empty without simulcast.
     pub layers: Vec<String>,
+    /// What arrives: the layers of the picture, then the sound; only what has come since the publisher did.
+    pub tracks: Vec<TrackStats>,
+    /// For how long its publisher has been sending; none before the first packet.
+    pub since: Option<Duration>,
     /// The picture's codec, once known.
     pub video: Option<Codec>,
     /// The sound's codec, once known.
@@ -72,6 +76,21 @@ pub struct StreamStats {
     pub keyframe_requests_forwarded: u64,
     /// Frames that the hand-over dropped because the SFU did not keep up.
     pub dropped: u64,
+}
+
+/// One layer of a picture, or a sound, as it arrives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackStats {
+    /// Picture or sound.
+    pub kind: MediaKind,
+    /// The layer's name; empty without simulcast.
+    pub layer: String,
+    /// RTP packets.
+    pub packets: u64,
+    /// Payload bytes a second, over the last second or so.
+    pub bytes_per_second: u64,
+    /// How long ago the last keyframe began; none for sound.
+    pub keyframe: Option<Duration>,
 }
 
 /// Where a stream's media comes from.

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::keyframes::Keyframes;
 use super::timeline::Timeline;
-use super::{PublisherKind, StreamStats};
-use crate::media::{Codec, MediaKind, StreamName};
+use super::{PublisherKind, StreamStats, TrackStats};
+use crate::media::{Codec, Frame, MediaKind, StreamName};
 
 /// A stream without media for so long is not live.
 const STALL: Duration = Duration::from_secs(5);
@@ -14,6 +14,8 @@ const SOUND_ALONE: Duration = Duration::from_secs(2);
 /// How often the capture time is sent along.
 const CAPTURE_TIME_EVERY: Duration = Duration::from_secs(1);
 
+/// Over how long a track's rate is taken, at least.
+const RATE_WINDOW: Duration = Duration::from_secs(1);
 /// A layer of the picture that brought nothing for so long is not one to show.
 const LAYER_STALL: Duration = Duration::from_millis(1_500);
 
@@ -60,6 +62,12 @@ pub(super) struct Lane {
     pub(super) timeline: Timeline,
     pub(super) codec: Option<Codec>,
     last: Option<Instant>,
+    packets: u64,
+    /// Bytes since the window began, and a second's worth of the one before.
+    bytes: u64,
+    window: Option<Instant>,
+    bytes_per_second: u64,
+    keyframe: Option<Instant>,
     capture_time_sent: Option<Instant>,
 }
 
@@ -127,15 +135,16 @@ impl Stream {
         let remote = feed.is_some_and(|feed| feed.origin != Origin::Local);
         for lane in self.video.iter_mut().chain([&mut self.audio]) {
             lane.timeline.restart(remote);
-            lane.last = None;
+            (lane.last, lane.packets, lane.window, lane.keyframe) = (None, 0, None, None);
         }
     }
 
-    /// A frame of `codec` was placed.
-    pub(super) fn carried(&mut self, codec: Codec, layer: u8, now: Instant) {
+    /// A frame was placed.
+    pub(super) fn carried(&mut self, frame: &Frame, layer: u8, now: Instant) {
         self.since.get_or_insert(now);
-        let lane = self.lane(codec.kind(), layer);
-        lane.codec = Some(codec);
+        let lane = self.lane(frame.codec.kind(), layer);
+        lane.codec = Some(frame.codec);
+        lane.count(frame, now);
         lane.last = Some(now);
     }
 
@@ -170,6 +179,13 @@ impl Stream {
         self.video.iter().find_map(carried).into_iter().chain(carried(&self.audio))
     }
 
+    fn tracks(&self, now: Instant) -> Vec<TrackStats> {
+        let layer = |index: usize| self.layers.get(index).cloned().unwrap_or_default();
+        let pictures = self.video.iter().enumerate();
+        let pictures = pictures.filter_map(|(index, lane)| lane.stats(MediaKind::Video, layer(index), now));
+        pictures.chain(self.audio.stats(MediaKind::Audio, String::new(), now)).collect()
+    }
+
     pub(super) fn stats(&self, viewers: u32, now: Instant) -> StreamStats {
         let counted = &self.counted;
         StreamStats {
@@ -180,6 +196,8 @@ impl Stream {
                 Origin::Peer(_) => PublisherKind::Whip,
             }),
             layers: self.layers.clone(),
+            tracks: self.tracks(now),
+            since: self.since.map(|since| now.saturating_duration_since(since)),
             video: self
                 .video
                 .iter()
@@ -203,7 +221,47 @@ impl Stream {
 
 impl Lane {
     fn new(kind: MediaKind) -> Lane {
-        Lane { timeline: Timeline::new(kind), codec: None, last: None, capture_time_sent: None }
+        Lane {
+            timeline: Timeline::new(kind),
+            codec: None,
+            last: None,
+            packets: 0,
+            bytes: 0,
+            window: None,
+            bytes_per_second: 0,
+            keyframe: None,
+            capture_time_sent: None,
+        }
+    }
+
+    /// A frame, or a part of one, arrived.
+    fn count(&mut self, frame: &Frame, now: Instant) {
+        self.packets += frame.packets.len() as u64;
+        if frame.keyframe {
+            self.keyframe = Some(now);
+        }
+        let began = *self.window.get_or_insert_with(|| {
+            (self.bytes, self.bytes_per_second) = (0, 0);
+            now
+        });
+        let span = now.saturating_duration_since(began);
+        if span >= RATE_WINDOW {
+            self.bytes_per_second = (self.bytes as f64 / span.as_secs_f64()) as u64;
+            (self.window, self.bytes) = (Some(now), 0);
+        }
+        self.bytes += frame.packets.iter().map(|packet| packet.payload.len() as u64).sum::<u64>();
+    }
+
+    fn stats(&self, kind: MediaKind, layer: String, now: Instant) -> Option<TrackStats> {
+        self.last?;
+        let keyframe = self.keyframe.filter(|_| kind == MediaKind::Video);
+        Some(TrackStats {
+            kind,
+            layer,
+            packets: self.packets,
+            bytes_per_second: self.bytes_per_second,
+            keyframe: keyframe.map(|at| now.saturating_duration_since(at)),
+        })
     }
 
     /// Whether the capture time goes along now: now and then, for receivers interpolate.

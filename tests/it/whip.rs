@@ -161,6 +161,27 @@ struct Peer {
     sequence: u64,
     /// (sequence, picture, keyframe) of each packet.
     got: Vec<(u64, u32, bool)>,
+    network: Network,
+}
+
+/// What lies between a socket and the SFU: it loses media, always the same way.
+struct Network {
+    percent: u32,
+    state: u32,
+    lost: u32,
+}
+
+impl Network {
+    /// Whether this datagram gets lost; only RTP does, sound or picture, sent again or not (RFC 5761 §4).
+    fn loses(&mut self, datagram: &[u8]) -> bool {
+        let rtp = (128..192).contains(&datagram[0]) && !(192..224).contains(&datagram[1]);
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 17;
+        self.state ^= self.state << 5;
+        let loses = rtp && self.state % 100 < self.percent;
+        self.lost += u32::from(loses);
+        loses
+    }
 }
 
 impl Peer {
@@ -195,6 +216,7 @@ impl Peer {
             frame: 0,
             sequence: 65_530,
             got: Vec::new(),
+            network: Network { percent: 0, state: 7, lost: 0 },
         }
     }
 
@@ -229,6 +251,9 @@ impl Peer {
         self.rtc.handle_input(Input::Timeout(Instant::now())).unwrap();
         self.drain();
         while let Ok((length, source)) = self.socket.recv_from(&mut buffer) {
+            if self.network.loses(&buffer[..length]) {
+                continue;
+            }
             if let Ok(receive) = Receive::new(Protocol::Udp, source, local, &buffer[..length]) {
                 self.rtc.handle_input(Input::Receive(Instant::now(), receive)).unwrap();
                 self.drain();
@@ -240,6 +265,7 @@ impl Peer {
         loop {
             match self.rtc.poll_output().unwrap() {
                 Output::Timeout(_) => return,
+                Output::Transmit(sent) if self.network.loses(&sent.contents) => {}
                 Output::Transmit(sent) => {
                     let _ = self.socket.send_to(&sent.contents, sent.destination);
                 }
@@ -306,4 +332,35 @@ async fn a_viewer_stays_while_one_publisher_follows_another() {
     until("the second one was told", &mut [&mut second, &mut viewer], |peers| peers[0].closed).await;
     until("nobody publishes", &mut [&mut viewer], |_| !live(&server)).await;
     assert_eq!(server.sfu.stats().viewers, 1, "the viewer waits");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_networks_lose_is_sent_again_both_ways() {
+    let server = Server::start().await;
+    let mut publisher = Peer::new(&server, "/api/whip", Direction::SendOnly).await;
+    let live =
+        |server: &Server| server.sfu.stats().streams.iter().any(|s| s.name.as_str() == "obs" && s.live);
+    until("the stream is live", &mut [&mut publisher], |_| live(&server)).await;
+    let mut viewer = Peer::new(&server, "/api/whep/obs", Direction::RecvOnly).await;
+    let seen = |peers: &[&mut Peer], count| peers[1].got.len() >= count;
+    until("the picture is there", &mut [&mut publisher, &mut viewer], |peers| seen(peers, 20)).await;
+    (publisher.network.percent, viewer.network.percent) = (10, 10);
+    until("100 pictures are there", &mut [&mut publisher, &mut viewer], |peers| seen(peers, 220)).await;
+    (publisher.network.percent, viewer.network.percent) = (0, 0);
+    let sent = publisher.frame;
+    let past = |peers: &[&mut Peer]| peers[1].got.iter().any(|(_, frame, _)| *frame > sent + 15);
+    until("the rest has come", &mut [&mut publisher, &mut viewer], past).await;
+    let (up, down) = (publisher.network.lost, viewer.network.lost);
+    assert!(up >= 5 && down >= 5, "the networks lost {up} and {down} packets");
+
+    let mut got: Vec<_> = viewer.got.iter().filter(|(_, frame, _)| *frame <= sent).collect();
+    got.sort_unstable();
+    got.dedup();
+    let pictures = sent - got[0].1 + 1;
+    let missing = (2 * pictures as usize).saturating_sub(got.len());
+    // Nearly a fifth, if nothing were sent again.
+    assert!(missing * 15 < got.len(), "{missing} of {} packets are missing for good", 2 * pictures);
+    let stats = server.sfu.stats();
+    let stream = stats.streams.iter().find(|stream| stream.name.as_str() == "obs").unwrap();
+    assert!(stream.nacks > 0, "nothing was asked for again: {stream:?}");
 }

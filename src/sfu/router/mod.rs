@@ -214,7 +214,7 @@ impl Sfu {
         let source = (layer, lane.timeline.generation());
         let capture_time =
             lane.sends_capture_time(now).then(|| self.wall_clock.capture_time(captured)).flatten();
-        state.carried(frame.codec, layer, now);
+        state.carried(frame, layer, now);
         // Of several layers, another one may be the one that is waited for.
         if frame.keyframe && frame.codec.kind() == MediaKind::Video && state.layers.len() <= 1 {
             state.keyframes.came();

@@ -8,7 +8,6 @@ mod world;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use str0m::change::SdpAnswer;
 use str0m::format::Codec as RtcCodec;
 use str0m_netem::{NetemConfig, Probability, RandomLoss};
 
@@ -356,31 +355,12 @@ fn patches_trickle_and_restart_ice() {
     let unknown = SessionId::from_random(9_999);
     assert_eq!(send(unknown, &patch(Precondition::Any, "", "")), Err(PatchError::UnknownSession));
 
-    let mut api = world.clients[client].rtc.sdp_api();
-    let new = api.ice_restart(true);
-    let (_, pending) = api.apply().unwrap();
-    let restarted = world
-        .sfu
-        .patch(session, &patch(Precondition::Any, &new.ufrag, &new.pass), now, &mut world.sent)
-        .unwrap();
-    let Patched::Restarted { etag, ufrag, pwd, candidates } = restarted else { panic!("{restarted:?}") };
+    let (etag, candidates) = world.restart_ice(client);
     assert_ne!(etag, answer.etag);
     assert!(
         candidates[0].starts_with("candidate:") && candidates[0].contains("10.0.0.1 8900"),
         "{candidates:?}"
     );
-    let sdp: Vec<String> = answer
-        .sdp
-        .lines()
-        .map(|line| match line.split_once(':').map(|(key, _)| key) {
-            Some("a=ice-ufrag") => format!("a=ice-ufrag:{ufrag}"),
-            Some("a=ice-pwd") => format!("a=ice-pwd:{pwd}"),
-            Some("a=candidate") => format!("a={}", candidates[0]),
-            _ => line.to_owned(),
-        })
-        .collect();
-    let sdp = SdpAnswer::from_sdp_string(&(sdp.join("\r\n") + "\r\n")).unwrap();
-    world.clients[client].rtc.sdp_api().accept_answer(pending, sdp).unwrap();
     world.run(20_000);
     assert_eq!(world.sfu.stats(world.now).viewers, 1, "still there after the grace");
     world.clients[client].assert_seamless();

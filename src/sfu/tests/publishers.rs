@@ -8,7 +8,9 @@ use super::client::Manner;
 use super::world::{World, live};
 use super::{ALL, WhepError};
 use crate::media::{Codec, RtpTime};
-use crate::sfu::{Disconnect, LayerError, PublisherKind, Role, WhipError};
+use crate::sfu::{
+    Disconnect, LayerError, Patch, PatchError, Patched, Precondition, PublisherKind, Role, WhipError,
+};
 
 #[test]
 fn what_is_published_is_watched() {
@@ -143,6 +145,63 @@ fn a_name_that_is_taken_can_be_kept() {
     world.run(5_100);
     let second = world.publish_live(&keeps);
     assert!(!world.clients[second].closed);
+}
+
+#[test]
+fn a_publisher_trickles_and_restarts_ice_while_media_flows() {
+    let mut world = World::declared();
+    let publisher = world.publish_live(&Manner { like_obs: true, ..Manner::default() });
+    let viewer = world.watch();
+    let (session, old) = (world.session(publisher), world.clients[publisher].answer.clone().unwrap().etag);
+    let trickle = |etag: &str| Patch {
+        precondition: Precondition::Tag(etag.to_owned()),
+        ufrag: None,
+        pwd: None,
+        candidates: vec!["candidate:1 1 udp 2130706431 10.0.7.7 5000 typ host".to_owned()],
+    };
+    let now = world.now;
+    assert_eq!(world.sfu.patch(session, &trickle(&old), now, &mut world.sent), Ok(Patched::Trickled));
+    let before = world.clients[viewer].video.len();
+    let (etag, _) = world.restart_ice(publisher);
+    assert_ne!(etag, old);
+    let now = world.now;
+    let stale = world.sfu.patch(session, &trickle(&old), now, &mut world.sent);
+    assert_eq!(stale, Err(PatchError::PreconditionFailed { etag: etag.clone() }));
+    assert_eq!(world.sfu.patch(session, &trickle(&etag), now, &mut world.sent), Ok(Patched::Trickled));
+    world.run(20_000);
+    let stats = world.sfu.stats(world.now);
+    assert_eq!((stats.streams[0].live, stats.viewers), (true, 1), "still there after the grace");
+    assert!(!world.clients[publisher].closed);
+    let client = &world.clients[viewer];
+    let (whole, broken) = (client.pictures().0.len(), client.pictures().1.len());
+    assert!(client.video.len() > before + 1_500, "{} more packets", client.video.len() - before);
+    assert!(broken <= 1, "{whole} whole and {broken} broken pictures");
+    client.assert_seamless();
+}
+
+#[test]
+fn a_publishers_failed_restart_keeps_its_session_until_nobody_answers() {
+    let mut world = World::declared();
+    let publisher = world.publish_live(&Manner::default());
+    let viewer = world.watch();
+    let patch = Patch {
+        precondition: Precondition::Any,
+        ufrag: Some("abcdef".to_owned()),
+        pwd: Some("0123456789abcdefghijkl".to_owned()),
+        candidates: Vec::new(),
+    };
+    let session = world.session(publisher);
+    let too_short = Patch { pwd: Some("short".to_owned()), ..patch.clone() };
+    let now = world.now;
+    let refused = world.sfu.patch(session, &too_short, now, &mut world.sent);
+    assert!(matches!(refused, Err(PatchError::BadFragment(_))), "{refused:?}");
+    world.sfu.patch(session, &patch, now, &mut world.sent).unwrap();
+    let before = world.clients[viewer].video.len();
+    world.run(3_000);
+    assert!(world.clients[viewer].video.len() > before + 200, "media goes on meanwhile");
+    world.run(60_000);
+    let stats = world.sfu.stats(world.now);
+    assert_eq!((stats.streams[0].publisher, stats.viewers), (None, 1), "nobody answers the new checks");
 }
 
 #[test]

@@ -14,7 +14,9 @@ use str0m_netem::{Netem, NetemConfig, WithLen};
 
 use super::client::{Client, HEAD, Manner, Sending};
 use crate::media::{Codec, Frame, MediaTime, Packet, RtpTime, StreamName};
-use crate::sfu::{Batch, FeedId, SessionId, Settings, Sfu, WhepError, WhipError, Wire};
+use crate::sfu::{
+    Batch, FeedId, Patch, Patched, Precondition, SessionId, Settings, Sfu, WhepError, WhipError, Wire,
+};
 
 pub(super) const SERVER: &str = "10.0.0.1:8900";
 pub(super) const STEP: Duration = Duration::from_millis(1);
@@ -206,6 +208,39 @@ impl World {
 
     pub(super) fn session(&self, client: usize) -> SessionId {
         self.clients[client].answer.as_ref().unwrap().session
+    }
+
+    /// A client restarts ICE by PATCH; the new ETag and the core's candidates.
+    pub(super) fn restart_ice(&mut self, client: usize) -> (String, Vec<String>) {
+        let answer = self.clients[client].answer.clone().unwrap();
+        let mut api = self.clients[client].rtc.sdp_api();
+        let new = api.ice_restart(true);
+        let (_, pending) = api.apply().unwrap();
+        let patch = Patch {
+            precondition: Precondition::Any,
+            ufrag: Some(new.ufrag),
+            pwd: Some(new.pass),
+            candidates: vec![format!(
+                "candidate:1 1 udp 2130706431 {} {} typ host",
+                self.clients[client].address.ip(),
+                self.clients[client].address.port()
+            )],
+        };
+        let patched = self.sfu.patch(answer.session, &patch, self.now, &mut self.sent).unwrap();
+        let Patched::Restarted { etag, ufrag, pwd, candidates } = patched else { panic!("{patched:?}") };
+        let sdp: Vec<String> = answer
+            .sdp
+            .lines()
+            .map(|line| match line.split_once(':').map(|(key, _)| key) {
+                Some("a=ice-ufrag") => format!("a=ice-ufrag:{ufrag}"),
+                Some("a=ice-pwd") => format!("a=ice-pwd:{pwd}"),
+                Some("a=candidate") => format!("a={}", candidates[0]),
+                _ => line.to_owned(),
+            })
+            .collect();
+        let sdp = SdpAnswer::from_sdp_string(&(sdp.join("\r\n") + "\r\n")).unwrap();
+        self.clients[client].rtc.sdp_api().accept_answer(pending, sdp).unwrap();
+        (etag, candidates)
     }
 
     /// A world whose stream is declared, for others to publish.

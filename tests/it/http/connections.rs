@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_clients_are_shown_out_and_cost_others_nothing() {
     let short = Duration::from_millis(300);
-    let limits = Limits { connections: 3, head: short, body: short, answer: PATIENCE };
+    let limits = Limits { connections: 3, head: short, body: short, ..Limits::default() };
     let server = Server::with(limits, None).await;
     let mut slow = Vec::new();
     for beginning in [
@@ -23,6 +23,29 @@ async fn slow_clients_are_shown_out_and_cost_others_nothing() {
         let said = rest(stream).await;
         assert!(said.is_empty() || said.starts_with("HTTP/1.1 4"), "{said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_and_never_reads_the_answers_is_shown_out() {
+    let limits = Limits { connections: 1, write: Duration::from_millis(300), ..Limits::default() };
+    let server = Server::with(limits, None).await;
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    let asking = tokio::task::spawn_blocking(move || {
+        let asked = "GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+        loop {
+            if let Err(error) = stream.write_all(asked.as_bytes()) {
+                return error.kind();
+            }
+        }
+    });
+    let ended = asking.await.unwrap();
+    assert!(
+        matches!(ended, std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset),
+        "the server does not end the connection: {ended}"
+    );
+    // The only place is free again.
+    assert_eq!(server.get("/healthz").await.status(), StatusCode::OK);
 }
 
 /// All that comes until the server ends the connection; a reset is as good an end as any.
@@ -74,8 +97,8 @@ async fn the_socket_may_control_without_a_token() {
         publishers: Publishers::none(),
         control_token: ControlToken::new("s3cret"),
         documents: Arc::new(Documents {
-            profiles: Box::new(|| Ok(json!([]))),
-            devices: Box::new(|| Ok(json!([]))),
+            profiles: Document::new(|| Ok(json!([]))),
+            devices: Document::new(|| Ok(json!([]))),
             doctor: Doctor::new(Box::new(|_| Err("nobody is in".to_owned()))),
         }),
     };

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use capcast::control::{self, Command, CommandError, Done, State, Summary};
-use capcast::http::{ControlToken, Doctor, Documents, Limits, Listener, Publishers, Site, router, serve};
+use capcast::http::{
+    ControlToken, Doctor, Document, Documents, Limits, Listener, Publishers, Site, router, serve,
+};
 use capcast::media::{Bitrate, Codec, Frame, MediaTime, Packet, RtpTime};
 use capcast::sfu::{self, LocalFeed};
 use reqwest::{Client, Method, Response, StatusCode};
@@ -80,8 +82,8 @@ impl Server {
             publishers: publishers(),
             control_token: token.and_then(ControlToken::new),
             documents: Arc::new(Documents {
-                profiles: Box::new(|| Ok(json!([{"name": "test"}]))),
-                devices: Box::new(|| Err("the driver hangs".to_owned())),
+                profiles: Document::new(|| Ok(json!([{"name": "test"}]))),
+                devices: Document::new(|| Err("the driver hangs".to_owned())),
                 doctor: Doctor::new(Box::new(|state| Ok(json!({"well": true, "of": state.version})))),
             }),
         };

@@ -12,9 +12,18 @@ async fn a_session_is_made_patched_and_ended() {
     assert_eq!(header(&created, "access-control-allow-origin"), "*");
     let links: Vec<_> = created.headers().get_all("link").iter().collect();
     assert_eq!(
-        links,
+        links[..2],
         ["<stun:stun.example.net>; rel=\"ice-server\"", "<stun:two.example.net>; rel=\"ice-server\""]
     );
+    let id = header(&created, "location").rsplit('/').next().unwrap();
+    for (link, path) in links[2..].iter().zip(["sse", "layer"]) {
+        let link = link.to_str().unwrap();
+        assert!(
+            link.starts_with(&format!("</api/{path}/{id}>; rel=\"urn:ietf:params:whep:ext:core:")),
+            "{link}"
+        );
+    }
+    assert_eq!(links.len(), 4);
     let exposed = header(&created, "access-control-expose-headers").to_ascii_lowercase();
     for name in ["location", "etag", "link", "retry-after"] {
         assert!(exposed.split(',').any(|one| one.trim() == name), "{name} is not in `{exposed}`");
@@ -129,4 +138,48 @@ async fn other_sites_may_embed_a_player() {
     assert!(header(&put, "allow").contains("POST"), "{put:?}");
     let status = server.get("/api/status").await;
     assert_eq!(header(&status, "access-control-allow-origin"), "", "the API is no other site's business");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn broadcast_boxs_shapes_tell_of_streams_and_sessions() {
+    let mut server = Server::start().await;
+    let list = "/api/status?format=broadcast-box";
+    assert_eq!(server.get(list).await.json::<Value>().await.unwrap(), json!([]));
+    problem(server.get("/api/status?key=live").await, 404).await;
+    for query in ["format=xml", "format=", "key=live&secret=1", "x", "format=broadcast-box&format=x"] {
+        problem(server.get(&format!("/api/status?{query}")).await, 400).await;
+    }
+    server.go_live().await;
+    let listed: Value = server.get(list).await.json().await.unwrap();
+    let stream = &listed[0];
+    assert_eq!((&stream["streamKey"], &stream["isPublic"]), (&json!("live"), &json!(true)));
+    assert_eq!((&stream["sessions"], &stream["audioTracks"]), (&json!([]), &json!([])));
+    let track = &stream["videoTracks"][0];
+    assert!(track["packetsReceived"].as_u64() > Some(0) && track["rid"] == "", "{listed}");
+    for time in [&track["lastKeyframe"], &stream["streamStart"]] {
+        let time = time.as_str().unwrap();
+        assert!(time.starts_with("20") && time.ends_with('Z') && time.len() == 20, "{time}");
+    }
+    let one: Value = server.get("/api/status?key=live").await.json().await.unwrap();
+    assert_eq!((&one["isOnline"], &one["viewers"], &one["motd"]), (&json!(true), &json!(0), &json!("")));
+
+    problem(server.get("/api/sse/nonsense").await, 404).await;
+    let created = server.offer("/api/whep/live", &[], &offer()).await;
+    let location = header(&created, "location").to_owned();
+    let id = location.rsplit('/').next().unwrap();
+    let mut events = server.get(&format!("/api/sse/{id}")).await;
+    assert_eq!(header(&events, "content-type"), "text/event-stream");
+    let mut told = String::new();
+    while told.matches("\n\n").count() < 2 {
+        told.push_str(&String::from_utf8_lossy(&events.chunk().await.unwrap().expect("two events")));
+    }
+    let (status, layers) = told.split_once("\n\n").unwrap();
+    assert!(status.starts_with("event: status\ndata: {\"streamKey\":\"live\",\"motd\":\"\""), "{told}");
+    assert!(layers.starts_with("event: layers\ndata: {\"1\":{\"layers\":[]}"), "{told}");
+    // It ends with the session, at the latest when it would tell more.
+    assert_eq!(server.ask(Method::DELETE, &location, &[], "").await.status(), StatusCode::OK);
+    while let Some(more) = events.chunk().await.unwrap() {
+        assert!(!more.is_empty());
+    }
+    problem(server.get(&format!("/api/sse/{id}")).await, 404).await;
 }
