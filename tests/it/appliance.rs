@@ -1,7 +1,7 @@
 //! A real `capcast run` in a directory of its own, and the programs that watch it.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -284,6 +284,11 @@ impl Watcher {
     /// The end of its input tells it to finish; what it says then can still be read.
     pub(crate) fn hang_up(&mut self) {
         drop(self.process.stdin.take());
+    }
+
+    /// Writes it a line.
+    pub(crate) fn tell(&mut self, line: &str) {
+        writeln!(self.process.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
     /// Dies without a word.

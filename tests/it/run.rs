@@ -442,9 +442,13 @@ fn make_clip(clip: &Path) {
 #[test]
 fn an_encoder_that_always_fails_is_tried_again_and_harms_nothing_else() {
     let place = Place::new();
-    // libx264 refuses the option when the graph starts, not when it is planned.
-    let profile = "[video]\ncodec = \"h264\"\nencoder = \"x264\"\nsize = \"320x240\"\nframerate = \"15\"\n\
-                   bitrate = \"500 kbit/s\"\n[video.properties]\noption-string = \"no-such-option=1\"\n";
+    // It breaks at the first picture, not when it is planned.
+    let fragment = "summary = \"made for a test\"\ncodec = \"vp8\"\nrank = 0\nformats = [\"I420\"]\n\
+                    [[element]]\nfactory = \"identity\"\n[element.properties]\nerror-after = 1\n\
+                    [[element]]\nfactory = \"vp8enc\"\nrole = \"encoder\"\n";
+    place.file("pipelines/encoder/breaks.toml", fragment);
+    let profile = "[video]\ncodec = \"vp8\"\nencoder = \"breaks\"\nsize = \"320x240\"\nframerate = \"15\"\n\
+                   bitrate = \"500 kbit/s\"\n";
     place.file("profiles/broken.toml", profile);
     let config = place.file("capcast.toml", "");
     let mut arguments = vec!["--config", config.to_str().unwrap()];

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Part, Seat, add};
 use crate::engine::{Graph, GraphEvent, Takeover};
 use crate::lifecycle::{Event, Phase, Strain};
+use crate::media::MediaKind;
 use crate::plan::GraphPlan;
 
 /// How long a candidate has to bring its first keyframe. Opening an encoder takes well below a second; one that looks
@@ -37,6 +38,8 @@ impl Part {
         let Seat::Encode(hub, outlet) = &self.seat else { return };
         let built = self.engine.encode(plan, hub, outlet, self.sink(generation)).and_then(|mut graph| {
             outlet.switch_to(&graph);
+            // Sound costs nothing to encode, and a packet that its candidate skipped would be a hole that is heard.
+            graph.set_on_air(hub.kind() == MediaKind::Audio);
             graph.start()?;
             Ok(graph)
         });

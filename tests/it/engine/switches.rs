@@ -7,6 +7,7 @@ use std::time::Duration;
 use capcast::config::VideoInput;
 use capcast::engine::{Graph, GraphEvent};
 use capcast::media::{Codec, Frame, MediaKind};
+use capcast::plan::{Role, Value};
 
 use super::{PATIENCE, frames_until, plan_for, shared_engine, told, unheard};
 
@@ -124,17 +125,113 @@ fn sound_changes_over_without_an_overlap() {
         let (events, mut said) = told();
         let mut candidate = engine.encode(encode, &hub, &outlet, events).unwrap();
         outlet.switch_to(&candidate);
+        candidate.set_on_air(true);
         candidate.start().unwrap();
         said.wait_for("the change", |event| matches!(event, GraphEvent::OnAir(_)));
-        candidate.set_on_air(true);
         drop(std::mem::replace(&mut on_air, candidate).stop());
         frames.extend(frames_until(&inbox, "sound after the change", |frames| frames.len() >= 20));
     }
     one_stream(&frames[1..], 48_000, 48);
+    // A machine so busy that the tone itself was made too late has holes of its own.
+    let made_late = capture.stage().dropped.iter().any(|(_, count)| *count > 0);
     // The first packet is shorter by what the encoder looks ahead, 6.5 ms; after a change one may be, too.
     for pair in frames[1..].windows(2) {
         let step = pair[1].packets[0].rtp_time.since(pair[0].packets[0].rtp_time);
-        assert!((600..=1_920).contains(&step), "{step} of 48 000");
+        assert!(step >= 600, "{step} of 48 000");
+        assert!(step <= 1_920 || made_late, "{step} of 48 000: {:?}", capture.stage());
     }
     drop((on_air.stop(), capture.stop()));
+}
+
+/// H.264 bits as ITU-T H.264 §7.2 and §9.1 read them.
+struct Bits<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Bits<'_> {
+    fn bit(&mut self) -> u32 {
+        let byte = self.bytes.get(self.at / 8).copied().unwrap_or(0xff);
+        self.at += 1;
+        u32::from(byte >> (7 - (self.at - 1) % 8) & 1)
+    }
+
+    /// ue(v)
+    fn exp_golomb(&mut self) -> u32 {
+        let zeros = (0..32).take_while(|_| self.bit() == 0).count();
+        (0..zeros).fold(1, |value, _| value << 1 | self.bit()) - 1
+    }
+}
+
+/// The NAL units of an Annex B access unit.
+fn nal_units(unit: &[u8]) -> Vec<&[u8]> {
+    let starts: Vec<usize> = (0..unit.len().saturating_sub(3))
+        .filter(|at| unit[*at..*at + 3] == [0, 0, 1])
+        .map(|at| at + 3)
+        .collect();
+    let end = |next: usize| starts.get(next).map_or(unit.len(), |start| start - 3);
+    starts.iter().enumerate().map(|(index, start)| &unit[*start..end(index + 1)]).collect()
+}
+
+/// Which picture parameter set a slice refers to, or a set defines.
+fn parameter_set(nal: &[u8]) -> Option<(u8, u32)> {
+    let kind = nal.first()? & 0x1f;
+    let mut bits = Bits { bytes: &nal[1..], at: 0 };
+    match kind {
+        // first_mb_in_slice, slice_type, pic_parameter_set_id (§7.3.3)
+        1 | 5 => {
+            bits.exp_golomb();
+            bits.exp_golomb();
+            Some((kind, bits.exp_golomb()))
+        }
+        8 => Some((kind, bits.exp_golomb())),
+        _ => None,
+    }
+}
+
+/// A viewer who loses the first packet of a switch's keyframe, with its parameter sets, has those of the encoder before.
+/// No slice that arrives may refer to them, or half a picture is decoded as if it were whole.
+#[test]
+fn what_is_left_of_a_broken_keyframe_refers_to_nothing_that_is_known() {
+    let engine = shared_engine();
+    let (hub, outlet) = (engine.raw_hub(MediaKind::Video), engine.outlet(MediaKind::Video));
+    let mut plan = plan_for("x264", "h264", VideoInput::Test);
+    let encoder = plan.video_encode[0].nodes.iter_mut().find(|node| node.role == Role::Encoder).unwrap();
+    for (name, value) in &mut encoder.properties {
+        match name.as_str() {
+            "sliced-threads" => *value = Value::Bool(true),
+            "threads" => *value = Value::Integer(4),
+            _ => {}
+        }
+    }
+    let (sender, units) = mpsc::sync_channel(4096);
+    let _units = outlet.subscribe_units(move |unit| {
+        let _ = sender.try_send((unit.keyframe, unit.data.clone()));
+    });
+    let mut capture = engine.capture(&plan.video_capture, &hub, unheard()).unwrap();
+    capture.start().unwrap();
+    let mut on_air: Option<Graph> = None;
+    let mut known: Option<u32> = None;
+    for _ in 0..4 {
+        let (events, mut said) = told();
+        let mut candidate = engine.encode(&plan.video_encode[0], &hub, &outlet, events).unwrap();
+        while units.try_recv().is_ok() {}
+        outlet.switch_to(&candidate);
+        candidate.start().unwrap();
+        said.wait_for("the change", |event| matches!(event, GraphEvent::OnAir(_)));
+        drop(on_air.replace(candidate).map(Graph::stop));
+        let keyframe = loop {
+            let (keyframe, data) = units.recv_timeout(PATIENCE).unwrap();
+            if keyframe {
+                break data;
+            }
+        };
+        let sets: Vec<(u8, u32)> = nal_units(&keyframe).into_iter().filter_map(parameter_set).collect();
+        let slices: Vec<u32> = sets.iter().filter(|(kind, _)| *kind == 5).map(|(_, id)| *id).collect();
+        assert!(slices.len() >= 2, "several slices: {sets:?}");
+        let own = sets.iter().find(|(kind, _)| *kind == 8).map(|(_, id)| *id).unwrap();
+        assert!(slices.iter().all(|id| *id == own), "{sets:?}");
+        assert!(known.replace(own).is_none_or(|before| before != own), "the same number as before: {sets:?}");
+    }
+    drop((on_air.map(Graph::stop), capture.stop()));
 }

@@ -1,0 +1,158 @@
+//! Viewers keep their session while encoders change: Chromium and aiortc watch.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{LIMIT, on_air, succeeds};
+use crate::appliance::{Appliance, Watcher, turn};
+
+/// Encoder, codec, and what a browser calls it.
+const ENCODERS: [(&str, &str, &str); 5] = [
+    ("x264", "h264", "video/H264"),
+    ("openh264", "h264", "video/H264"),
+    ("vp8", "vp8", "video/VP8"),
+    ("vp9", "vp9", "video/VP9"),
+    ("aom", "av1", "video/AV1"),
+];
+
+/// Cold start of a browser on a busy machine.
+const BROWSER: Duration = Duration::from_secs(120);
+
+fn profile(codec: &str, encoder: &str) -> String {
+    format!(
+        "summary = \"tried by a test\"\n[video]\ncodec = \"{codec}\"\nencoder = \"{encoder}\"\nsize = \"640x360\"\n\
+         framerate = \"30\"\nbitrate = \"800 kbit/s\"\nspeed = \"fastest\"\n"
+    )
+}
+
+fn appliance(media: &str) -> Appliance {
+    let profiles = ENCODERS.map(|(encoder, codec, _)| (encoder, profile(codec, encoder)));
+    let profiles = profiles.each_ref().map(|(name, text)| (*name, text.as_str()));
+    let config = "profile = \"x264\"\n[capture]\nvideo = \"test\"\naudio = \"test\"\n";
+    let appliance = Appliance::start_with_media(media, config, &profiles);
+    on_air(&appliance);
+    appliance
+}
+
+/// A walk from the first encoder that takes every ordered pair once (Hierholzer).
+fn every_pair() -> Vec<usize> {
+    let mut left: Vec<Vec<usize>> =
+        (0..ENCODERS.len()).map(|from| (0..ENCODERS.len()).filter(|to| *to != from).collect()).collect();
+    let (mut stack, mut walk) = (vec![0], Vec::new());
+    while let Some(at) = stack.last() {
+        match left[*at].pop() {
+            Some(to) => stack.push(to),
+            None => walk.extend(stack.pop()),
+        }
+    }
+    walk.reverse();
+    walk.remove(0);
+    walk
+}
+
+/// So many encoders after the first, none after itself.
+fn some_pairs(seed: u64, count: usize) -> Vec<usize> {
+    let (mut state, mut at) = (seed, 0);
+    let mut next = || {
+        // Knuth's MMIX generator; its upper bits are random enough for a walk.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let step = 1 + (state >> 33) as usize % (ENCODERS.len() - 1);
+        at = (at + step) % ENCODERS.len();
+        at
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// Chromium watches a walk; gives what it saw at each change.
+fn watch(walk: &[usize]) -> Vec<Value> {
+    let appliance = appliance("127.0.0.1:0");
+    let limit = (120 + 30 * walk.len()).to_string();
+    let page = format!("{}/", appliance.base);
+    let mut watcher = Watcher::browser("switch.mjs", &page, &["--limit", &limit]);
+    watcher.expect("watching", None, BROWSER);
+    let (mut seen, mut ssrc) = (Vec::new(), None);
+    for number in walk {
+        let (encoder, _, mime) = ENCODERS[*number];
+        let said = succeeds(&appliance, &["switch", encoder]);
+        watcher.tell(mime);
+        let after = watcher.expect("after", None, LIMIT);
+        println!("{} {after}", said.trim());
+        assert_eq!((&after["codec"], &after["connections"]), (&mime.into(), &1.into()), "{encoder}: {after}");
+        assert_eq!((&after["width"], &after["backwards"]), (&640.into(), &0.into()), "{encoder}: {after}");
+        assert!(ssrc.replace(after["ssrc"].clone()).is_none_or(|last| last == after["ssrc"]), "{after}");
+        seen.push(after);
+    }
+    let state = on_air(&appliance);
+    assert_eq!(state["streams"][0]["viewers"], 1, "{state:#}");
+    assert_eq!(
+        (&state["capture"]["restarts"], &state["encode"]["restarts"]),
+        (&0.into(), &0.into()),
+        "{state:#}"
+    );
+    seen
+}
+
+fn report(seen: &[Value]) {
+    let sum = |name: &str| seen.iter().filter_map(|after| after[name].as_i64()).sum::<i64>();
+    let mut gaps: Vec<u64> = seen.iter().filter_map(|after| after["longestGapMs"].as_u64()).collect();
+    gaps.sort_unstable();
+    let at = |percent: usize| gaps[(gaps.len() - 1) * percent / 100];
+    println!(
+        "{} switches; longest gap between rendered frames around each: p50 {} ms, p95 {} ms, max {} ms; \
+         {} freezes, {} PLI, {} frames dropped, {} concealments of sound",
+        gaps.len(),
+        at(50),
+        at(95),
+        at(100),
+        sum("freezes"),
+        sum("plis"),
+        sum("dropped"),
+        sum("concealments")
+    );
+}
+
+#[test]
+fn chromium_goes_on_through_a_sample_of_switches() {
+    let _turn = turn();
+    report(&watch(&some_pairs(4, 6)));
+}
+
+#[test]
+#[ignore = "long"]
+fn soak_chromium_goes_on_through_every_pair_of_encoders() {
+    let _turn = turn();
+    let walk = every_pair();
+    assert_eq!(walk.len(), ENCODERS.len() * (ENCODERS.len() - 1));
+    report(&watch(&walk));
+}
+
+#[test]
+#[ignore = "long"]
+fn soak_chromium_goes_on_through_a_hundred_switches() {
+    let _turn = turn();
+    report(&watch(&some_pairs(1, 100)));
+}
+
+/// aiortc decodes H.264 and VP8 only.
+#[test]
+fn aiortc_goes_on_through_switches() {
+    let _turn = turn();
+    // aiortc gathers no loopback candidates, so the two meet at this machine's own address.
+    let appliance = appliance("[::]:0");
+    let endpoint = format!("{}/api/whep/live", appliance.base);
+    let mut watcher = Watcher::aiortc(&endpoint, &["--frames", "300", "--limit", "120"]);
+    appliance.until_state("it watches", BROWSER, |state| state["streams"][0]["viewers"] == 1);
+    for encoder in ["vp8", "openh264", "x264", "vp8", "x264"] {
+        succeeds(&appliance, &["switch", encoder]);
+        let before = on_air(&appliance)["streams"][0]["packets_out"].as_u64();
+        appliance.until_state("packets go out", LIMIT, |state| {
+            state["streams"][0]["packets_out"].as_u64() > before.map(|count| count + 60)
+        });
+    }
+    let seen = watcher.expect("frames", None, BROWSER);
+    let all = watcher.last();
+    println!("{all}");
+    assert!(seen.as_u64() >= Some(300) && all["size"] == serde_json::json!([640, 360]), "{all}");
+    assert!(all["contrast"].as_u64() > Some(50) && all["audio_peak"].as_u64() > Some(500), "{all}");
+}
