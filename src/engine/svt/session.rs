@@ -304,14 +304,18 @@ fn check(code: u32, what: &'static str) -> Result<(), SvtError> {
     if code == OK { Ok(()) } else { Err(SvtError::Failed { what, code }) }
 }
 
-/// As root, 1.4 gives its threads the highest real-time priority, above everything else on the box. This takes it back
-/// from every thread of the process: nothing else of ours asks for one.
+/// As root, 1.4 gives its threads the highest real-time priority, above everything else on the box. This takes it back,
+/// unless this thread has one itself: then someone has given it to the whole process.
 fn leave_real_time() {
+    // SAFETY: a plain system call; 0 is the calling thread.
+    if unsafe { libc::sched_getscheduler(0) } == libc::SCHED_FIFO {
+        return;
+    }
     let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return };
     let ids = threads.flatten().filter_map(|thread| thread.file_name().to_str()?.parse::<libc::pid_t>().ok());
     for id in ids {
         let usual = libc::sched_param { sched_priority: 0 };
-        // SAFETY: plain system calls; a thread that is gone by now is an error that does not matter.
+        // SAFETY: as above; a thread that is gone by now is an error that does not matter.
         unsafe {
             if libc::sched_getscheduler(id) == libc::SCHED_FIFO {
                 libc::sched_setscheduler(id, libc::SCHED_OTHER, &usual);

@@ -10,18 +10,21 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
 use super::library;
+use super::session::{Parameters, Picture, Session};
 
 /// One encode of a test picture.
 #[derive(Clone, Copy)]
 struct Job {
     library: &'static str,
-    /// `videotestsrc` properties
-    picture: &'static str,
+    /// What makes the pictures.
+    source: &'static str,
     format: &'static str,
     size: (u32, u32),
     frames: u32,
     bitrate: u32,
     keyframe_interval: u32,
+    /// Further properties of the encoder.
+    further: &'static str,
     /// Frames that are to be keyframes.
     forced: &'static [u32],
     /// From this frame on, another bitrate.
@@ -30,12 +33,13 @@ struct Job {
 
 const JOB: Job = Job {
     library: "",
-    picture: "pattern=zone-plate kx2=8 ky2=8 kt=2",
+    source: "videotestsrc pattern=zone-plate kx2=14 ky2=10 kt=11 kxt=3",
     format: "I420",
     size: (640, 360),
     frames: 60,
     bitrate: 1_000_000,
     keyframe_interval: 1000,
+    further: "",
     forced: &[],
     change: None,
 };
@@ -85,28 +89,38 @@ fn finish(pipeline: &gst::Pipeline) -> Result<(), String> {
     }
 }
 
-fn luma(buffer: &gst::BufferRef, (width, height): (u32, u32)) -> Vec<u8> {
-    let map = buffer.map_readable().unwrap();
-    map[..(width * height) as usize].to_vec()
+/// A picture's luma, row by row.
+fn luma(pad: &gst::Pad, probe: &gst::PadProbeInfo<'_>) -> Vec<u8> {
+    let info = gst_video::VideoInfo::from_caps(&pad.current_caps().unwrap()).unwrap();
+    let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(probe.buffer().unwrap(), &info).unwrap();
+    let stride = frame.plane_stride()[0] as usize;
+    let rows = frame.plane_data(0).unwrap().chunks(stride).take(info.height() as usize);
+    rows.flat_map(|row| &row[..info.width() as usize]).copied().collect()
 }
 
 fn encode(job: Job) -> Result<Done, String> {
     crate::engine::init().unwrap();
     let (width, height) = job.size;
     let line = format!(
-        "videotestsrc {} num-buffers={} ! video/x-raw,format={},width={width},height={height},framerate=30/1 ! \
-         capcastsvtav1enc name=encoder library={} bitrate={} keyframe-interval={} ! fakesink name=out sync=false",
-        job.picture, job.frames, job.format, job.library, job.bitrate, job.keyframe_interval
+        "{} ! identity eos-after={} ! video/x-raw,format={},width={width},height={height},framerate=30/1 ! \
+         capcastsvtav1enc name=encoder library=\"{}\" bitrate={} keyframe-interval={} {} ! fakesink name=out sync=false",
+        job.source,
+        job.frames + 1,
+        job.format,
+        job.library,
+        job.bitrate,
+        job.keyframe_interval,
+        job.further
     );
     let pipeline = gst::parse::launch(&line).unwrap().downcast::<gst::Pipeline>().unwrap();
     let encoder = pipeline.by_name("encoder").unwrap();
     let inputs = Arc::new(Mutex::new((0, Vec::new())));
     let (counted, controlled) = (Arc::clone(&inputs), encoder.downgrade());
-    encoder.static_pad("sink").unwrap().add_probe(gst::PadProbeType::BUFFER, move |_, probe| {
+    encoder.static_pad("sink").unwrap().add_probe(gst::PadProbeType::BUFFER, move |pad, probe| {
         let (encoder, mut counted) = (controlled.upgrade().unwrap(), counted.lock().unwrap());
         let number = counted.0;
         if job.format == "I420" && number % 15 == 0 {
-            counted.1.push(luma(probe.buffer().unwrap(), job.size));
+            counted.1.push(luma(pad, probe));
         }
         counted.0 += 1;
         drop(counted);
@@ -165,14 +179,9 @@ fn decode(units: &[Unit], size: (u32, u32), format: &str) -> (Vec<Vec<u8>>, usiz
     let seeing = Arc::clone(&seen);
     let out = pipeline.by_name("out").unwrap().static_pad("sink").unwrap();
     out.add_probe(gst::PadProbeType::BUFFER, move |pad, probe| {
-        let info = gst_video::VideoInfo::from_caps(&pad.current_caps().unwrap()).unwrap();
-        let frame =
-            gst_video::VideoFrameRef::from_buffer_ref_readable(probe.buffer().unwrap(), &info).unwrap();
         let mut seen = seeing.lock().unwrap();
         if seen.1 % 15 == 0 {
-            let stride = frame.plane_stride()[0] as usize;
-            let rows = frame.plane_data(0).unwrap().chunks(stride).take(height as usize);
-            seen.0.push(rows.flat_map(|row| &row[..width as usize]).copied().collect());
+            seen.0.push(luma(pad, probe));
         }
         seen.1 += 1;
         gst::PadProbeReturn::Ok
@@ -268,7 +277,8 @@ fn the_bitrate_is_kept_and_changes_at_once() {
 #[test]
 fn noise_passes_frame_by_frame() {
     for library in libraries() {
-        let done = encode(Job { library, picture: "pattern=snow", size: (320, 180), ..JOB }).unwrap();
+        let done =
+            encode(Job { library, source: "videotestsrc pattern=snow", size: (320, 180), ..JOB }).unwrap();
         let of = format!("SVT-AV1 {}", done.version);
         assert_eq!((done.units.len(), keyframes(&done)), (60, vec![0]), "{of}");
         assert_eq!(decode(&done.units, (320, 180), "I420").1, 60, "{of}");
@@ -337,4 +347,123 @@ fn a_library_of_another_layout_is_not_called() {
         unusable.reason,
         "the SVT-AV1 installed says it is 2.3.0, but its `intra_period_length` is not where that version has it"
     );
+}
+
+/// SVT-AV1's own program with the same settings makes nothing better of a film.
+#[test]
+fn a_film_looks_as_it_does_by_the_librarys_own_program() {
+    crate::engine::init().unwrap();
+    let setup = concat!(env!("CARGO_MANIFEST_DIR"), "/setup/clips");
+    let clips = std::process::Command::new(setup).output().unwrap();
+    let clips = String::from_utf8(clips.stdout).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (film, coded) = (folder.path().join("film.y4m"), folder.path().join("coded.ivf"));
+    let raw = format!(
+        "filesrc location={}/bigbuckbunny.mp4 ! decodebin ! videoconvertscale ! \
+         video/x-raw,format=I420,width=640,height=360 ! videorate ! video/x-raw,framerate=30/1 ! \
+         y4menc ! filesink location={}",
+        clips.trim(),
+        film.display()
+    );
+    finish(&gst::parse::launch(&raw).unwrap().downcast::<gst::Pipeline>().unwrap()).unwrap();
+    let source = format!("filesrc location={} ! y4mdec", film.display());
+    let job = Job { source: source.leak(), frames: 90, bitrate: 800_000, keyframe_interval: 60, ..JOB };
+    let ours = encode(job).unwrap();
+    let program = std::process::Command::new("SvtAv1EncApp")
+        .args([
+            "--preset",
+            "12",
+            "--rc",
+            "2",
+            "--pred-struct",
+            "1",
+            "--tbr",
+            "800",
+            "--keyint",
+            "59",
+            "-n",
+            "90",
+            "-i",
+        ])
+        .args([&film, std::path::Path::new("-b"), &coded])
+        .output()
+        .expect("SvtAv1EncApp of the Debian package svt-av1");
+    assert!(program.status.success(), "{}", String::from_utf8_lossy(&program.stderr));
+    let theirs = unpacked(&std::fs::read(&coded).unwrap());
+    let likeness = |units: &[Unit]| likeness(&ours.luma, &decode(units, job.size, job.format).0);
+    let (our, their) = (likeness(&ours.units), likeness(&theirs));
+    println!(
+        "SVT-AV1 {}: {our:.2} dB at {:.0}, its own {their:.2} dB at {:.0} kbit/s",
+        ours.version,
+        rate(&ours.units),
+        rate(&theirs)
+    );
+    assert!(
+        our > their - 1.0,
+        "{our:.2} dB at {:.0} kbit/s, its own program {their:.2} dB",
+        rate(&ours.units)
+    );
+    assert!((680.0..920.0).contains(&rate(&ours.units)), "{:.0} kbit/s of 800", rate(&ours.units));
+}
+
+/// The units of an IVF file.
+fn unpacked(file: &[u8]) -> Vec<Unit> {
+    let mut rest = &file[32..];
+    let mut units = Vec::new();
+    while let Some((head, behind)) = rest.split_at_checked(12) {
+        let size = u32::from_le_bytes(head[..4].try_into().unwrap()) as usize;
+        let pts = gst::ClockTime::SECOND.mul_div_floor(units.len() as u64, 30).unwrap();
+        units.push(Unit { pts, keyframe: false, bytes: behind[..size].to_vec(), after: 0 });
+        rest = &behind[size..];
+    }
+    units
+}
+
+/// 1.4 gives a keyframe by a new session, so there are many in a day: none leaves anything behind.
+#[test]
+#[ignore = "soak"]
+fn soak_sessions_leave_nothing_behind() {
+    crate::engine::init().unwrap();
+    let plane = vec![77; 320 * 180];
+    let resident = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let number = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+        };
+        (number("VmRSS"), number("Threads"))
+    };
+    for name in libraries() {
+        let library = library::load(name).unwrap();
+        let parameters = Parameters {
+            width: 320,
+            height: 180,
+            rate: (30, 1),
+            depth: 8,
+            bitrate: 500_000,
+            keyframe_interval: 60,
+            preset: 12,
+            threads: 2,
+            color: [1, 1, 1],
+            full_range: false,
+        };
+        let mut first = (0, 0);
+        for round in 0..2000 {
+            let mut session = Session::start(library, &parameters).unwrap();
+            let mut packets = 0;
+            for number in 0..2 {
+                let picture = Picture { planes: [&plane, &plane, &plane] };
+                packets += session.encode(&picture, number, false, None).unwrap().iter().count();
+            }
+            packets += session.end().unwrap().len();
+            assert_eq!(packets, 2);
+            drop(session);
+            if round == 200 {
+                first = resident();
+            }
+        }
+        let last = resident();
+        println!("SVT-AV1 {}: {first:?} {last:?} kB and threads", library.version);
+        assert!(last.0 < first.0 + 8_000 && last.1 <= first.1, "{first:?} kB and threads, then {last:?}");
+    }
 }
