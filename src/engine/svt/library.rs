@@ -71,6 +71,25 @@ pub(super) fn load(name: &str) -> Result<&'static Library, SvtError> {
     Err(trouble.unwrap_or_else(|| SvtError::Absent(NAMES[..2].iter().map(ToString::to_string).collect())))
 }
 
+/// As root, 1.4 gives the thread that makes an encoder the highest real-time priority, and all that it starts later would
+/// inherit it.
+fn keeping_priority<T>(call: impl FnOnce() -> T) -> T {
+    let mut parameter = libc::sched_param { sched_priority: 0 };
+    // SAFETY: plain system calls about the calling thread.
+    let policy = unsafe {
+        libc::sched_getparam(0, &mut parameter);
+        libc::sched_getscheduler(0)
+    };
+    let result = call();
+    // SAFETY: as above.
+    unsafe {
+        if libc::sched_getscheduler(0) != policy {
+            libc::sched_setscheduler(0, policy, &parameter);
+        }
+    }
+    result
+}
+
 fn load_named(name: &str) -> Result<&'static Library, SvtError> {
     static LOADED: Mutex<BTreeMap<String, &'static Library>> = Mutex::new(BTreeMap::new());
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -149,7 +168,8 @@ impl Library {
     ) -> Result<(ptr::NonNull<Component>, Box<Configuration>), SvtError> {
         let mut configuration = Box::new(Configuration([block; 4096]));
         let mut component = ptr::null_mut();
-        let code = (self.init_handle)(&mut component, ptr::null_mut(), &mut *configuration);
+        let code =
+            keeping_priority(|| (self.init_handle)(&mut component, ptr::null_mut(), &mut *configuration));
         let component = ptr::NonNull::new(component).filter(|_| code == OK);
         component
             .map(|component| (component, configuration))
