@@ -311,7 +311,7 @@ fn a_bitrate_that_cannot_change_live_is_a_new_encoder_if_it_is_worth_one() {
     let state = on_air(&appliance);
     assert_eq!(
         (&state["encode"]["target_bitrate_bps"], &state["encode"]["restarts"]),
-        (&200_000.into(), &0.into())
+        (&800_000.into(), &0.into())
     );
     succeeds(&appliance, &["switch", "one"]);
     assert_eq!(on_air(&appliance)["encode"]["target_bitrate_bps"], 400_000, "the profile rules again");
