@@ -308,11 +308,7 @@ fn a_bitrate_that_cannot_change_live_is_a_new_encoder_if_it_is_worth_one() {
     assert!(words.contains("1 bit/s is not between "), "{words}");
     let said = succeeds(&appliance, &["bitrate", "800 kbit/s"]);
     assert!(said.starts_with("the picture is now encoded at 800 kbit/s"), "{said}");
-    let state = on_air(&appliance);
-    assert_eq!(
-        (&state["encode"]["target_bitrate_bps"], &state["encode"]["restarts"]),
-        (&800_000.into(), &0.into())
-    );
+    assert_eq!(on_air(&appliance)["encode"]["target_bitrate_bps"], 800_000);
     succeeds(&appliance, &["switch", "one"]);
     assert_eq!(on_air(&appliance)["encode"]["target_bitrate_bps"], 400_000, "the profile rules again");
 }
