@@ -125,14 +125,24 @@ impl Session {
             return Ok(rest);
         }
         self.ended = true;
-        if self.sent == 0 {
-            return Ok(rest);
+        let unused = self.sent == 0;
+        if unused {
+            if self.library.generation == Generation::Two {
+                return Ok(rest);
+            }
+            // Without a picture 1.4 would wait for its own end for ever.
+            let Parameters { width, height, .. } = self.parameters;
+            let any = vec![0; (width * height) as usize * 2];
+            self.send(&Picture { planes: [&any, &any, &any] }, 0, false, None)?;
         }
         let mut end = BufferHeader { flags: FLAG_END, kind: KIND_FREE, ..empty() };
         check((self.library.send_picture)(self.component.as_ptr(), &mut end), "take the end")?;
         // Waits within the library, which knows now that the end will come.
         while let Some(packet) = self.take(true)? {
             rest.push(packet);
+        }
+        if unused {
+            rest.clear();
         }
         Ok(rest)
     }
