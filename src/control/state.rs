@@ -18,6 +18,8 @@ pub struct State {
     pub words: String,
     /// The active profile.
     pub profile: String,
+    /// What the daemon itself costs.
+    pub process: ProcessState,
     /// The picture's way in.
     pub capture: CaptureState,
     /// The sound's way in; stopped, with the reason, where there is none. None before anything was planned.
@@ -41,6 +43,7 @@ impl State {
             summary: Summary::Starting,
             words: "starting".to_owned(),
             profile,
+            process: ProcessState::default(),
             capture: CaptureState {
                 lifecycle: Lifecycle::Stopped,
                 reason: String::new(),
@@ -58,6 +61,15 @@ impl State {
             queues: Vec::new(),
         }
     }
+}
+
+/// What the daemon's process costs, encoders and all.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ProcessState {
+    /// Cores that it kept busy lately: 1.5 is one and a half.
+    pub cores: f64,
+    /// Bytes of memory that it holds.
+    pub memory: u64,
 }
 
 /// The whole in one word.
@@ -176,6 +188,8 @@ pub struct EncodeState {
     pub framerate: Option<Framerate>,
     /// The target in force.
     pub target_bitrate: Bitrate,
+    /// What the bitrate may be set to while it runs; none where it cannot be.
+    pub bitrate_range: Option<(Bitrate, Bitrate)>,
     /// The adaptive output whose way is too narrow for the bitrate that is wished for.
     pub limited_by: Option<String>,
     /// Keyframes that left.

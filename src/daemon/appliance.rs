@@ -16,6 +16,7 @@ use super::part::{Part, Told};
 use super::remembered::Remembered;
 use super::snapshot::View;
 use super::start::{lanes, room};
+use super::usage::Usage;
 use crate::config::{BoxConfig, Profile};
 use crate::control::{Command, CommandError, Inbox, State, Summary};
 use crate::engine::webrtc::Lane;
@@ -83,6 +84,7 @@ pub(super) struct Appliance {
     pub(super) inbox: Inbox,
     pub(super) told: mpsc::Receiver<Told>,
     pub(super) drops: Drops,
+    pub(super) usage: Usage,
     pub(super) last_told: Duration,
     pub(super) was_on_air: bool,
 }
@@ -242,6 +244,8 @@ impl Appliance {
         let state = View {
             uptime: now,
             profile: &self.profile.name,
+            min_bitrate: self.profile.video.min_bitrate,
+            process: self.usage.read(now),
             config: &self.config,
             capture: &self.capture,
             audio_capture: self.audio_capture.as_ref(),

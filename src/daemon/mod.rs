@@ -23,6 +23,7 @@ mod socket;
 mod start;
 mod survey;
 mod target;
+mod usage;
 
 pub mod doctor;
 pub mod files;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use super::part::Part;
 use crate::config::{BoxConfig, OutputConfig, OutputKind};
 use crate::control::{
-    AudioState, CaptureState, EncodeState, OutputState, QueueState, StageState, State, StreamState, Summary,
+    AudioState, CaptureState, EncodeState, OutputState, ProcessState, QueueState, StageState, State,
+    StreamState, Summary,
 };
 use crate::engine::{QueueLevel, StageCounters};
 use crate::lifecycle::Phase;
@@ -18,6 +19,8 @@ use crate::sfu;
 pub(super) struct View<'a> {
     pub(super) uptime: Duration,
     pub(super) profile: &'a str,
+    /// The least that the profile allows.
+    pub(super) min_bitrate: Bitrate,
     pub(super) config: &'a BoxConfig,
     pub(super) capture: &'a Part,
     pub(super) audio_capture: Option<&'a Part>,
@@ -26,6 +29,7 @@ pub(super) struct View<'a> {
     /// Why there is no sound, where there is none.
     pub(super) silence: &'a str,
     pub(super) keyframes_forced: u64,
+    pub(super) process: ProcessState,
     pub(super) sfu: Option<&'a sfu::Stats>,
     pub(super) outputs: &'a [Whip],
     /// The adaptive output that keeps the bitrate down.
@@ -44,6 +48,8 @@ impl View<'_> {
         let summary = self.summary(&outputs);
         let mut encode = vec![self.encode_state(self.encode)];
         encode[0].keyframes_forced = self.keyframes_forced;
+        let control = self.encode.plan().control.bitrate.as_ref();
+        encode[0].bitrate_range = control.map(|of| (of.range.0.max(self.min_bitrate), of.range.1));
         encode[0].limited_by = self.limiter.map(str::to_owned);
         encode.extend(self.audio_encode.map(|part| self.encode_state(part)));
         State {
@@ -52,6 +58,7 @@ impl View<'_> {
             summary,
             words: self.words(summary, &encode[0], &outputs),
             profile: self.profile.to_owned(),
+            process: self.process,
             capture: self.capture_state(),
             audio: Some(self.audio_capture.map_or_else(|| no_sound(self.silence), audio_state)),
             encode,
@@ -181,6 +188,7 @@ impl View<'_> {
             size,
             framerate,
             target_bitrate: part.bitrate_in_force().unwrap_or(planned),
+            bitrate_range: None,
             limited_by: None,
             keyframes: counters.keyframes,
             keyframes_forced: counters.keyframes_forced,

@@ -16,13 +16,15 @@ use super::part::{Part, PartName, Seat};
 use super::remembered::Remembered;
 use super::survey::logging_prober;
 use super::target::{Target, Wanted, aim};
+use super::usage::Usage;
 use super::{Options, RunError, SocketPlaces, know_remembered, secret, survey};
 use crate::config::{AudioInput, BoxConfig, OutputConfig, OutputKind};
 use crate::control::{self, State};
 use crate::engine::webrtc::{Lane, Relay};
 use crate::engine::{self, Engine, Outlet};
 use crate::http::{
-    self, ControlToken, Doctor, Document, Documents, Limits, ListenError, Listener, Publishers, Site,
+    self, ControlToken, Doctor, Document, Documents, FeedLimits, Feeds, History, Limits, ListenError,
+    Listener, Publishers, Site, Trust,
 };
 use crate::lifecycle::Strikes;
 use crate::media::{MediaKind, StreamName};
@@ -31,6 +33,7 @@ use crate::output::{Adapt, Whip};
 use crate::plan::{self, Downstream, GraphPlan, Role};
 use crate::sfu;
 use crate::telemetry::Drops;
+use crate::telemetry::LogRing;
 
 /// Events of graphs that wait to be heard.
 const TOLD: usize = 1024;
@@ -114,7 +117,10 @@ async fn serve(
         default_stream: config.sfu.stream.clone(),
         ice_servers: config.sfu.ice_servers.clone(),
         publishers,
-        control_token: token,
+        trust: Trust::new(token),
+        history: History::default(),
+        feeds: Feeds::new(FeedLimits::default()),
+        logs: LogRing::of_process(),
         documents: Arc::new(documents),
     };
     // Before anyone can ask: a viewer that comes early must hear "not live yet", not "no such stream".
@@ -124,6 +130,7 @@ async fn serve(
         appliance.config.sfu.publishers.iter().for_each(|publisher| sfu.declare(publisher.stream.clone()));
     }
     let stream = appliance.config.sfu.stream.to_string();
+    tokio::spawn(site.history.clone().follow(site.control.states()));
     let (close, closing) = watch::channel(false);
     let router = http::router(site);
     let with_socket = unix.is_some();
@@ -234,6 +241,7 @@ fn compose(
         inbox,
         told,
         drops: Drops::default(),
+        usage: Usage::default(),
         last_told: Duration::ZERO,
         was_on_air: false,
     };

@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 
 use super::dto::{BitrateRequest, DoneDto, OutputDto, SwitchRequest};
-use super::trust::{Via, may_control};
+use super::trust::Via;
 use super::{ApiError, Site};
 use crate::control::Command;
 
@@ -35,7 +35,7 @@ async fn keyframe(
     Extension(via): Extension<Via>,
     headers: HeaderMap,
 ) -> Result<Json<DoneDto>, ApiError> {
-    may_control(via, &headers, site.control_token.as_ref())?;
+    site.trust.may_control(via, &headers)?;
     carry_out(&site, Command::Keyframe).await
 }
 
@@ -45,7 +45,7 @@ async fn bitrate(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<DoneDto>, ApiError> {
-    may_control(via, &headers, site.control_token.as_ref())?;
+    site.trust.may_control(via, &headers)?;
     let wanted: BitrateRequest = json(&headers, body)?;
     let bitrate =
         wanted.bitrate.parse().map_err(|error: crate::media::UnitError| ApiError::Unprocessable {
@@ -62,7 +62,7 @@ async fn switch(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<DoneDto>, ApiError> {
-    may_control(via, &headers, site.control_token.as_ref())?;
+    site.trust.may_control(via, &headers)?;
     let wanted: SwitchRequest = json(&headers, body)?;
     carry_out(&site, Command::Switch(wanted.profile)).await
 }
@@ -72,7 +72,7 @@ async fn start(
     Extension(via): Extension<Via>,
     headers: HeaderMap,
 ) -> Result<Json<DoneDto>, ApiError> {
-    may_control(via, &headers, site.control_token.as_ref())?;
+    site.trust.may_control(via, &headers)?;
     carry_out(&site, Command::Start).await
 }
 
@@ -81,7 +81,7 @@ async fn stop(
     Extension(via): Extension<Via>,
     headers: HeaderMap,
 ) -> Result<Json<DoneDto>, ApiError> {
-    may_control(via, &headers, site.control_token.as_ref())?;
+    site.trust.may_control(via, &headers)?;
     carry_out(&site, Command::Stop).await
 }
 
@@ -90,7 +90,7 @@ async fn restart(
     Extension(via): Extension<Via>,
     headers: HeaderMap,
 ) -> Result<Json<DoneDto>, ApiError> {
-    may_control(via, &headers, site.control_token.as_ref())?;
+    site.trust.may_control(via, &headers)?;
     carry_out(&site, Command::Restart).await
 }
 
@@ -99,7 +99,7 @@ async fn reload(
     Extension(via): Extension<Via>,
     headers: HeaderMap,
 ) -> Result<Json<DoneDto>, ApiError> {
-    may_control(via, &headers, site.control_token.as_ref())?;
+    site.trust.may_control(via, &headers)?;
     carry_out(&site, Command::Reload).await
 }
 
@@ -109,7 +109,7 @@ async fn outputs(
     Extension(via): Extension<Via>,
     headers: HeaderMap,
 ) -> Result<Json<Vec<OutputDto>>, ApiError> {
-    may_control(via, &headers, site.control_token.as_ref())?;
+    site.trust.may_control(via, &headers)?;
     Ok(Json(site.control.state().outputs.iter().map(OutputDto::with_watch).collect()))
 }
 
@@ -119,7 +119,7 @@ async fn output_start(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<DoneDto>, ApiError> {
-    may_control(via, &headers, site.control_token.as_ref())?;
+    site.trust.may_control(via, &headers)?;
     carry_out(&site, Command::OutputStart(name)).await
 }
 
@@ -129,7 +129,7 @@ async fn output_stop(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<DoneDto>, ApiError> {
-    may_control(via, &headers, site.control_token.as_ref())?;
+    site.trust.may_control(via, &headers)?;
     carry_out(&site, Command::OutputStop(name)).await
 }
 

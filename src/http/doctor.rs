@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use tokio::sync::Mutex;
 
-use super::trust::{Via, may_control};
+use super::trust::Via;
 use super::{ApiError, Site};
 use crate::control;
 
@@ -45,7 +45,7 @@ async fn last(
     Extension(via): Extension<Via>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    may_control(via, &headers, site.control_token.as_ref())?;
+    site.trust.may_control(via, &headers)?;
     match site.documents.doctor.last.load_full() {
         Some(report) => Ok(answer(&report)),
         None => Err(ApiError::NotFound(
@@ -59,7 +59,7 @@ async fn look(
     Extension(via): Extension<Via>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    may_control(via, &headers, site.control_token.as_ref())?;
+    site.trust.may_control(via, &headers)?;
     let doctor = &site.documents.doctor;
     let at_work = Arc::clone(&doctor.at_work).try_lock_owned().map_err(|_| ApiError::Unavailable {
         reason: "a look at the box is under way".to_owned(),

@@ -39,12 +39,20 @@ pub(super) struct StatusDto {
     state: &'static str,
     words: String,
     profile: String,
+    process: ProcessDto,
     capture: CaptureDto,
     encode: Option<EncodeDto>,
     audio: Option<AudioDto>,
     outputs: Vec<OutputDto>,
     streams: Vec<StreamDto>,
     queues: Vec<QueueDto>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProcessDto {
+    /// 100 is one core.
+    cpu_percent: f64,
+    memory_bytes: u64,
 }
 
 /// What every stage counts, flattened into it.
@@ -86,6 +94,9 @@ struct EncodeDto {
     #[serde(skip_serializing_if = "Option::is_none")]
     framerate: Option<String>,
     target_bitrate_bps: u64,
+    /// The least and the most that it can be set to while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bitrate_range_bps: Option<[u64; 2]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limited_by: Option<String>,
     keyframes: u64,
@@ -180,6 +191,10 @@ impl From<&State> for StatusDto {
             state: state.summary.as_str(),
             words: state.words.clone(),
             profile: state.profile.clone(),
+            process: ProcessDto {
+                cpu_percent: rounded(state.process.cores * 100.0),
+                memory_bytes: state.process.memory,
+            },
             capture: CaptureDto::from(&state.capture),
             encode,
             audio: state.audio.as_ref().map(|audio| AudioDto::new(audio, sound)),
@@ -235,6 +250,7 @@ impl From<&EncodeState> for EncodeDto {
             size: encode.size.map(|size| size.to_string()),
             framerate: encode.framerate.map(|rate| rate.to_string()),
             target_bitrate_bps: encode.target_bitrate.bits(),
+            bitrate_range_bps: encode.bitrate_range.map(|(least, most)| [least.bits(), most.bits()]),
             limited_by: encode.limited_by.clone(),
             keyframes: encode.keyframes,
             keyframes_forced: encode.keyframes_forced,

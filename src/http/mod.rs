@@ -10,8 +10,13 @@ mod doctor;
 mod document;
 mod dto;
 mod error;
+mod events;
 mod health;
+mod history;
 mod listen;
+mod login;
+mod logins;
+mod logs;
 mod metrics;
 mod pages;
 mod publishers;
@@ -24,23 +29,28 @@ mod whep;
 mod whip;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, header};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::media::StreamName;
+use crate::telemetry::LogRing;
 use crate::{control, sfu};
 
 pub use doctor::{Doctor, Examine};
 pub use document::{Document, Documents};
 pub use error::ApiError;
+pub use events::{FeedLimits, Feeds};
+pub use history::History;
 pub use listen::{ListenError, Listener, SocketLock};
 pub use publishers::Publishers;
 pub use serve::{Limits, serve};
-pub use trust::{ControlToken, Via};
+pub use trust::{ControlToken, Trust, Via};
 
 /// The longest body that is read.
 pub const BODY_LIMIT: usize = 64 * 1024;
@@ -58,8 +68,14 @@ pub struct Site {
     pub ice_servers: Vec<String>,
     /// Who else may publish.
     pub publishers: Publishers,
-    /// Allows control from anywhere.
-    pub control_token: Option<ControlToken>,
+    /// Who may control.
+    pub trust: Trust,
+    /// Who follows the state and the log.
+    pub feeds: Feeds,
+    /// The last minutes in figures.
+    pub history: History,
+    /// The log's last lines.
+    pub logs: LogRing,
     /// Documents that do not change while the daemon runs.
     pub documents: Arc<Documents>,
 }
@@ -78,6 +94,10 @@ pub fn router(site: Site) -> Router {
         .merge(health::routes())
         .merge(act::routes())
         .merge(doctor::routes())
+        .merge(events::routes())
+        .merge(history::routes())
+        .merge(logs::routes())
+        .merge(login::routes())
         .fallback(|| async { ApiError::NotFound("there is nothing at this address".to_owned()) })
         .method_not_allowed_fallback(|| async { ApiError::Method })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
@@ -90,4 +110,12 @@ pub fn router(site: Site) -> Router {
         .layer(secure(header::REFERRER_POLICY, "no-referrer"))
         .layer(secure(HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
         .with_state(site)
+}
+
+/// A place among those who follow something for long.
+fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {
+    Arc::clone(places).try_acquire_owned().map_err(|_| ApiError::Unavailable {
+        reason: "too many clients follow this already".to_owned(),
+        retry_after: Duration::from_secs(5),
+    })
 }

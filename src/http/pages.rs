@@ -1,4 +1,4 @@
-//! The player and what it loads.
+//! The player, the panel, and what they load.
 
 use axum::Router;
 use axum::body::Body;
@@ -15,6 +15,7 @@ use crate::media::StreamName;
 pub(super) fn routes() -> Router<Site> {
     Router::new()
         .route("/", get(|headers: HeaderMap| async move { page("index.html", &headers) }))
+        .route("/panel", get(|headers: HeaderMap| async move { page("panel.html", &headers) }))
         .route("/{stream}", get(player))
         .route("/assets/{*path}", get(asset))
 }

@@ -108,18 +108,18 @@ impl Publishers {
 
 /// Wrong keys by address: how many, and since when.
 #[derive(Default)]
-struct Failures(HashMap<IpAddr, (u32, Instant)>);
+pub(super) struct Failures(HashMap<IpAddr, (u32, Instant)>);
 
 impl Failures {
     /// How long this address has to wait, if it has to.
-    fn wait(&self, source: IpAddr, now: Instant) -> Option<Duration> {
+    pub(super) fn wait(&self, source: IpAddr, now: Instant) -> Option<Duration> {
         let (count, since) = self.0.get(&source)?;
         let left =
             WINDOW.checked_sub(now.saturating_duration_since(*since)).filter(|left| !left.is_zero())?;
         (*count >= MAX_FAILURES).then_some(left)
     }
 
-    fn note(&mut self, source: IpAddr, now: Instant) {
+    pub(super) fn note(&mut self, source: IpAddr, now: Instant) {
         if self.0.len() >= MAX_ADDRESSES && !self.0.contains_key(&source) {
             self.0.retain(|_, (_, since)| now.saturating_duration_since(*since) < WINDOW);
             let oldest = self.0.iter().min_by_key(|(_, (_, since))| *since).map(|(address, _)| *address);

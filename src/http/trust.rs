@@ -1,5 +1,5 @@
-//! Who may control: the socket, whoever has the control token, and this host's own loopback, so far as a request shows
-//! that it really began there.
+//! Who may control: the socket, whoever has the control token or logged in with it, and this host's own loopback, so far
+//! as a request shows that it really began there.
 //!
 //! Loopback alone proves little: a reverse proxy on this host, a page of another site in this host's browser, and a DNS
 //! name that resolves to 127.0.0.1 all come from it. So the `Host` must be a loopback one, nothing may say that the
@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, Uri, header};
 use subtle::ConstantTimeEq;
 
 use super::ApiError;
+use super::logins::Logins;
 
 /// How a request reached this server; every connection puts it into its requests' extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,66 @@ impl std::fmt::Debug for ControlToken {
     }
 }
 
+/// The cookie of a login.
+pub(super) const COOKIE: &str = "capcast-control";
+
+/// Who is trusted; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    token: Option<ControlToken>,
+    logins: Logins,
+}
+
+impl Trust {
+    /// With the token that allows control from anywhere, if there is one.
+    pub fn new(token: Option<ControlToken>) -> Trust {
+        Trust { token, logins: Logins::default() }
+    }
+
+    /// Is there a control token?
+    pub(super) fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// May this request control the daemon? The error says how it could.
+    pub(super) fn may_control(&self, via: Via, headers: &HeaderMap) -> Result<(), ApiError> {
+        if bearer(headers).is_none() && self.is_logged_in(headers) {
+            return Ok(());
+        }
+        may_control(via, headers, self.token.as_ref())
+    }
+
+    /// Does this request hold the cookie of a login, and come from a page of this server? Cookies do not tell ports of a
+    /// host apart, so another server's page on this host could send it.
+    pub(super) fn is_logged_in(&self, headers: &HeaderMap) -> bool {
+        login_cookie(headers).is_some_and(|cookie| self.logins.is_open(cookie)) && is_own_page(headers)
+    }
+
+    /// Exchanges the control token for what a login's cookie holds. Wrong ones are counted for their network.
+    pub(super) fn log_in(&self, source: Option<IpAddr>, given: &str) -> Result<String, ApiError> {
+        let Some(token) = &self.token else {
+            return Err(ApiError::Forbidden {
+                reason: "this box has no control token".to_owned(),
+                hint: "set `http.control_token_file`, or use the `capcast` command on the box itself"
+                    .to_owned(),
+            });
+        };
+        if let Some(retry_after) = self.logins.wait(source) {
+            return Err(ApiError::TooMany { retry_after });
+        }
+        if !token.is(given) {
+            self.logins.note_failure(source);
+            return Err(ApiError::Unauthorised("that is not the control token".to_owned()));
+        }
+        self.logins.open().ok_or_else(|| ApiError::Failed("the system has no randomness".to_owned()))
+    }
+
+    /// Ends a login.
+    pub(super) fn log_out(&self, cookie: &str) {
+        self.logins.close(cookie);
+    }
+}
+
 /// Headers by which proxies say that a request is not the client's own.
 const FORWARDING: [&str; 7] = [
     "forwarded",
@@ -89,12 +150,8 @@ const FORWARDING: [&str; 7] = [
     "cf-connecting-ip",
 ];
 
-/// May this request control the daemon? The error says how it could.
-pub(super) fn may_control(
-    via: Via,
-    headers: &HeaderMap,
-    token: Option<&ControlToken>,
-) -> Result<(), ApiError> {
+/// The same without logins.
+fn may_control(via: Via, headers: &HeaderMap, token: Option<&ControlToken>) -> Result<(), ApiError> {
     let Via::Tcp(peer) = via else { return Ok(()) };
     if let Some(given) = bearer(headers) {
         return match token {
@@ -141,6 +198,20 @@ fn distrust(peer: SocketAddr, headers: &HeaderMap) -> Option<&'static str> {
     let Some(host) = host.filter(|host| more.is_none() && is_loopback(host)) else {
         return Some("the `Host` of a request without a token must be localhost, 127.0.0.1 or [::1]");
     };
+    if !is_of(host, headers) {
+        return Some("the request comes from a page of another site");
+    }
+    None
+}
+
+/// Is this request from a page of this very server, or from no page at all, as far as its browser says?
+pub(super) fn is_own_page(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    is_of(host, headers)
+}
+
+/// Does the browser say nothing of a page of another server than `host`?
+fn is_of(host: &str, headers: &HeaderMap) -> bool {
     let same_origin = headers.get_all(header::ORIGIN).iter().all(|origin| {
         origin.to_str().is_ok_and(|origin| {
             ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme) == Some(host))
@@ -148,10 +219,16 @@ fn distrust(peer: SocketAddr, headers: &HeaderMap) -> Option<&'static str> {
     });
     let same_site =
         headers.get_all("sec-fetch-site").iter().all(|site| site == "same-origin" || site == "none");
-    if !same_origin || !same_site {
-        return Some("the request comes from a page of another site");
-    }
-    None
+    same_origin && same_site
+}
+
+/// What the cookie of a login holds.
+pub(super) fn login_cookie(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
+    cookies
+        .flat_map(|cookies| cookies.split(';'))
+        .filter_map(|cookie| cookie.trim().split_once('='))
+        .find_map(|(name, value)| (name == COOKIE).then_some(value))
 }
 
 /// Is `host`, with or without a port, a name of this host alone?
@@ -237,6 +314,29 @@ mod tests {
         }
         assert_eq!(Via::Socket.client_network(&headers(&[forwarded])), None);
         assert_eq!(tcp("[::1]:5").network(), Some("::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_login_may_control_from_anywhere_but_from_other_servers_pages() {
+        let trust = Trust::new(ControlToken::new("s3cret"));
+        let far = tcp("192.0.2.7:9");
+        assert!(trust.log_in(None, "guess").is_err());
+        let cookie = trust.log_in(None, "s3cret").unwrap();
+        let cookie: &'static str = format!("other=1; {COOKIE}={cookie}").leak();
+        let held = |more: &[(&'static str, &'static str)]| {
+            let with = [&[("host", "box:8899"), ("cookie", cookie)], more].concat();
+            trust.may_control(far, &headers(&with)).is_ok()
+        };
+        assert!(held(&[]) && held(&[("origin", "http://box:8899"), ("sec-fetch-site", "same-origin")]));
+        assert!(!held(&[("origin", "http://box:3000")]) && !held(&[("sec-fetch-site", "same-site")]));
+        assert!(!held(&[("authorization", "Bearer guess")]), "a wrong token is wrong");
+        let gone = login_cookie(&headers(&[("cookie", cookie)])).unwrap().to_owned();
+        trust.log_out(&gone);
+        assert!(!held(&[]));
+        let network = Some("192.0.2.7".parse().unwrap());
+        let refusals: Vec<_> = (0..40).map(|_| trust.log_in(network, "guess").unwrap_err()).collect();
+        assert!(matches!(refusals[39], ApiError::TooMany { .. }), "{:?}", refusals[39]);
+        assert!(Trust::new(None).log_in(None, "").is_err());
     }
 
     #[test]

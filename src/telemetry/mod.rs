@@ -1,7 +1,10 @@
-//! What the daemon says of itself: the log, and what was dropped, once a second.
+//! What the daemon says of itself: the log, its last lines, and what was dropped, once a second.
 
 mod drops;
+mod keep;
 mod logs;
+mod ring;
 
 pub use drops::Drops;
 pub use logs::start_logging;
+pub use ring::{LogLine, LogPiece, LogRing};

@@ -95,7 +95,10 @@ async fn the_socket_may_control_without_a_token() {
         default_stream: "live".parse().unwrap(),
         ice_servers: Vec::new(),
         publishers: Publishers::none(),
-        control_token: ControlToken::new("s3cret"),
+        trust: Trust::new(ControlToken::new("s3cret")),
+        history: History::default(),
+        feeds: Feeds::new(FeedLimits::default()),
+        logs: LogRing::new(1),
         documents: Arc::new(Documents {
             profiles: Document::new(|| Ok(json!([]))),
             devices: Document::new(|| Ok(json!([]))),

@@ -2,6 +2,8 @@
 
 mod answers;
 mod connections;
+mod feeds;
+mod login;
 mod sessions;
 
 use std::io::{Read, Write};
@@ -12,10 +14,12 @@ use std::time::{Duration, Instant};
 
 use capcast::control::{self, Command, CommandError, Done, State, Summary};
 use capcast::http::{
-    ControlToken, Doctor, Document, Documents, Limits, Listener, Publishers, Site, router, serve,
+    ControlToken, Doctor, Document, Documents, FeedLimits, Feeds, History, Limits, Listener, Publishers,
+    Site, Trust, router, serve,
 };
 use capcast::media::{Bitrate, Codec, Frame, MediaTime, Packet, RtpTime};
 use capcast::sfu::{self, LocalFeed};
+use capcast::telemetry::LogRing;
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
 use str0m::media::{Direction, MediaKind};
@@ -37,6 +41,7 @@ pub(super) struct Server {
     pub(super) sfu: sfu::Handle,
     feed: Option<LocalFeed>,
     state: watch::Sender<Arc<State>>,
+    logs: LogRing,
     _close: watch::Sender<bool>,
 }
 
@@ -46,6 +51,11 @@ impl Server {
     }
 
     async fn with(limits: Limits, token: Option<&str>) -> Server {
+        Server::with_feeds(limits, token, FeedLimits::default()).await
+    }
+
+    async fn with_feeds(limits: Limits, token: Option<&str>, feeds: FeedLimits) -> Server {
+        let logs = LogRing::new(7);
         let media = "127.0.0.1:0".parse().unwrap();
         let sfu = sfu::start(sfu::Options { media, public_addresses: Vec::new(), max_viewers: 2 }).unwrap();
         let (handle, mut inbox) = control::channel(State::starting("1.2.3", "test".to_owned()));
@@ -80,7 +90,10 @@ impl Server {
             default_stream: "live".parse().unwrap(),
             ice_servers: vec!["stun:stun.example.net".to_owned(), "stun:two.example.net".to_owned()],
             publishers: publishers(),
-            control_token: token.and_then(ControlToken::new),
+            trust: Trust::new(token.and_then(ControlToken::new)),
+            history: History::default(),
+            feeds: Feeds::new(feeds),
+            logs: logs.clone(),
             documents: Arc::new(Documents {
                 profiles: Document::new(|| Ok(json!([{"name": "test"}]))),
                 devices: Document::new(|| Err("the driver hangs".to_owned())),
@@ -95,7 +108,7 @@ impl Server {
         let (close, closing) = watch::channel(false);
         tokio::spawn(serve(listener, router(site), limits, closing));
         let client = Client::builder().timeout(PATIENCE).build().unwrap();
-        Server { address, client, sfu, feed: None, state, _close: close }
+        Server { address, client, sfu, feed: None, state, logs, _close: close }
     }
 
     /// Makes `live` known, and live.
