@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use futures_util::StreamExt;
 use serde_json::Value;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::Outcome;
 use crate::daemon::SocketPlaces;
@@ -16,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(32);
 
 /// How long it may take where its answer is not what matters.
 const PEEK: Duration = Duration::from_secs(2);
+
+/// Why following ended by itself.
+const ENDED: &str = "the daemon ended";
 
 /// What was asked of the daemon.
 #[derive(Debug)]
@@ -64,6 +69,88 @@ pub(super) fn peek(path: &str) -> Option<Value> {
     runtime.block_on(async {
         let client = reqwest::Client::builder().unix_socket(socket).timeout(PEEK).build().ok()?;
         client.get(format!("http://localhost{path}")).send().await.ok()?.json().await.ok()
+    })
+}
+
+/// One server-sent event.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Event {
+    /// Its name; empty for an ordinary one.
+    pub(super) kind: String,
+    pub(super) text: String,
+}
+
+/// `GET path`, and each event that comes, until the daemon has no more or Ctrl-C. A daemon that ends meanwhile is a failure.
+pub(super) fn follow(
+    path: &str,
+    mut each: impl FnMut(Event) -> anyhow::Result<Outcome>,
+) -> anyhow::Result<Outcome> {
+    let Some(socket) = reachable() else { return Ok(Outcome::Unreachable) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = reqwest::Client::builder().unix_socket(socket).connect_timeout(PEEK).build()?;
+        let mut response = client.get(format!("http://localhost{path}")).send().await?;
+        if !response.status().is_success() {
+            complain(&response.json().await.unwrap_or_default());
+            return Ok(Outcome::Failed);
+        }
+        let mut pending = Vec::new();
+        let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+        loop {
+            let piece = tokio::select! {
+                _ = interrupt.as_mut() => return Ok(Outcome::Done),
+                piece = response.chunk() => piece.context(ENDED)?,
+            };
+            let Some(piece) = piece else { return Ok(Outcome::Done) };
+            pending.extend_from_slice(&piece);
+            while let Some(end) = pending.windows(2).position(|pair| pair == b"\n\n") {
+                let event = event(&String::from_utf8_lossy(&pending[..end]));
+                pending.drain(..end + 2);
+                if !event.text.is_empty() {
+                    each(event)?;
+                }
+            }
+        }
+    })
+}
+
+/// The fields of an event that are used here.
+fn event(block: &str) -> Event {
+    let mut event = Event::default();
+    for line in block.lines() {
+        if let Some(text) = line.strip_prefix("data:") {
+            event.text += text.trim_start();
+        } else if let Some(kind) = line.strip_prefix("event:") {
+            kind.trim().clone_into(&mut event.kind);
+        }
+    }
+    event
+}
+
+/// The state as JSON, as the daemon tells it, until Ctrl-C. A daemon that ends meanwhile is a failure.
+pub(super) fn states(mut each: impl FnMut(String) -> anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
+    let Some(socket) = reachable() else { return Ok(Outcome::Unreachable) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let stream = tokio::net::UnixStream::connect(socket).await?;
+        let (mut socket, _) = tokio_tungstenite::client_async("ws://localhost/api/events", stream)
+            .await
+            .context("the daemon does not tell its state")?;
+        let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+        loop {
+            let message = tokio::select! {
+                _ = interrupt.as_mut() => return Ok(Outcome::Done),
+                message = socket.next() => message,
+            };
+            match message {
+                Some(Ok(Message::Text(text))) => {
+                    each(text.to_string())?;
+                }
+                // Pings are answered when the next message is waited for.
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Binary(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Close(_)) | Err(_)) | None => bail!(ENDED),
+            }
+        }
     })
 }
 
@@ -116,4 +203,16 @@ pub(super) fn command(path: &str, body: &Value, json: bool) -> anyhow::Result<Ou
         bail!("the daemon did not say what it did")
     };
     super::answer(&format!("{words}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_has_a_name_and_text() {
+        let told = event("event: lagged\nid: 7-1\nretry: 1000\ndata: {\"missed\":\ndata: 3}");
+        assert_eq!(told, Event { kind: "lagged".to_owned(), text: "{\"missed\":3}".to_owned() });
+        assert_eq!(event(": keep alive"), Event::default());
+    }
 }

@@ -7,6 +7,7 @@ mod client;
 mod devices;
 mod doctor;
 mod keyframe;
+mod logs;
 mod output;
 mod plan;
 mod probe_encoder;
@@ -15,6 +16,7 @@ mod progress;
 mod run;
 mod status;
 mod switch;
+mod watch;
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
@@ -50,6 +52,7 @@ enum Command {
     Bitrate(bitrate::Args),
     Outputs(output::ListArgs),
     Output(output::Args),
+    Logs(logs::Args),
     /// Try one encoder: JSON in, JSON out
     #[command(hide = true)]
     ProbeEncoder,
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Bitrate(args) => bitrate::run(&args),
         Command::Outputs(args) => output::list(&args),
         Command::Output(args) => output::run(&args),
+        Command::Logs(args) => logs::run(&args),
         Command::ProbeEncoder => probe_encoder::run(),
     };
     match outcome {

@@ -9,14 +9,22 @@ use super::{Outcome, client};
 
 /// Show what the running daemon does: capture, encode, streams, queues
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  capcast status\n  capcast status --json | jq .encode.fps")]
+#[command(
+    after_help = "Examples:\n  capcast status\n  capcast status --watch\n  capcast status --json | jq .encode.fps"
+)]
 pub(crate) struct Args {
     /// The whole state as JSON, as `GET /api/status`
     #[arg(long)]
     json: bool,
+    /// Show it as it changes, until Ctrl-C
+    #[arg(long, short)]
+    watch: bool,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    if args.watch {
+        return super::watch::run(args.json);
+    }
     let state = match client::get("/api/status")? {
         client::Reply::Ended(outcome) => return Ok(outcome),
         client::Reply::Document(state) => state,
@@ -29,7 +37,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
 }
 
 /// The state for people: words first, then one line per part, then what is wrong.
-fn page(state: &Value, colour: bool) -> String {
+pub(super) fn page(state: &Value, colour: bool) -> String {
     let mut page = String::new();
     let paint = |code: &str, text: String| if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text };
     let word = text(state, "state");
