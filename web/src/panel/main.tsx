@@ -1,0 +1,7 @@
+// The control panel: shows what the daemon says, and tells it what to do.
+
+import { render } from 'preact';
+import { Panel } from './panel';
+
+const root = document.getElementById('panel');
+if (root !== null) render(<Panel />, root);

@@ -1,0 +1,103 @@
+// The daemon's state as `/api/status` and `/api/events` give it; only what the panel shows.
+
+export interface Stage {
+  frames_in: number;
+  frames_out: number;
+  dropped: number;
+  fps: number;
+  bitrate_bps?: number;
+  latency_p50_ms: number | null;
+  latency_p95_ms: number | null;
+}
+
+export interface Capture extends Stage {
+  state: string;
+  reason: string;
+  source: string;
+  format: string | null;
+  size: string | null;
+  framerate: string | null;
+  restarts: number;
+}
+
+export interface Encode extends Stage {
+  state: string;
+  reason: string;
+  encoder: string;
+  codec: string;
+  size?: string;
+  framerate?: string;
+  target_bitrate_bps: number;
+  /** The least and the most that can be set; missing where it cannot be set live. */
+  bitrate_range_bps?: [number, number];
+  limited_by?: string;
+  keyframes: number;
+  keyframes_forced: number;
+  restarts: number;
+}
+
+export interface Audio extends Stage {
+  state: string;
+  reason: string;
+  source: string;
+  /** One per channel; −120 is silence. */
+  peak_dbfs: number[];
+  encode: Encode | null;
+}
+
+export interface Output extends Stage {
+  name: string;
+  kind: string;
+  state: string;
+  reason: string;
+  server: string | null;
+  retry_in_s: number | null;
+  rtt_ms: number | null;
+  loss: number | null;
+  limits: boolean;
+}
+
+export interface Stream {
+  name: string;
+  live: boolean;
+  publisher: string | null;
+  video: string | null;
+  audio: string | null;
+  viewers: number;
+  dropped: number;
+}
+
+export interface State {
+  version: string;
+  uptime_s: number;
+  state: 'starting' | 'on_air' | 'degraded' | 'stopped' | 'failed';
+  words: string;
+  profile: string;
+  process: { cpu_percent: number; memory_bytes: number };
+  capture: Capture;
+  encode: Encode | null;
+  audio: Audio | null;
+  outputs: Output[];
+  streams: Stream[];
+}
+
+/** One of `/api/profiles`. */
+export interface Profile {
+  name: string;
+  summary: string;
+  codec: string;
+  encoder: string | null;
+  size: string | null;
+  framerate: string | null;
+  bitrate: number;
+  runs: boolean;
+  missing: { message: string; hint: string | null }[];
+  active: boolean;
+}
+
+/** Frames lost so far at every place that can lose some, as the server's history counts them. */
+export function lost(state: State): number {
+  const outputs = state.outputs.reduce((sum, output) => sum + output.dropped, 0);
+  const streams = state.streams.reduce((sum, stream) => sum + stream.dropped, 0);
+  return state.capture.dropped + (state.encode?.dropped ?? 0) + outputs + streams;
+}
