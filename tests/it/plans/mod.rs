@@ -103,6 +103,17 @@ fn golden_on_an_intel_or_amd_gpu() {
 }
 
 #[test]
+fn golden_on_a_card_of_ten_bits_and_1440_lines() {
+    let modes = vec![mode("P010", "2560x1440", &["60"])];
+    let inventory = Inventory { video_devices: vec![card(0, "HDR Card", "", modes)], ..bare("1.26", 8) };
+    golden_of("gstreamer-1.26-ten-bit-1440p60-card", &inventory, "720p");
+    // An older GStreamer does not capture it.
+    let old = Inventory { video_devices: inventory.video_devices, ..bare("1.22", 8) };
+    let error = refused("[capture]\nvideo = \"/dev/video0\"\n", &profile("h264-x264-720p30"), &old);
+    assert!(matches!(error, PlanError::NoFormat { .. }), "{error}");
+}
+
+#[test]
 fn auto_takes_hardware_before_software() {
     let encoder = |inventory: &Inventory| {
         planned(&config(""), &auto_profile(inventory), inventory).video_encode[0].fragment.clone()
