@@ -19,6 +19,7 @@ mod engine;
 mod http;
 mod interop;
 mod launch;
+mod panel;
 mod plans;
 mod probe;
 mod run;

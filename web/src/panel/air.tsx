@@ -9,18 +9,15 @@ const STEP = 100_000;
 export function Air({ state, controls, profile }: { state: State; controls: boolean; profile: Profile | undefined }) {
   const air = useCommand();
   const stopped = state.state === 'stopped';
-  const off = !controls || air.busy !== null;
+  const off = !controls;
   return (
     <section class="card" aria-labelledby="air-title">
       <h2 id="air-title">Control</h2>
       <div class="row buttons">
-        {stopped ? (
-          <button type="button" class="solid" disabled={off} onClick={() => void air.run('/api/control/start')}>Go on air</button>
-        ) : (
-          <button type="button" disabled={off} onClick={() => void air.run('/api/control/stop')}>Go off air</button>
-        )}
-        <button type="button" disabled={off || stopped} onClick={() => void air.run('/api/control/keyframe')}>Keyframe</button>
-        <button type="button" disabled={off || stopped} onClick={() => void air.run('/api/control/restart')}>Restart</button>
+        <button type="button" class={stopped ? 'solid' : ''} disabled={off} aria-disabled={air.busy !== null}
+          onClick={() => void air.run(stopped ? '/api/control/start' : '/api/control/stop')}>{stopped ? 'Go on air' : 'Go off air'}</button>
+        <button type="button" disabled={off || stopped} aria-disabled={air.busy !== null} onClick={() => void air.run('/api/control/keyframe')}>Keyframe</button>
+        <button type="button" disabled={off || stopped} aria-disabled={air.busy !== null} onClick={() => void air.run('/api/control/restart')}>Restart</button>
       </div>
       <Outcome said={air.said} busy={air.busy} />
       {state.encode !== null && <Bitrate state={state} controls={controls && !stopped} profile={profile} />}
@@ -45,7 +42,7 @@ function Bitrate({ state, controls, profile }: { state: State; controls: boolean
       <label for="bitrate">Bitrate</label>
       <output id="target" for="bitrate">{held === null ? bits(target) : `${bits(held)} when let go`}</output>
       <input id="bitrate" type="range" min={least} max={most} step={STEP} value={held ?? target}
-        disabled={!controls || busy !== null}
+        disabled={!controls}
         aria-valuetext={bits(held ?? target)}
         onInput={(event) => setHeld(Number(event.currentTarget.value))}
         onChange={(event) => release(Number(event.currentTarget.value))} />

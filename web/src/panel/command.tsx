@@ -20,9 +20,11 @@ export interface Commanding {
 export function useCommand(): Commanding {
   const [busy, setBusy] = useState<string | null>(null);
   const [said, setSaid] = useState<Said | null>(null);
-  const turn = useRef(0);
+  const under = useRef(false);
+  // A control is not disabled meanwhile: that would take the focus from whoever uses the keyboard.
   const run = async (path: string, body?: unknown) => {
-    const mine = ++turn.current;
+    if (under.current) return;
+    under.current = true;
     setBusy(path);
     setSaid(null);
     let came: Said;
@@ -32,7 +34,7 @@ export function useCommand(): Commanding {
       const { message, hint } = error instanceof Refusal ? error : { message: String(error), hint: null };
       came = { well: false, words: message, hint };
     }
-    if (turn.current !== mine) return;
+    under.current = false;
     setBusy(null);
     setSaid(came);
   };

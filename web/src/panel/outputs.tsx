@@ -22,7 +22,7 @@ function Row({ output, controls }: { output: Output; controls: boolean }) {
         <strong>{output.name}</strong> <span class="soft">{output.kind}</span>
         <span class="life" data-tone={tone(output.state)}>{output.state.replace('_', ' ')}</span>
         <span class="space" />
-        <button type="button" disabled={!controls || busy !== null} aria-label={`${stopped ? 'Start' : 'Stop'} output ${output.name}`}
+        <button type="button" disabled={!controls} aria-disabled={busy !== null} aria-label={`${stopped ? 'Start' : 'Stop'} output ${output.name}`}
           onClick={() => void run(path)}>{stopped ? 'Start' : 'Stop'}</button>
       </div>
       {output.reason !== '' && <p class="reason">{sentence(output.reason)}</p>}

@@ -31,7 +31,7 @@ export function Profiles({ profiles, active, controls }: {
                     ? <span class="life" data-tone="good">runs here</span>
                     : <details><summary>Does not run here</summary><ul>{profile.missing.map(({ message, hint }) => <li key={message}>{sentence(message)}{hint !== null && <span class="hint">{sentence(hint)}</span>}</li>)}</ul></details>}
                   {on ? <strong class="now">on now</strong> : profile.runs && (
-                    <button type="button" disabled={!controls || busy !== null} aria-label={`Switch to ${profile.name}`}
+                    <button type="button" disabled={!controls} aria-disabled={busy !== null} aria-label={`Switch to ${profile.name}`}
                       onClick={() => void run('/api/control/switch', { profile: profile.name })}>Switch</button>
                   )}
                 </div>
