@@ -57,6 +57,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
 /// Says on stdout where the stream can be watched.
 fn announce(live: &Live) {
     let mut text = format!("\n  Watch:    {}\n", url(live.http));
+    text += &format!("  Panel:    {}panel\n", url(live.http));
     text += &format!("  Stream:   {}, {}\n", live.stream, live.words);
     if live.socket {
         text += "  Control:  capcast status · capcast switch PROFILE · capcast bitrate '2 Mbit/s'\n";

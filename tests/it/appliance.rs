@@ -109,6 +109,11 @@ impl Appliance {
         (began.elapsed(), self.log.all())
     }
 
+    /// Where its command line finds it.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.path().join("capcast.sock")
+    }
+
     /// Its process.
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()

@@ -16,6 +16,7 @@ mod docs;
 mod doctor;
 mod elements;
 mod engine;
+mod follow;
 mod http;
 mod interop;
 mod launch;

@@ -1,6 +1,6 @@
 // A command on its way, and what came of it, in words beside its control.
 
-import { useRef, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { command, Refusal } from './api';
 import { sentence } from './words';
 
@@ -21,6 +21,12 @@ export function useCommand(): Commanding {
   const [busy, setBusy] = useState<string | null>(null);
   const [said, setSaid] = useState<Said | null>(null);
   const under = useRef(false);
+  // What was done stands for a while; why something was not done, until the next try.
+  useEffect(() => {
+    if (said?.well !== true) return;
+    const timer = setTimeout(() => setSaid(null), 15_000);
+    return () => clearTimeout(timer);
+  }, [said]);
   // A control is not disabled meanwhile: that would take the focus from whoever uses the keyboard.
   const run = async (path: string, body?: unknown) => {
     if (under.current) return;

@@ -70,11 +70,13 @@ export function Panel() {
         {state !== null && (
           <>
             <div class="top">
-              <PreviewCard />
+              <div class="side">
+                <PreviewCard />
+                <Watch state={state} />
+              </div>
               <div class="side">
                 <Air state={state} controls={controls} profile={profiles?.find(({ name }) => name === state.profile)} />
                 <Sources state={state} />
-                <Watch state={state} />
               </div>
             </div>
             <Charts history={history.current} points={points} state={state} />

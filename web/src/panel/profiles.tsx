@@ -13,7 +13,7 @@ export function Profiles({ profiles, active, controls }: {
       <Outcome said={said} busy={busy} />
       {profiles === null ? <p class="soft">Asking what runs here …</p> : (
         <ul class="profiles">
-          {profiles.map((profile) => {
+          {sorted(profiles, active).map((profile) => {
             const on = profile.name === active;
             return (
               <li key={profile.name} class="profile" data-active={on} data-runs={profile.runs}>
@@ -42,4 +42,10 @@ export function Profiles({ profiles, active, controls }: {
       )}
     </section>
   );
+}
+
+/** The one that is on first, then what runs here. */
+export function sorted(profiles: Profile[], active: string): Profile[] {
+  const rank = ({ name, runs }: Profile) => (name === active ? 0 : runs ? 1 : 2);
+  return [...profiles].sort((one, other) => rank(one) - rank(other));
 }
