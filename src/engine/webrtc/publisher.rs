@@ -346,7 +346,10 @@ impl Publisher {
         let events = Arc::clone(&self.events);
         self.webrtcbin.connect("on-ice-candidate", false, move |values| {
             let (m_line, line) = (values.get(1)?.get::<u32>().ok()?, values.get(2)?.get::<String>().ok()?);
-            events.tell(TransportEvent::Candidate { m_line: m_line as usize, line });
+            // From 1.26 on an empty one says that there are no more; the gathering state says that too, on every version.
+            if !line.is_empty() {
+                events.tell(TransportEvent::Candidate { m_line: m_line as usize, line });
+            }
             None
         });
         let events = Arc::clone(&self.events);
