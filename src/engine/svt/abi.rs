@@ -129,7 +129,7 @@ pub(super) struct Component {
 pub(super) struct BufferHeader {
     /// Of this structure.
     pub(super) size: u32,
-    /// [`InputPicture`], or the packet's bytes.
+    /// [`InputPictureOne`], an [`InputPictureTwo`], or the packet's bytes.
     pub(super) buffer: *mut u8,
     /// Bytes of it in use.
     pub(super) filled: u32,
