@@ -57,7 +57,7 @@ try {
   await reaches('html:not([data-full])');
 
   seen.tabs = [];
-  for (let stop = 0; stop < 4; stop++) {
+  for (let stop = 0; stop < 5; stop++) {
     await page.keyboard.press('Tab');
     seen.tabs.push(await page.evaluate(() => document.activeElement.matches(':focus-visible') && document.activeElement.id));
   }

@@ -149,7 +149,7 @@ try {
   const found = page.locator('#found');
   const all = await found.innerText();
   await page.locator('#search').fill('by command KEYFRAME');
-  await page.waitForFunction((text) => document.getElementById('found').textContent !== text, all);
+  await page.waitForFunction((many) => document.getElementById('found').textContent.includes(`of ${many} `), asked);
   const searched = await found.innerText();
   await page.locator('#search').fill('');
   await page.locator('#level').selectOption('warn');

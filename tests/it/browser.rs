@@ -203,7 +203,7 @@ fn mouse_and_keys_do_what_the_player_says() {
         assert!(seen["figures"].as_str().unwrap().contains(said), "no `{said}` in the statistics: {seen:#}");
     }
     assert_eq!(seen["figuresGone"], true, "{seen:#}");
-    assert_eq!(seen["tabs"], serde_json::json!(["sound", "volume", "stats", "full"]), "{seen:#}");
+    assert_eq!(seen["tabs"], serde_json::json!(["sound", "volume", "stats", "pip", "full"]), "{seen:#}");
     // The page has gone: by DELETE the server knows at once, else only after its peer has been silent for long.
     assert_eq!(watcher.expect("viewersLeft", None, LIMIT), 0);
 }

@@ -29,6 +29,8 @@ export class WhepSession {
   readonly peer: RTCPeerConnection;
   /** What the server named in `Link: rel="ice-server"`: of use to the next session, as this one has gathered by then. */
   iceServers: RTCIceServer[] = [];
+  /** Takes the choice of a layer: what the server named in `Link: rel="…:layer"`. */
+  layerAddress: string | null = null;
   private resource: string | null = null;
   private left = false;
 
@@ -76,7 +78,10 @@ export class WhepSession {
 
     const location = response.headers.get('Location');
     if (location !== null) this.resource = new URL(location, response.url).href;
-    this.iceServers = parseIceServers(response.headers.get('Link') ?? '');
+    const link = response.headers.get('Link') ?? '';
+    this.iceServers = parseIceServers(link);
+    const layer = parseLayerAddress(link);
+    if (layer !== null) this.layerAddress = new URL(layer, response.url).href;
     if (this.left) {
       this.remove();
       return;
@@ -170,6 +175,11 @@ function problemWords(contentType: string, body: string): string {
     }
   }
   return contentType.startsWith('text/plain') ? body.trim().slice(0, 300) : '';
+}
+
+/** Where a layer is chosen, in a `Link` header (the WHEP draft's extension of that name). */
+export function parseLayerAddress(link: string): string | null {
+  return /<([^>]+)>\s*;\s*rel="[^"]*:layer"/.exec(link)?.[1] ?? null;
 }
 
 /** STUN and TURN servers in a `Link` header. */

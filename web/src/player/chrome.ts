@@ -30,6 +30,13 @@ export class Chrome {
     element('sound').addEventListener('click', () => void sound.set(!sound.on));
     element('unmute').addEventListener('click', () => void sound.set(true));
     element('full').addEventListener('click', () => this.toggleFull());
+    element('pip').hidden = !document.pictureInPictureEnabled;
+    element('pip').addEventListener('click', () => void this.toggleSmall());
+    for (const change of ['enterpictureinpicture', 'leavepictureinpicture']) {
+      this.picture.addEventListener(change, () => {
+        element('pip').setAttribute('aria-pressed', String(document.pictureInPictureElement !== null));
+      });
+    }
     element('stats').addEventListener('click', () => this.toggleStats());
     element<HTMLInputElement>('volume').addEventListener('input', (event) => {
       const value = Number((event.target as HTMLInputElement).value) / 100;
@@ -79,6 +86,8 @@ export class Chrome {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const target = event.target;
     if (target instanceof HTMLInputElement && target.type !== 'range') return;
+    // A menu takes letters and arrows itself.
+    if (target instanceof HTMLSelectElement) return;
     switch (event.key) {
       case 'm':
       case 'M':
@@ -91,6 +100,10 @@ export class Chrome {
       case 's':
       case 'S':
         this.toggleStats();
+        break;
+      case 'p':
+      case 'P':
+        void this.toggleSmall();
         break;
       case 'ArrowUp':
       case 'ArrowDown':
@@ -105,6 +118,16 @@ export class Chrome {
 
   private toggleStats(): void {
     element('stats').setAttribute('aria-pressed', String(this.overlay.toggle()));
+  }
+
+  /** The picture in a small window above all others. */
+  private async toggleSmall(): Promise<void> {
+    try {
+      if (document.pictureInPictureElement !== null) await document.exitPictureInPicture();
+      else if (document.pictureInPictureEnabled) await this.picture.requestPictureInPicture();
+    } catch {
+      // Not before there is a picture, or not as this browser sees it.
+    }
   }
 
   private toggleFull(): void {
@@ -126,5 +149,5 @@ export class Chrome {
 }
 
 function onControl(event: Event): boolean {
-  return event.target instanceof Element && event.target.closest('button, input, form, .card') !== null;
+  return event.target instanceof Element && event.target.closest('button, input, select, form, .card') !== null;
 }

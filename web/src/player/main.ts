@@ -3,6 +3,7 @@
 import { Refused, WhepSession } from '../whep';
 import { Chrome } from './chrome';
 import { figures, sample, type Sample } from './figures';
+import { LayerMenu } from './layers';
 import { Machine, type Effect, type Event } from './machine';
 import { Overlay } from './overlay';
 import { element } from './page';
@@ -21,6 +22,7 @@ const overlay = new Overlay();
 const sound: Sound = new Sound(element<HTMLAudioElement>('voice'), (on, volume) => chrome.soundChanged(on, volume));
 const chrome = new Chrome(sound, overlay);
 const machine = new Machine(Math.random);
+const layers = new LayerMenu();
 
 let session: WhepSession | null = null;
 let iceServers: RTCIceServer[] = [];
@@ -58,7 +60,10 @@ async function open(): Promise<void> {
   try {
     await mine.open();
     iceServers = mine.iceServers;
-    if (session === mine) handle({ kind: 'answered' });
+    if (session === mine) {
+      handle({ kind: 'answered' });
+      void layers.begin(stream, mine.layerAddress);
+    }
   } catch (error) {
     if (session !== mine) return;
     const words = error instanceof Error ? error.message : String(error);
@@ -69,6 +74,7 @@ async function open(): Promise<void> {
 function close(): void {
   session?.leave();
   session = null;
+  layers.end();
   before = null;
   glass = null;
   overlay.clear();
