@@ -65,7 +65,8 @@ pub fn text(report: &Report, width: usize, colour: bool) -> String {
         let words = wrap(&check.words, width.saturating_sub(indent));
         out += &format!("  {level}  {name}  {}\n", words.join(&format!("\n{:indent$}", "")));
         if let Some(cure) = &check.cure {
-            let lines = wrap(&format!("> {cure}"), width.saturating_sub(indent));
+            // Its second and later lines are set in by two more.
+            let lines = wrap(&format!("> {cure}"), width.saturating_sub(indent + 2));
             for (at, line) in lines.iter().enumerate() {
                 out += &format!("{:indent$}{}{line}\n", "", if at == 0 { "" } else { "  " });
             }
@@ -95,8 +96,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let line = lines.last().map_or(0, |line| line.chars().count());
-        // The second and later lines of a cure are set in by two.
-        if line > 0 && line + 1 + word.chars().count() > width.saturating_sub(2) {
+        if line > 0 && line + 1 + word.chars().count() > width {
             lines.push(String::new());
         }
         if let Some(line) = lines.last_mut() {
