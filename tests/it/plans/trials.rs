@@ -1,5 +1,6 @@
 //! The small graph in which an encoder is tried can be planned wherever the encoder can.
 
+use capcast::media::MediaKind;
 use capcast::plan::{Inventory, PlanError, trial};
 
 use super::boxes::shipped;
@@ -8,12 +9,14 @@ use crate::elements::table::Table;
 #[test]
 fn every_encoder_can_be_tried_on_every_version_that_has_it() {
     let shipped = shipped();
+    let mut encoders = shipped.fragments.encoders.clone();
+    encoders.retain(|_, encoder| encoder.codec.is_some_and(|codec| codec.kind() == MediaKind::Video));
     let mut planned = std::collections::BTreeSet::new();
     for version in ["1.22", "1.24", "1.26", "1.28"] {
         let table = Table::of(version);
         let elements = table.elements.into_iter().map(|(name, entry)| (name, entry.element)).collect();
         let inventory = Inventory { gstreamer: table.version, elements, cores: 4, ..Inventory::default() };
-        for (name, encoder) in &shipped.fragments.encoders {
+        for (name, encoder) in &encoders {
             match trial(encoder, &shipped.fragments, &shipped.queues, &inventory) {
                 Ok(graph) => {
                     assert_eq!(graph.fragment, *name);
@@ -31,7 +34,6 @@ fn every_encoder_can_be_tried_on_every_version_that_has_it() {
             }
         }
     }
-    let never: Vec<&String> =
-        shipped.fragments.encoders.keys().filter(|name| !planned.contains(name.as_str())).collect();
+    let never: Vec<&String> = encoders.keys().filter(|name| !planned.contains(name.as_str())).collect();
     assert!(never.is_empty(), "on no version: {never:?}");
 }
