@@ -194,6 +194,7 @@ fn run(directory: &Path, listen: &str) -> (Child, Lines, String) {
         .arg(directory.join("capcast.toml"))
         .env("CAPCAST_SOCKET", directory.join("capcast.sock"))
         .env("STATE_DIRECTORY", directory.join("state"))
+        .env("CACHE_DIRECTORY", directory.join("cache"))
         .env("NO_COLOR", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::null())

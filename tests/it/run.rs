@@ -43,6 +43,7 @@ impl Place {
         let mut command = Command::new(CAPCAST);
         command.args(arguments).env("CAPCAST_SOCKET", self.socket()).env_remove("CAPCAST_LOG");
         command.env("STATE_DIRECTORY", self.folder.path().join("state"));
+        command.env("CACHE_DIRECTORY", self.folder.path().join("cache"));
         command
     }
 
