@@ -164,7 +164,10 @@ fn whatever_a_server_answers_at_first_the_stream_comes_at_last() {
     }
     std::fs::remove_file(&key).unwrap();
     again("with the key as it was");
-    assert!(appliance.log().join("\n").contains("going on with URL and key as they were"), "nothing is said of it");
+    assert!(
+        appliance.log().join("\n").contains("going on with URL and key as they were"),
+        "nothing is said of it"
+    );
     keeps_the_secret(&appliance);
 }
 
