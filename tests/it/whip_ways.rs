@@ -304,6 +304,12 @@ fn cycles(count: usize) {
 }
 
 #[test]
+fn sessions_that_end_leave_nothing_behind() {
+    cycles(5);
+}
+
+#[test]
+#[ignore = "the long form, for `make soak`"]
 fn soak_sessions_that_end_leave_nothing_behind() {
-    cycles(if std::env::var_os("CAPCAST_SOAK").is_some() { 50 } else { 5 });
+    cycles(50);
 }

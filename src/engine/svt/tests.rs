@@ -455,7 +455,7 @@ const SMALL: Parameters = Parameters {
 
 /// 1.4 gives a keyframe by a new session, so there are many in a day: none leaves anything behind.
 #[test]
-#[ignore = "soak"]
+#[ignore = "the long form, for `make soak`"]
 fn soak_sessions_leave_nothing_behind() {
     crate::engine::init().unwrap();
     let plane = vec![77; 320 * 180];

@@ -119,7 +119,7 @@ fn chromium_goes_on_through_a_sample_of_switches() {
 }
 
 #[test]
-#[ignore = "long"]
+#[ignore = "the long form, for `make soak`"]
 fn soak_chromium_goes_on_through_every_pair_of_encoders() {
     let _turn = turn();
     let walk = every_pair();
@@ -128,7 +128,7 @@ fn soak_chromium_goes_on_through_every_pair_of_encoders() {
 }
 
 #[test]
-#[ignore = "long"]
+#[ignore = "the long form, for `make soak`"]
 fn soak_chromium_goes_on_through_a_hundred_switches() {
     let _turn = turn();
     report(&watch(&some_pairs(1, 100)));
