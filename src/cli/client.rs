@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
 use serde_json::Value;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::Outcome;
@@ -88,6 +89,7 @@ pub(super) fn follow(
     let Some(socket) = reachable() else { return Ok(Outcome::Unreachable) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        let mut interrupt = interrupted()?;
         let client = reqwest::Client::builder().unix_socket(socket).connect_timeout(PEEK).build()?;
         let mut response = client.get(format!("http://localhost{path}")).send().await?;
         if !response.status().is_success() {
@@ -95,10 +97,9 @@ pub(super) fn follow(
             return Ok(Outcome::Failed);
         }
         let mut pending = Vec::new();
-        let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
         loop {
             let piece = tokio::select! {
-                _ = interrupt.as_mut() => return Ok(Outcome::Done),
+                _ = interrupt.recv() => return Ok(Outcome::Done),
                 piece = response.chunk() => piece.context(ENDED)?,
             };
             let Some(piece) = piece else { return Ok(Outcome::Done) };
@@ -132,14 +133,14 @@ pub(super) fn states(mut each: impl FnMut(String) -> anyhow::Result<Outcome>) ->
     let Some(socket) = reachable() else { return Ok(Outcome::Unreachable) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        let mut interrupt = interrupted()?;
         let stream = tokio::net::UnixStream::connect(socket).await?;
         let (mut socket, _) = tokio_tungstenite::client_async("ws://localhost/api/events", stream)
             .await
             .context("the daemon does not tell its state")?;
-        let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
         loop {
             let message = tokio::select! {
-                _ = interrupt.as_mut() => return Ok(Outcome::Done),
+                _ = interrupt.recv() => return Ok(Outcome::Done),
                 message = socket.next() => message,
             };
             match message {
@@ -152,6 +153,11 @@ pub(super) fn states(mut each: impl FnMut(String) -> anyhow::Result<Outcome>) ->
             }
         }
     })
+}
+
+/// Ctrl-C from now on. Taken before anything is shown: until then it ends the process as the shell would have it.
+fn interrupted() -> std::io::Result<Signal> {
+    signal(SignalKind::interrupt())
 }
 
 /// The first socket on which somebody answers; says on stderr when there is none.
