@@ -34,6 +34,7 @@ mod vp8;
 mod wall_clock;
 
 pub use batch::{Batch, Wire};
+pub use peer::{Prepared, Preparer};
 pub use router::{FeedId, PublisherChange, Settings, Sfu};
 pub use session::{
     Answer, LayerError, Patch, PatchError, Patched, Precondition, Role, SessionId, WhepError, WhipError,

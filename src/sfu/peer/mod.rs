@@ -4,6 +4,7 @@
 //! A publisher's packets come out at [`Peer::take_runs`]. Frames for a viewer enter at [`Peer::forward`] and leave as
 //! datagrams at [`Peer::drain`]; a faster way for RTP would replace the middle of these two and nothing else.
 
+mod prepared;
 mod publisher;
 mod viewer;
 
@@ -17,10 +18,11 @@ use str0m::media::Mid;
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, Reason, Rtc};
 
+pub(super) use self::prepared::Ready;
+pub use self::prepared::{Prepared, Preparer};
 pub(super) use self::viewer::Placed;
 use self::viewer::Track;
 use super::batch::{Batcher, Wire};
-use super::codecs;
 use super::ingest::Ingest;
 use super::sdp::{self, MAX_CANDIDATES, Offer, Side};
 use super::{Disconnect, SessionId};
@@ -103,34 +105,18 @@ pub(super) struct Peer {
 impl Peer {
     /// Answers an offer; the error is words.
     pub(super) fn answer(
-        identity: &Identity,
         session: SessionId,
         stream: usize,
-        (side, offer): (Side, Offer),
+        (side, ready): (Side, Ready),
         candidates: Arc<[SocketAddr]>,
         now: Instant,
         out: &mut Out<'_>,
     ) -> Result<(Peer, String), String> {
-        let mut config = Rtc::builder()
-            .set_crypto_provider(identity.crypto.clone())
-            .set_dtls_cert(identity.certificate.clone())
-            .set_rtp_mode(true);
-        config = match side {
-            Side::Viewer => config.set_extension_map(viewer::extensions()),
-            Side::Publisher => config
-                .set_extension_map(publisher::extensions())
-                .set_stats_interval(Some(publisher::STATS_EVERY)),
-        };
-        *config.codec_config() = match side {
-            Side::Viewer => codecs::answered(),
-            Side::Publisher => codecs::taken(),
-        };
-        let mut rtc = Box::new(config.build(now));
+        let Ready { offer, parsed, mut rtc } = ready;
         for address in candidates.iter() {
             let candidate = Candidate::host(*address, Protocol::Udp).map_err(|error| error.to_string())?;
             rtc.add_local_candidate(candidate);
         }
-        let parsed = SdpOffer::from_sdp_string(&offer.text).map_err(|error| error.to_string())?;
         let answer = rtc.sdp_api().accept_offer(parsed).map_err(|error| error.to_string())?.to_sdp_string();
         let ufrag = rtc.direct_api().local_ice_credentials().ufrag;
         let ingest = (side == Side::Publisher).then(|| Ingest::new(&offer.layers));

@@ -13,8 +13,8 @@ pub use self::publish::PublisherChange;
 use super::batch::{Batcher, Wire};
 use super::demux::{Demux, Route};
 use super::ingest::{Ingest, Run};
-use super::peer::{Identity, Out, Peer, Placed};
-use super::sdp::{Offer, Side};
+use super::peer::{Identity, Out, Peer, Placed, Prepared, Preparer, Ready};
+use super::sdp::Side;
 use super::stream::{Feed, Origin, Stream};
 use super::wall_clock::WallClock;
 use super::{Answer, Disconnect, SessionId, Stats};
@@ -42,7 +42,7 @@ pub struct FeedId {
 /// Streams, viewers and publishers.
 pub struct Sfu {
     settings: Settings,
-    identity: Identity,
+    preparer: Preparer,
     wall_clock: WallClock,
     candidates: Arc<[SocketAddr]>,
     streams: Vec<Stream>,
@@ -78,7 +78,7 @@ impl Sfu {
     pub fn new(settings: Settings, candidates: Vec<SocketAddr>) -> Option<Sfu> {
         Some(Sfu {
             settings,
-            identity: Identity::new(settings.wall_clock.0)?,
+            preparer: Preparer::new(Identity::new(settings.wall_clock.0)?),
             wall_clock: WallClock::new(settings.wall_clock),
             candidates: candidates.into(),
             streams: Vec::new(),
@@ -95,6 +95,11 @@ impl Sfu {
             last_tick: None,
             counted: Counted::default(),
         })
+    }
+
+    /// Prepares sessions for [`Sfu::join`] and [`Sfu::publish`], on any thread.
+    pub fn preparer(&self) -> Preparer {
+        self.preparer.clone()
     }
 
     /// This host's wall clock now: it may have been set, and drifts.

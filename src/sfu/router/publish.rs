@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use super::{Answer, Disconnect, Ingest, Offer, Origin, Peer, Run, SessionId, Sfu, Side, Stream, Wire};
+use super::{Answer, Disconnect, Ingest, Origin, Peer, Prepared, Run, SessionId, Sfu, Side, Stream, Wire};
 use crate::media::{MediaKind, StreamName};
 use crate::sfu::WhipError;
 use crate::sfu::sdp::Refusal;
@@ -27,7 +27,7 @@ impl Sfu {
         &mut self,
         session: SessionId,
         name: &StreamName,
-        offer: &str,
+        offer: Prepared,
         replace: bool,
         now: Instant,
         wire: &mut dyn Wire,
@@ -41,12 +41,12 @@ impl Sfu {
         if !replace && (state.is_being_published(now) || state.connecting.is_some()) {
             return Err(WhipError::Taken(name.clone()));
         }
-        let offer = Offer::read(offer, Side::Publisher).map_err(|refusal| match refusal {
+        let ready = offer.0.map_err(|refusal| match refusal {
             Refusal::Malformed(words) => WhipError::BadOffer(words),
             Refusal::Unsupported(words) => WhipError::Unsupported(words),
         })?;
         let (peer, sdp) =
-            self.answer(session, stream, (Side::Publisher, offer), now, wire).map_err(WhipError::BadOffer)?;
+            self.answer(session, stream, (Side::Publisher, ready), now, wire).map_err(WhipError::BadOffer)?;
         if let Some((kind, offers)) = peer.missing() {
             return Err(WhipError::NoCommonCodec { kind, offers });
         }

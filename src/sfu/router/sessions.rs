@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use super::{Offer, Out, Peer, Sfu, Side, Wire, soonest};
+use super::{Out, Peer, Prepared, Ready, Sfu, Side, Wire, soonest};
 use crate::media::StreamName;
 use crate::sfu::{
     Answer, Disconnect, LayerError, Patch, PatchError, Patched, Precondition, Role, SessionId, WhepError, sdp,
@@ -21,7 +21,7 @@ impl Sfu {
         &mut self,
         session: SessionId,
         name: &StreamName,
-        offer: &str,
+        offer: Prepared,
         from: Option<IpAddr>,
         now: Instant,
         wire: &mut dyn Wire,
@@ -35,10 +35,9 @@ impl Sfu {
             let max_viewers = self.settings.max_viewers;
             return Err(WhepError::Full { max_viewers, retry_after: Duration::from_secs(10) });
         }
-        let offer =
-            Offer::read(offer, Side::Viewer).map_err(|refusal| WhepError::BadOffer(refusal.words()))?;
+        let ready = offer.0.map_err(|refusal| WhepError::BadOffer(refusal.words()))?;
         let (mut peer, sdp) =
-            self.answer(session, stream, (Side::Viewer, offer), now, wire).map_err(WhepError::BadOffer)?;
+            self.answer(session, stream, (Side::Viewer, ready), now, wire).map_err(WhepError::BadOffer)?;
         peer.from = from;
         if let Some(has) = self.streams[stream].codecs().find(|codec| !peer.accepts(*codec)) {
             return Err(WhepError::NoCommonCodec { has, offers: peer.offered(has) });
@@ -99,14 +98,14 @@ impl Sfu {
         &mut self,
         session: SessionId,
         stream: usize,
-        offer: (Side, Offer),
+        ready: (Side, Ready),
         now: Instant,
         wire: &mut dyn Wire,
     ) -> Result<(Peer, String), String> {
         let mut out = Out { batch: &mut self.batch, wire };
-        let (identity, candidates) = (&self.identity, self.candidates.clone());
+        let candidates = self.candidates.clone();
         let answered = catch_unwind(AssertUnwindSafe(|| {
-            Peer::answer(identity, session, stream, offer, candidates, now, &mut out)
+            Peer::answer(session, stream, ready, candidates, now, &mut out)
         }));
         answered.unwrap_or_else(|_| Err("it cannot be followed".to_owned()))
     }

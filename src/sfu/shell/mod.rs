@@ -22,8 +22,8 @@ use self::socket::MediaSocket;
 pub use self::socket::SOCKET_BUFFER;
 use self::thread::{Command, SfuThread};
 use super::{
-    Answer, LayerError, Patch, PatchError, Patched, Role, SessionId, Settings, Sfu, Stats, WhepError,
-    WhipError,
+    Answer, LayerError, Patch, PatchError, Patched, Preparer, Role, SessionId, Settings, Sfu, Stats,
+    WhepError, WhipError,
 };
 use crate::media::StreamName;
 
@@ -67,6 +67,7 @@ pub enum StartError {
 pub struct Handle {
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
+    preparer: Preparer,
     alive: Arc<Alive>,
 }
 
@@ -141,6 +142,8 @@ pub fn start(options: Options) -> Result<Handle, StartError> {
     let settings = Settings { max_viewers: options.max_viewers, wall_clock: (now, SystemTime::now()) };
     let candidates = addresses::candidates(local, &options.public_addresses);
     let sfu = Sfu::new(settings, candidates).ok_or(StartError::Certificate)?;
+    let preparer = sfu.preparer();
+    preparer.refill(now);
     let shared = Arc::new(Shared::new(local, options.public_addresses.clone()));
     let (commands, receiver) = mpsc::channel(MAX_COMMANDS);
     let thread = SfuThread {
@@ -157,7 +160,7 @@ pub fn start(options: Options) -> Result<Handle, StartError> {
     };
     std::thread::Builder::new().name("sfu".to_owned()).spawn(move || thread.run())?;
     let alive = Arc::new(Alive { shared: shared.clone(), waker });
-    Ok(Handle { shared, commands, alive })
+    Ok(Handle { shared, commands, preparer, alive })
 }
 
 impl Shared {
@@ -212,8 +215,10 @@ impl Handle {
 
     /// Answers a publisher's offer. Whether it may publish is the caller's to know. With `replace` it takes over from
     /// the present publisher, whose viewers stay.
+    #[expect(clippy::disallowed_methods, reason = "the SFU's clock")]
     pub async fn whip(&self, stream: &StreamName, offer: String, replace: bool) -> Result<Answer, WhipError> {
         let stream = stream.clone();
+        let offer = self.preparer.publisher(&offer, Instant::now());
         let asked = self.ask(|reply| Command::Whip { stream, offer, replace, reply }).map_err(|refused| {
             if refused.full { WhipError::Busy { retry_after: BUSY } } else { WhipError::Stopped }
         })?;
@@ -228,6 +233,7 @@ impl Handle {
 
     /// Answers a viewer's offer. `from` is the network that it comes from, where that is known: viewers that never
     /// connect take places from their own network first.
+    #[expect(clippy::disallowed_methods, reason = "the SFU's clock")]
     pub async fn whep(
         &self,
         stream: &StreamName,
@@ -235,10 +241,14 @@ impl Handle {
         from: Option<IpAddr>,
     ) -> Result<Answer, WhepError> {
         let stream = stream.clone();
+        let offer = self.preparer.viewer(&offer, Instant::now());
         let reply = self.ask(|reply| Command::Whep { stream, offer, from, reply }).map_err(|refused| {
             if refused.full { WhepError::Busy { retry_after: BUSY } } else { WhepError::Stopped }
         })?;
-        reply.await.unwrap_or(Err(WhepError::Stopped))
+        let answer = reply.await.unwrap_or(Err(WhepError::Stopped));
+        let preparer = self.preparer.clone();
+        tokio::task::spawn_blocking(move || preparer.refill(Instant::now()));
+        answer
     }
 
     /// Takes candidates of a session, or restarts its ICE.

@@ -13,7 +13,8 @@ use super::socket::{MediaSocket, ReceiveRoom};
 use super::{BUSY, Options, SOCKET, Shared, addresses};
 use crate::media::{Frame, StreamName};
 use crate::sfu::{
-    Answer, FeedId, LayerError, Patch, PatchError, Patched, Role, SessionId, Sfu, WhepError, WhipError,
+    Answer, FeedId, LayerError, Patch, PatchError, Patched, Prepared, Role, SessionId, Sfu, WhepError,
+    WhipError,
 };
 
 /// How old the shared statistics may get.
@@ -31,7 +32,7 @@ const ADDRESSES_EVERY: Duration = Duration::from_secs(5);
 pub(super) enum Command {
     Whep {
         stream: StreamName,
-        offer: String,
+        offer: Prepared,
         from: Option<IpAddr>,
         reply: oneshot::Sender<Result<Answer, WhepError>>,
     },
@@ -41,7 +42,7 @@ pub(super) enum Command {
     Layer(SessionId, Option<String>, oneshot::Sender<Result<(), LayerError>>),
     Whip {
         stream: StreamName,
-        offer: String,
+        offer: Prepared,
         replace: bool,
         reply: oneshot::Sender<Result<Answer, WhipError>>,
     },
@@ -161,7 +162,7 @@ impl SfuThread {
             match command {
                 Command::Whep { stream, offer, from, reply } => {
                     self.refresh_addresses(now);
-                    let _ = reply.send(self.join(&stream, &offer, from, now));
+                    let _ = reply.send(self.join(&stream, offer, from, now));
                 }
                 Command::Patch(session, patch, reply) => {
                     let _ = reply.send(self.sfu.patch(session, &patch, now, &mut self.socket));
@@ -178,7 +179,7 @@ impl SfuThread {
                 }
                 Command::Whip { stream, offer, replace, reply } => {
                     self.refresh_addresses(now);
-                    let _ = reply.send(self.publish(&stream, &offer, replace, now));
+                    let _ = reply.send(self.publish(&stream, offer, replace, now));
                 }
                 Command::ShutDown(reply) => {
                     self.sfu.shut_down(now, &mut self.socket);
@@ -194,7 +195,7 @@ impl SfuThread {
     fn join(
         &mut self,
         stream: &StreamName,
-        offer: &str,
+        offer: Prepared,
         from: Option<IpAddr>,
         now: Instant,
     ) -> Result<Answer, WhepError> {
@@ -210,7 +211,7 @@ impl SfuThread {
     fn publish(
         &mut self,
         stream: &StreamName,
-        offer: &str,
+        offer: Prepared,
         replace: bool,
         now: Instant,
     ) -> Result<Answer, WhipError> {

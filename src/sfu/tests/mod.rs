@@ -302,9 +302,10 @@ fn bad_offers_are_refused_in_words() {
     let (_, offer, _) = world.offer(&ALL);
     let mut refusal = |offer: &str| {
         let session = SessionId::from_random(77);
+        let offer = world.sfu.preparer().viewer(offer, world.now);
         match world.sfu.join(session, &live(), offer, None, world.now, &mut world.sent) {
             Err(WhepError::BadOffer(words)) => words,
-            other => panic!("{other:?} for {offer}"),
+            other => panic!("{other:?}"),
         }
     };
     assert!(refusal("hello").contains("v=0"));
@@ -315,7 +316,7 @@ fn bad_offers_are_refused_in_words() {
             let _ = world.sfu.join(
                 SessionId::from_random(78),
                 &live(),
-                &offer[..end],
+                world.sfu.preparer().viewer(&offer[..end], world.now),
                 None,
                 world.now,
                 &mut Sent::default(),

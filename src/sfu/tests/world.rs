@@ -181,7 +181,8 @@ impl World {
         let (mut client, offer, pending) = self.offer(codecs);
         self.ids += 1;
         let session = SessionId::from_random(self.ids);
-        let answer = self.sfu.join(session, &live(), &offer, from, self.now, &mut self.sent)?;
+        let offer = self.sfu.preparer().viewer(&offer, self.now);
+        let answer = self.sfu.join(session, &live(), offer, from, self.now, &mut self.sent)?;
         self.sfu.verify_invariants();
         client
             .rtc
@@ -286,7 +287,8 @@ impl World {
         self.ids += 1;
         let session = SessionId::from_random(self.ids);
         let replace = !manner.keeps_earlier;
-        let answer = self.sfu.publish(session, &live(), &offer, replace, self.now, &mut self.sent)?;
+        let offer = self.sfu.preparer().publisher(&offer, self.now);
+        let answer = self.sfu.publish(session, &live(), offer, replace, self.now, &mut self.sent)?;
         self.sfu.verify_invariants();
         rtc.sdp_api().accept_answer(pending, SdpAnswer::from_sdp_string(&answer.sdp).unwrap()).unwrap();
         let layers: Vec<_> = manner.layers.iter().map(|rid| Some(Rid::from(*rid))).collect();
