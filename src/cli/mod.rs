@@ -4,10 +4,12 @@ mod air;
 mod bitrate;
 mod check;
 mod client;
+mod completions;
 mod devices;
 mod doctor;
 mod keyframe;
 mod logs;
+mod man;
 mod output;
 mod plan;
 mod probe_encoder;
@@ -53,6 +55,8 @@ enum Command {
     Outputs(output::ListArgs),
     Output(output::Args),
     Logs(logs::Args),
+    Completions(completions::Args),
+    Man(man::Args),
     /// Try one encoder: JSON in, JSON out
     #[command(hide = true)]
     ProbeEncoder,
@@ -89,6 +93,8 @@ pub fn main() -> ExitCode {
         Command::Outputs(args) => output::list(&args),
         Command::Output(args) => output::run(&args),
         Command::Logs(args) => logs::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
         Command::ProbeEncoder => probe_encoder::run(),
     };
     match outcome {

@@ -16,6 +16,7 @@ use super::part::{Part, Told};
 use super::remembered::Remembered;
 use super::snapshot::View;
 use super::start::{lanes, room};
+use super::systemd::Systemd;
 use super::usage::Usage;
 use crate::config::{BoxConfig, Profile};
 use crate::control::{Command, CommandError, Inbox, State, Summary};
@@ -87,6 +88,8 @@ pub(super) struct Appliance {
     pub(super) usage: Usage,
     pub(super) last_told: Duration,
     pub(super) was_on_air: bool,
+    /// Where systemd supervises this process.
+    pub(super) systemd: Option<Systemd>,
 }
 
 impl Appliance {
@@ -112,6 +115,7 @@ impl Appliance {
                 biased;
                 why = &mut ended => {
                     tracing::info!("shutting down: {why}");
+                    self.systemd.iter().for_each(|systemd| systemd.stopping(why));
                     return;
                 }
                 Some(order) = self.inbox.orders.recv() => {
@@ -136,6 +140,7 @@ impl Appliance {
                 self.tell_state();
             }
             let state = self.inbox.state.borrow().clone();
+            self.tell_systemd(&state);
             if on_live.is_some()
                 && self.is_live(&state)
                 && let Some(on_live) = on_live.take()
@@ -229,6 +234,15 @@ impl Appliance {
             changed |= part.phase() != before;
         }
         self.adapt_bitrate() || changed
+    }
+
+    fn tell_systemd(&mut self, state: &State) {
+        let now = self.now();
+        let Some(systemd) = &mut self.systemd else { return };
+        let part = &self.capture;
+        let frames = part.stage().frames_out;
+        let capture = (part.phase(), (part.rebuilds(), frames));
+        systemd.turn(now, (state.summary, &state.words), self.sfu.as_ref(), capture);
     }
 
     fn is_live(&self, state: &State) -> bool {

@@ -22,8 +22,10 @@ mod snapshot;
 mod socket;
 mod start;
 mod survey;
+mod systemd;
 mod target;
 mod usage;
+mod watchdog;
 
 pub mod doctor;
 pub mod files;

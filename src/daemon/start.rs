@@ -15,6 +15,7 @@ use super::files::Loaded;
 use super::part::{Part, PartName, Seat};
 use super::remembered::Remembered;
 use super::survey::logging_prober;
+use super::systemd::Systemd;
 use super::target::{Target, Wanted, aim};
 use super::usage::Usage;
 use super::{Options, RunError, SocketPlaces, know_remembered, secret, survey};
@@ -244,7 +245,9 @@ fn compose(
         usage: Usage::default(),
         last_told: Duration::ZERO,
         was_on_air: false,
+        systemd: None,
     };
+    appliance.systemd = Systemd::from_environment(appliance.now());
     appliance.publish_locally();
     appliance.show_active();
     appliance.warn_of_a_fixed_bitrate();

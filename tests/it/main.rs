@@ -26,6 +26,7 @@ mod probe;
 mod run;
 mod sfu;
 mod soak;
+mod supervised;
 mod switch;
 mod tidy;
 mod whip;
