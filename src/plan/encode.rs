@@ -1,7 +1,7 @@
 //! The encode graphs: which encoder, and everything around it.
 
 use super::capture::choice;
-use super::fragment::{BitratePart, Fragment, Term};
+use super::fragment::{BitratePart, Fragment, Quantity, Term};
 use super::graph::Draft;
 use super::term::{Setting, THIRTY, fraction};
 use super::{
@@ -301,7 +301,7 @@ impl Encode<'_> {
             Some(PlanError::Forbidden {
                 encoder: fragment.name.clone(),
                 property: name.clone(),
-                reason: fragment.forbidden.get(name)?.clone(),
+                reason: governed(fragment, name).or_else(|| fragment.forbidden.get(name).cloned())?,
             })
         }));
         if !errors.is_empty() {
@@ -331,6 +331,21 @@ impl Encode<'_> {
             compressed: false,
         }
     }
+}
+
+/// Why a property is the profile's own business, if it is: one number in two places would be two truths, and what is said
+/// and counted everywhere else is the profile's.
+fn governed(fragment: &Fragment, property: &str) -> Option<String> {
+    let live = fragment.bitrate.iter().any(|part| part.property == property);
+    let part = fragment.elements.iter().find(|part| part.role == Role::Encoder)?;
+    let term = part.properties.iter().find(|(name, _)| name == property).map(|(_, term)| term);
+    let key = match term {
+        _ if live => "bitrate",
+        Some(Term::From { quantity: Quantity::Bitrate, times: 1.0, .. }) => "bitrate",
+        Some(Term::From { quantity: Quantity::KeyframeInterval, .. }) => "keyframe_interval",
+        _ => return None,
+    };
+    Some(format!("the profile's `{key}` says it"))
 }
 
 /// The raw picture that the encoder gets. The format stays the same whatever the hub delivers later (a slate, another

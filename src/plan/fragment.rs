@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{GstVersion, Role, Value};
 use crate::config::Source;
-use crate::media::{Bitrate, Codec, MediaKind};
+use crate::media::{Bitrate, Codec, FrameSize, MediaKind};
 
 /// All fragments of a box, by name within their folder.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,6 +65,10 @@ pub struct Fragment {
     pub exclusive: bool,
     /// GStreamer raw formats: what an encoder takes, best first.
     pub formats: Vec<String>,
+    /// The smallest picture that an encoder takes.
+    pub smallest: Option<FrameSize>,
+    /// An encoder takes pictures with even sides only.
+    pub even: bool,
     /// A source's compressed or raw V4L2 formats by FourCC, best first.
     pub modes: Vec<SourceFormat>,
     /// In the order of data flow.

@@ -49,6 +49,8 @@ fn read(mut root: Table<'_>, kind: FragmentKind, name: &str, source: Source) -> 
     };
     let rank = root.integer("rank", 0..=10_000).unwrap_or(0);
     let exclusive = root.boolean("exclusive").unwrap_or(false);
+    let smallest = root.text("smallest");
+    let even = root.boolean("even").unwrap_or(false);
     let requires = root.get("requires").and_then(|item| conditions(&item)).unwrap_or_default();
     let packages = root.table("packages").map(packages).unwrap_or_default();
     let hardware = root.string("hardware", "an NVIDIA GPU and its driver").map(str::to_owned);
@@ -76,6 +78,8 @@ fn read(mut root: Table<'_>, kind: FragmentKind, name: &str, source: Source) -> 
         forbidden,
         exclusive,
         formats: formats.unwrap_or_default().into_iter().map(str::to_owned).collect(),
+        smallest,
+        even,
         modes,
         elements,
         bitrate,

@@ -57,14 +57,31 @@ fn raw(downstream: &Downstream) -> Raw {
     }
 }
 
-/// Whether a fragment's `requires` hold.
+/// Whether a fragment's `requires` hold, and its encoder takes pictures of this size.
 pub(super) fn fits(fragment: &Fragment, setting: &Setting<'_>) -> Result<(), PlanError> {
+    if let Some(reason) = setting.size.and_then(|size| wrong_size(fragment, size)) {
+        return Err(PlanError::Unfit { fragment: fragment.name.clone(), reason });
+    }
     let broken = fragment.requires.iter().find(|condition| !setting.holds(condition));
     broken.map_or(Ok(()), |condition| {
         let reason =
             format!("it needs {}, and this is GStreamer {}", words(condition), setting.inventory.gstreamer);
         Err(PlanError::Unfit { fragment: fragment.name.clone(), reason })
     })
+}
+
+fn wrong_size(fragment: &Fragment, size: FrameSize) -> Option<String> {
+    let least = fragment.smallest.filter(|least| size.width < least.width || size.height < least.height);
+    let odd = fragment.even && !(size.width.is_multiple_of(2) && size.height.is_multiple_of(2));
+    match (least, odd) {
+        (Some(least), _) => {
+            Some(format!("it takes no picture smaller than {least}, and this one would be {size}"))
+        }
+        (None, true) => Some(format!(
+            "it takes no picture with odd sides, and this one would be {size}: give the profile a `size`"
+        )),
+        (None, false) => None,
+    }
 }
 
 fn words(condition: &Condition) -> String {

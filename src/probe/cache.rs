@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
+use super::libraries;
+use super::run::Outcome;
 use crate::plan::Verdict;
 
 /// Changes with the file's format: another one is not read.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// Longer than any such file.
 const LONGEST: u64 = 1024 * 1024;
@@ -35,6 +37,8 @@ pub struct Cache {
 struct Entry {
     key: String,
     verdict: Verdict,
+    /// The libraries it worked with, each as it was then.
+    libraries: BTreeMap<String, String>,
     /// Seconds since 1970.
     at: u64,
 }
@@ -73,6 +77,9 @@ impl Cache {
 
     pub(super) fn get(&self, encoder: &str, key: &str, now: u64) -> Option<Verdict> {
         let entry = self.entries.get(encoder).filter(|entry| entry.key == key)?;
+        if entry.libraries.iter().any(|(path, stamp)| libraries::stamp(path) != *stamp) {
+            return None;
+        }
         // A clock that was set back makes nothing older than it is.
         let old = now.checked_sub(entry.at).is_none_or(|age| age >= FAILURE_HOLDS);
         match &entry.verdict {
@@ -81,8 +88,10 @@ impl Cache {
         }
     }
 
-    pub(super) fn put(&mut self, encoder: &str, key: String, verdict: Verdict, at: u64) {
-        self.entries.insert(encoder.to_owned(), Entry { key, verdict, at });
+    pub(super) fn put(&mut self, encoder: &str, key: String, outcome: &Outcome, at: u64) {
+        let libraries = libraries::stamped(outcome.libraries.iter().cloned());
+        self.entries
+            .insert(encoder.to_owned(), Entry { key, verdict: outcome.verdict.clone(), libraries, at });
     }
 
     /// Written whole or not at all. Where it cannot be written, encoders are tried again next time, and that is all.
@@ -103,6 +112,9 @@ impl Cache {
                 }
                 Verdict::Fails(reason) => json["fails"] = reason.as_str().into(),
             }
+            if !entry.libraries.is_empty() {
+                json["libraries"] = entry.libraries.clone().into_iter().collect::<Json>();
+            }
             (name.clone(), json)
         };
         let entries: serde_json::Map<String, Json> = self.entries.iter().map(entry).collect();
@@ -121,6 +133,8 @@ fn entries(file: &Path) -> Result<BTreeMap<String, Entry>, String> {
     let json: Json = serde_json::from_str(&text).map_err(|error| format!("it is no JSON: {error}"))?;
     match json["format"].as_u64() {
         Some(FORMAT) => {}
+        // An older Capcast's, which judged by less.
+        Some(1..FORMAT) => return Ok(BTreeMap::new()),
         Some(other) => return Err(format!("its format is {other}, not {FORMAT}")),
         None => return Err("it says no format".to_owned()),
     }
@@ -139,7 +153,10 @@ fn entry(json: &Json) -> Option<Entry> {
             took: Duration::from_micros(json["took_us"].as_u64()?),
         },
     };
-    Some(Entry { key: json["key"].as_str()?.to_owned(), verdict, at: json["at"].as_u64()? })
+    let library = |(path, stamp): (&String, &Json)| Some((path.clone(), stamp.as_str()?.to_owned()));
+    let libraries =
+        json["libraries"].as_object().into_iter().flatten().map(library).collect::<Option<_>>()?;
+    Some(Entry { key: json["key"].as_str()?.to_owned(), verdict, libraries, at: json["at"].as_u64()? })
 }
 
 fn write(file: &Path, json: &Json) -> io::Result<()> {
@@ -164,13 +181,28 @@ mod tests {
     }
 
     #[test]
+    fn a_verdict_does_not_outlive_a_library_it_was_made_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, library] = ["encoders.json", "libcodec.so.1"].map(|name| folder.path().join(name));
+        fs::write(&library, "one").unwrap();
+        let mut cache = Cache::read(file.clone());
+        let libraries = vec![library.to_str().unwrap().to_owned()];
+        cache.put("x264", "k".to_owned(), &Outcome { verdict: runs(), libraries }, 1);
+        cache.save();
+        let cache = Cache::read(file);
+        assert_eq!(cache.get("x264", "k", 2), Some(runs()));
+        fs::write(&library, "upgraded").unwrap();
+        assert_eq!(cache.get("x264", "k", 2), None, "{cache:?}");
+    }
+
+    #[test]
     fn a_verdict_is_found_again_until_what_it_depends_on_changes() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("deep/encoders.json");
         let mut cache = Cache::read(file.clone());
         assert!(cache.trouble().is_none(), "{cache:?}");
-        cache.put("x264", "k".to_owned(), runs(), 1000);
-        cache.put("nvenc", "k".to_owned(), Verdict::Fails("no card".to_owned()), 1000);
+        cache.put("x264", "k".to_owned(), &runs().into(), 1000);
+        cache.put("nvenc", "k".to_owned(), &Verdict::Fails("no card".to_owned()).into(), 1000);
         cache.save();
 
         let again = Cache::read(file);
@@ -190,11 +222,11 @@ mod tests {
         let file = folder.path().join("encoders.json");
         for (text, words) in [
             ("", "no JSON"),
-            ("{\"format\": 1, \"encod", "no JSON"),
+            ("{\"format\": 2, \"encod", "no JSON"),
             ("[]", "no format"),
             ("{\"format\": 7, \"encoders\": {}}", "its format is 7"),
-            ("{\"format\": 1}", "lists no encoders"),
-            ("{\"format\": 1, \"encoders\": {\"x264\": {\"key\": 3}}}", "incomplete"),
+            ("{\"format\": 2}", "lists no encoders"),
+            ("{\"format\": 2, \"encoders\": {\"x264\": {\"key\": 3}}}", "incomplete"),
         ] {
             fs::write(&file, text).unwrap();
             let cache = Cache::read(file.clone());
@@ -202,8 +234,10 @@ mod tests {
             assert!(trouble.contains(words) && trouble.contains("encoders.json"), "{text:?}: {trouble}");
             assert_eq!(cache.get("x264", "k", 0), None);
         }
+        fs::write(&file, "{\"format\": 1, \"encoders\": 3}").unwrap();
+        assert_eq!(Cache::read(file.clone()).trouble(), None, "an older Capcast's is no trouble");
         let mut cache = Cache::read(file.clone());
-        cache.put("x264", "k".to_owned(), runs(), 1);
+        cache.put("x264", "k".to_owned(), &runs().into(), 1);
         cache.save();
         assert_eq!(Cache::read(file).get("x264", "k", 2), Some(runs()), "the next save mends it");
     }

@@ -26,7 +26,7 @@ pub(super) fn question(encoder: &Fragment, fragments: &Fragments, patience: Dura
 }
 
 /// The child: reads the question on `input`, tries the encoder, writes a line at each sign of life and the verdict as the last
-/// one: `{"runs": {"frames", "took_us", "held"}}` or `{"fails": "why"}`.
+/// one: `{"runs": {"frames", "took_us", "held"}, "libraries": ["/…", …]}` or `{"fails": "why"}`.
 ///
 /// # Errors
 /// When the question cannot be read or the answer not written; in words.
@@ -41,13 +41,18 @@ pub fn answer(queues: &Queues, input: impl Read, mut output: impl Write) -> Resu
         let _ = rustix::process::nice(10);
     }
     let mut say = |line: Json| writeln!(output, "{line}").and_then(|()| output.flush());
+    let own = super::libraries::loaded();
     let verdict = try_out(&question, queues, &mut || drop(say(json!({ "alive": true }))));
     let line = match verdict {
-        Ok(trial) => json!({ "runs": {
-            "frames": trial.frames,
-            "took_us": u64::try_from(trial.took.as_micros()).unwrap_or(u64::MAX),
-            "held": trial.held,
-        } }),
+        Ok(trial) => json!({
+            "runs": {
+                "frames": trial.frames,
+                "took_us": u64::try_from(trial.took.as_micros()).unwrap_or(u64::MAX),
+                "held": trial.held,
+            },
+            // What Capcast itself is linked with is no part of the encoder.
+            "libraries": super::libraries::loaded().difference(&own).collect::<Vec<_>>(),
+        }),
         Err(reason) => json!({ "fails": reason }),
     };
     say(line).map_err(|error| format!("nobody hears the verdict: {error}"))

@@ -10,6 +10,7 @@
 mod cache;
 mod child;
 mod key;
+mod libraries;
 mod run;
 mod starved;
 
@@ -20,6 +21,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::plan::{self, Fragment, Fragments, Inventory, Queues, Verdict};
+
+use run::Outcome;
 
 pub use cache::Cache;
 pub use child::answer;
@@ -84,17 +87,17 @@ impl Prober {
             .collect();
         told(Step::Begin(there.len()));
         let (next, hardware) = (AtomicUsize::new(0), Mutex::new(()));
-        let verdicts = Mutex::new(BTreeMap::new());
+        let outcomes = Mutex::new(BTreeMap::new());
         let work = || {
             while let Some(encoder) = there.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let _one_by_one = encoder.hardware.is_some().then(|| hardware.lock());
                 told(Step::Trying(&encoder.name));
                 let tried = self.try_one(encoder, fragments);
-                let last = tried.is_ok();
-                let verdict = tried.unwrap_or_else(Verdict::Fails);
-                told(Step::Done(&encoder.name, &verdict));
-                if let Ok(mut verdicts) = verdicts.lock() {
-                    verdicts.insert(encoder.name.clone(), (verdict, last));
+                let lasts = tried.is_ok();
+                let outcome = tried.unwrap_or_else(|reason| Verdict::Fails(reason).into());
+                told(Step::Done(&encoder.name, &outcome.verdict));
+                if let Ok(mut outcomes) = outcomes.lock() {
+                    outcomes.insert(encoder.name.clone(), (outcome, lasts));
                 }
             }
         };
@@ -104,9 +107,9 @@ impl Prober {
                 scope.spawn(work);
             }
         });
-        let verdicts: BTreeMap<String, (Verdict, bool)> = verdicts.into_inner().unwrap_or_default();
-        self.remember(&there, fragments, &verdicts);
-        verdicts.into_iter().map(|(name, (verdict, _))| (name, verdict)).collect()
+        let outcomes: BTreeMap<String, (Outcome, bool)> = outcomes.into_inner().unwrap_or_default();
+        self.remember(&there, fragments, &outcomes);
+        outcomes.into_iter().map(|(name, (outcome, _))| (name, outcome.verdict)).collect()
     }
 
     /// What is remembered, and for the rest of these encoders, what comes of trying them now.
@@ -147,7 +150,7 @@ impl Prober {
     }
 
     /// What came of it; an error where no child could be had, which says nothing of the encoder and is not remembered.
-    fn try_one(&self, encoder: &Fragment, fragments: &Fragments) -> Result<Verdict, String> {
+    fn try_one(&self, encoder: &Fragment, fragments: &Fragments) -> Result<Outcome, String> {
         let question = child::question(encoder, fragments, self.patience, self.gentle);
         run::child(&self.program, &question, self.patience, encoder.hardware.is_some())
     }
@@ -156,15 +159,15 @@ impl Prober {
         &self,
         tried: &[&Fragment],
         fragments: &Fragments,
-        verdicts: &BTreeMap<String, (Verdict, bool)>,
+        outcomes: &BTreeMap<String, (Outcome, bool)>,
     ) {
         let mut cache = self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for encoder in tried {
-            if let Some((verdict, true)) = verdicts.get(&encoder.name) {
-                cache.put(&encoder.name, key::of(encoder, fragments), verdict.clone(), now());
+            if let Some((outcome, true)) = outcomes.get(&encoder.name) {
+                cache.put(&encoder.name, key::of(encoder, fragments), outcome, now());
             }
         }
-        if !verdicts.is_empty() {
+        if !outcomes.is_empty() {
             cache.save();
         }
     }

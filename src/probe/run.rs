@@ -29,6 +29,20 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// The longest line of an answer, and the most that is kept of what a driver says.
 const LONGEST: u64 = 64 * 1024;
 
+/// What came of a trial.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) verdict: Verdict,
+    /// The shared libraries it worked with, where it did.
+    pub(super) libraries: Vec<String>,
+}
+
+impl From<Verdict> for Outcome {
+    fn from(verdict: Verdict) -> Outcome {
+        Outcome { verdict, libraries: Vec::new() }
+    }
+}
+
 /// Runs `program probe-encoder` for one question.
 ///
 /// # Errors
@@ -38,7 +52,7 @@ pub(super) fn child(
     question: &Json,
     patience: Duration,
     hardware: bool,
-) -> Result<Verdict, String> {
+) -> Result<Outcome, String> {
     let whose = if hardware { "its driver" } else { "it" };
     let spawned = Command::new(program)
         .arg("probe-encoder")
@@ -71,20 +85,21 @@ pub(super) fn child(
     let (tell, said) = channel();
     std::thread::spawn(move || drop(tell.send(last_words(stderr))));
 
-    let verdict = listen(&lines, child.id(), patience);
-    let status = end(&mut child, verdict.is_some() || !lines_ended(&lines));
-    Ok(match (verdict, status) {
-        (Some(verdict), _) => verdict,
+    let outcome = listen(&lines, child.id(), patience);
+    let status = end(&mut child, outcome.is_some() || !lines_ended(&lines));
+    let verdict = match (outcome, status) {
+        (Some(outcome), _) => return Ok(outcome),
         (None, Some(status)) if status.signal() != Some(Signal::SIGKILL as i32) => {
             let said = said.recv_timeout(GOODBYE).unwrap_or_default();
             Verdict::Fails(format!("{whose} {}{}", ending(status), because(&said)))
         }
         (None, _) => Verdict::Fails(format!("{whose} hung: no answer in {} s", (patience + GRACE).as_secs())),
-    })
+    };
+    Ok(verdict.into())
 }
 
-/// The verdict; none when the child ends without or falls silent. Time in which it was ready and got no core does not count.
-fn listen(lines: &Receiver<String>, child: u32, patience: Duration) -> Option<Verdict> {
+/// What came of it; nothing when the child ends without or falls silent. Time in which it was ready and got no core does not count.
+fn listen(lines: &Receiver<String>, child: u32, patience: Duration) -> Option<Outcome> {
     let process = child.to_string();
     let over = now() + (patience + GRACE) * WHOLE;
     let (mut since, mut starved_then) = (now(), starved(&process));
@@ -105,11 +120,14 @@ fn listen(lines: &Receiver<String>, child: u32, patience: Duration) -> Option<Ve
         // A library may write to stdout, too.
         let Ok(line) = serde_json::from_str::<Json>(&line) else { continue };
         if let Some(reason) = line["fails"].as_str() {
-            return Some(Verdict::Fails(reason.to_owned()));
+            return Some(Verdict::Fails(reason.to_owned()).into());
         }
         if let Some(runs) = line.get("runs") {
             let frames = u32::try_from(runs["frames"].as_u64()?).ok()?;
-            return Some(Verdict::Runs { frames, took: Duration::from_micros(runs["took_us"].as_u64()?) });
+            let verdict = Verdict::Runs { frames, took: Duration::from_micros(runs["took_us"].as_u64()?) };
+            let libraries = line["libraries"].as_array().into_iter().flatten();
+            let libraries = libraries.filter_map(|path| Some(path.as_str()?.to_owned())).collect();
+            return Some(Outcome { verdict, libraries });
         }
     }
 }

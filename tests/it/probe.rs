@@ -113,6 +113,19 @@ fn a_working_encoder_runs_and_is_remembered() {
     assert_eq!(own.verdict(&own.prober(), "mine").1, Vec::<String>::new());
 }
 
+/// What is linked with a plugin or opened by an element is upgraded without it.
+#[test]
+fn the_libraries_of_an_encoder_are_remembered_with_it() {
+    let own = Place::with(&[]);
+    for (encoder, library) in [("x264", "/libx264.so"), ("svt", "/libSvtAv1Enc.so")] {
+        let (verdict, _) = own.verdict(&own.prober(), encoder);
+        assert!(matches!(verdict, Some(Verdict::Runs { .. })), "{encoder}: {verdict:?}");
+        let cache: serde_json::Value = serde_json::from_slice(&std::fs::read(own.cache()).unwrap()).unwrap();
+        let libraries = cache["encoders"][encoder]["libraries"].as_object().unwrap();
+        assert!(libraries.keys().any(|path| path.contains(library)), "{encoder}: {libraries:#?}");
+    }
+}
+
 #[test]
 fn what_is_wrong_with_an_encoder_is_said_in_words() {
     let own = Place::with(&[

@@ -8,11 +8,11 @@ mod invariants;
 mod trials;
 
 use boxes::{bare, card, config, mode, profile, sound, usb2, usb3, usb3_on, written};
-use capcast::config::BoxConfig;
-use capcast::media::Codec;
+use capcast::config::{BoxConfig, SizeChoice};
+use capcast::media::{Codec, FrameSize};
 use capcast::plan::{
     Choice, DeviceAccess, Downstream, GstVersion, Inventory, KeyframeControl, Plan, PlanError, PropertyKind,
-    Role, Upstream, Value, auto_profile, offers, render, resolve,
+    Role, Upstream, Value, VideoMode, auto_profile, offers, render, resolve,
 };
 
 fn plan(
@@ -166,6 +166,11 @@ fn b_frames_and_their_like_are_refused_in_words() {
         ("va-av1", "av1", "gf-group-size = 8"),
         ("vp9", "vp9", "lag-in-frames = 10"),
         ("aom", "av1", "lag-in-frames = 10"),
+        // What the profile says in words of its own.
+        ("x264", "h264", "bitrate = 500"),
+        ("vp9", "vp9", "target-bitrate = 500000"),
+        ("rav1e", "av1", "bitrate = 500000"),
+        ("va-h264", "h264", "key-int-max = 10"),
     ] {
         let error = refused("", &text(encoder, codec, line), &inventory);
         let property = line.split(' ').next().unwrap();
@@ -184,6 +189,35 @@ fn b_frames_and_their_like_are_refused_in_words() {
     planned(&config(""), &text("x264", "h264", "bframes = 0"), &inventory);
     planned(&config(""), &text("nvenc-h264", "h264", "b-frames = 0"), &inventory);
     planned(&config(""), &text("x264", "h264", "tune = \"zerolatency\""), &inventory);
+}
+
+#[test]
+fn a_picture_that_an_encoder_does_not_take_is_refused_in_words() {
+    let text = |codec: &str, encoder: &str, size: &str| {
+        written(&format!(
+            "summary = \"s\"\n[video]\ncodec = \"{codec}\"\nencoder = {encoder}\nsize = \"{size}\"\nframerate = \"30\"\nbitrate = \"300 kbit/s\"\n"
+        ))
+    };
+    let inventory = bare("1.22", 2);
+    let error = refused("", &text("av1", "\"svt\"", "96x48"), &inventory).to_string();
+    assert!(
+        error.contains("`svt`: it takes no picture smaller than 64x64, and this one would be 96x48"),
+        "{error}"
+    );
+    // Another one that takes it comes next.
+    let listed = text("av1", "[\"svt\", \"aom\"]", "96x48");
+    assert_eq!(planned(&config(""), &listed, &inventory).video_encode[0].fragment, "aom");
+    // A card or file may have sizes that nobody would write.
+    let modes = vec![VideoMode { size: FrameSize::new(321, 181), ..mode("YUYV", "322x182", &["30"]) }];
+    let odd = Inventory { video_devices: vec![card(0, "Odd Card", "", modes)], ..bare("1.22", 2) };
+    let mut as_it_is = text("h264", "\"x264\"", "320x180");
+    as_it_is.video.size = SizeChoice::Source;
+    let error = refused("", &as_it_is, &odd).to_string();
+    assert!(
+        error.contains("no picture with odd sides, and this one would be 321x181: give the profile a `size`"),
+        "{error}"
+    );
+    planned(&config(""), &text("h264", "\"x264\"", "320x180"), &odd);
 }
 
 #[test]
