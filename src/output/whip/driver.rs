@@ -86,6 +86,8 @@ pub(super) struct Driver {
     ask_at: Option<Instant>,
     misses: u32,
     finishing: bool,
+    /// The last two lines of its log since it was live: an outage that goes on is told once.
+    told: [String; 2],
 }
 
 impl Driver {
@@ -119,6 +121,7 @@ impl Driver {
             ask_at: None,
             misses: 0,
             finishing: false,
+            told: Default::default(),
         }
     }
 
@@ -301,8 +304,13 @@ impl Driver {
 
     fn feed(&mut self, input: Input) {
         let Some(machine) = &mut self.machine else { return };
+        let number = self.number;
         for action in machine.on(now(), input) {
             self.act(action);
+            if self.number != number {
+                // That machine is gone, and what it still wants goes with it.
+                return;
+            }
         }
     }
 
@@ -416,14 +424,20 @@ impl Driver {
     fn tell_state(&mut self, state: &client::State) {
         let output = self.settings.name.as_str();
         let (phase, words) = (state.phase.as_str().replace('_', " "), &state.words);
-        if state.phase.is_halted() {
-            tracing::warn!(output, "{phase}: {words}");
-        } else if state.phase == Phase::Live {
-            tracing::info!(output, "{words}");
-        } else if words.is_empty() {
-            tracing::debug!(output, "{phase}");
+        let line = if words.is_empty() { phase } else { format!("{phase}: {words}") };
+        match state.phase {
+            phase if phase.is_halted() => tracing::warn!(output, "{line}"),
+            Phase::Live => tracing::info!(output, "{words}"),
+            _ if words.is_empty() || self.told.contains(&line) => tracing::debug!(output, "{line}"),
+            _ => tracing::info!(output, "{line}"),
+        }
+        if matches!(state.phase, Phase::BackingOff | Phase::HostBusy | Phase::Connecting) {
+            if !self.told.contains(&line) {
+                self.told.rotate_left(1);
+                self.told[1] = line;
+            }
         } else {
-            tracing::info!(output, "{phase}: {words}");
+            self.told = Default::default();
         }
         if state.phase != Phase::Live {
             self.report.server = None;

@@ -94,6 +94,8 @@ fn failure(error: &reqwest::Error) -> Failure {
     let kind = if error.is_connect() && ["ssl", "tls", "certificate"].iter().any(|word| lower.contains(word))
     {
         FailureKind::Tls
+    } else if error.is_connect() && is_refused(error) {
+        FailureKind::NobodyListens
     } else if error.is_connect() {
         FailureKind::Connect
     } else if error.is_timeout() {
@@ -102,6 +104,20 @@ fn failure(error: &reqwest::Error) -> Failure {
         FailureKind::Cut
     };
     Failure { kind, detail }
+}
+
+/// Did the host say that nobody listens at that port? Where it has several addresses, the last one's word counts.
+fn is_refused(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(one) = cause {
+        if let Some(io) = one.downcast_ref::<std::io::Error>()
+            && io.kind() == std::io::ErrorKind::ConnectionRefused
+        {
+            return true;
+        }
+        cause = one.source();
+    }
+    false
 }
 
 /// The innermost cause, which is the one that says something; it holds no URL.

@@ -9,7 +9,8 @@
 //!             start               201, ICE up           loss · codec changed
 //!  Idle ─────────────> Connecting ───────────> Live ──────────────┐
 //!                       │  ^  ^                                   │
-//!   5xx · no answer ────┤  │  └──── due ──── BackingOff <─────────┤  0.5 → 15 s, or what Retry-After says
+//!   5xx · no answer ────┤  │  └──── due ──── BackingOff <─────────┤  0.5 → 15 s, or what Retry-After says;
+//!                       │  │                                      │  1 to 2 s where nobody listens
 //!   "already a host" ───┤  └─────── due ──── HostBusy             │  2 to 3 s for 40 s, then 30 s
 //!   401 · 403 ──────────┤──> Refused                              │
 //!   404 · 405 · 301 ────┤──> WrongUrl                             │  these four stay until start;

@@ -11,14 +11,17 @@ use crate::media::Backoff;
 pub(super) const FIRST: Duration = Duration::from_millis(500);
 /// The longest wait, jitter included.
 pub(super) const LONGEST: Duration = Duration::from_secs(15);
-/// Having been live this long, a session's failures are counted anew.
-pub(super) const SETTLED: Duration = Duration::from_secs(30);
+/// Having been live this long, a session's failures are counted anew: what a server costs that loses every session is
+/// then one POST in so many seconds at most.
+pub(super) const SETTLED: Duration = Duration::from_secs(5);
 /// Between attempts, whatever is commanded meanwhile.
 pub(super) const SPACING: Duration = Duration::from_secs(1);
 /// As long as Broadcast Box may hold a lost publisher (30 s), and some more.
 pub(super) const BUSY_PATIENCE: Duration = Duration::from_secs(40);
 /// Then somebody else publishes; each refused attempt costs the server memory.
 const BUSY_LATER: Duration = Duration::from_secs(30);
+/// Where nobody listens, before its jitter: a server that starts. Asking costs a TCP handshake that the kernel refuses.
+const NOBODY: Duration = Duration::from_millis(1_500);
 /// No server puts us off for longer than this.
 pub(super) const LONGEST_ASKED: Duration = Duration::from_secs(120);
 
@@ -48,6 +51,11 @@ impl Pace {
     /// After a failure: 0.5 s doubling to 15 s, a quarter either way.
     pub(super) fn back_off(&mut self) -> Duration {
         self.backoff.next_wait()
+    }
+
+    /// While nobody listens: 1 to 2 s, however often it was asked. What the back-off has grown to stays.
+    pub(super) fn nobody(&mut self) -> Duration {
+        NOBODY.mul_f64((2.0 + 2.0 * self.backoff.unit()) / 3.0)
     }
 
     /// After a failure whose answer says when to come back: not sooner than that, nor than the back-off, and later by

@@ -101,7 +101,9 @@ pub(super) fn unanswered(failure: &Failure, veil: &Veil) -> String {
     let detail = veil.tame(&failure.detail);
     let detail = if detail.is_empty() { detail } else { format!(": {detail}") };
     match failure.kind {
-        FailureKind::Connect => format!("the server is not reachable{detail}"),
+        FailureKind::NobodyListens | FailureKind::Connect => {
+            format!("the server is not reachable{detail}")
+        }
         FailureKind::Tls => format!("no secure connection to the server{detail}"),
         FailureKind::Timeout => "the server did not answer in time".to_owned(),
         FailureKind::TooBig => too_big(),

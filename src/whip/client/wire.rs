@@ -113,7 +113,9 @@ pub struct Failure {
 /// The class of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureKind {
-    /// No connection: name not found, refused, unreachable, not within [`Request::connect`].
+    /// The host is there, but nobody listens at the port.
+    NobodyListens,
+    /// No connection otherwise: name not found, unreachable, not within [`Request::connect`].
     Connect,
     /// The server's certificate or TLS failed.
     Tls,

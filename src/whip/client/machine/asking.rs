@@ -96,10 +96,11 @@ impl Machine {
     pub(super) fn on_failure(&mut self, now: Instant, id: RequestId, failure: &Failure) {
         let deleting = self.deleting.take_if(|deleting| deleting.request == id);
         if let Some(Deleting { before_attempt, .. }) = deleting {
-            if before_attempt && failure.kind == FailureKind::Connect {
+            let unreached = matches!(failure.kind, FailureKind::NobodyListens | FailureKind::Connect);
+            if before_attempt && unreached {
                 // The POST would go the same way.
                 self.last_attempt = Some(now);
-                self.lose(now, unanswered(failure, &self.veil), None);
+                self.miss(now, failure);
             } else if before_attempt {
                 self.leftover = None;
             }
@@ -109,8 +110,20 @@ impl Machine {
             let Stage::Posting(posting) = std::mem::replace(&mut self.stage, Stage::Quiet) else { return };
             if let Some(transport) = posting.transport {
                 self.actions.push(Action::CloseTransport(transport));
-                self.lose(now, unanswered(failure, &self.veil), None);
+                self.miss(now, failure);
             }
+        }
+    }
+
+    /// The server was not reached or did not answer: later again.
+    fn miss(&mut self, now: Instant, failure: &Failure) {
+        let words = unanswered(failure, &self.veil);
+        if failure.kind == FailureKind::NobodyListens {
+            let wait = self.pace.nobody();
+            self.pace.not_busy();
+            self.retry(now + wait, Phase::BackingOff, words);
+        } else {
+            self.lose(now, words, None);
         }
     }
 

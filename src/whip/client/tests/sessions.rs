@@ -132,7 +132,7 @@ fn silence_is_not_held_against_a_server_that_never_reported_or_gets_nothing() {
 
 #[test]
 fn a_session_that_was_live_for_long_starts_the_waits_anew() {
-    for (live, anew) in [(1_000, false), (30_000, true)] {
+    for (live, anew) in [(1_000, false), (4_900, false), (5_000, true)] {
         let (mut rig, mut post) = Rig::posted();
         for _ in 0..6 {
             rig.answer(&post, 500, &[], "");
@@ -163,6 +163,45 @@ fn a_server_that_restarts_has_its_stream_back_within_three_seconds() {
     rig.hear(TransportEvent::Ice(IceState::Connected));
     assert_eq!((rig.phase(), rig.machine.reconnects()), (Phase::Live, 1));
     assert!(rig.now - lost < ms(3_000), "{:?}", rig.now - lost);
+}
+
+#[test]
+fn a_server_that_is_restarted_again_and_again_is_waited_for_no_longer_each_time() {
+    let mut rig = Rig::live(BOX);
+    for away in [1_500, 3_000, 0, 30_000, 200, 60_000, 7_000, 600_000] {
+        rig.media(ms(5_500), Some(ms(1_000)));
+        let (killed, back) = (rig.now, rig.now + ms(away));
+        // Its silence tells first.
+        rig.media(ms(60_000), None);
+        assert_eq!(rig.phase(), Phase::BackingOff);
+        assert!(rig.now - killed <= ms(4_100), "{:?}", rig.now - killed);
+        let from = rig.now.max(back);
+        let mut asked = 0;
+        while rig.phase() != Phase::Live {
+            asked += 1;
+            match rig.asked.pop_front() {
+                Some(Action::Send(request)) if rig.now < back => {
+                    rig.fail(&request, FailureKind::NobodyListens);
+                }
+                Some(Action::Send(request)) if request.method == Method::POST => {
+                    rig.answer(&request, 201, BOX, ANSWER);
+                    rig.hear(TransportEvent::Ice(IceState::Connected));
+                }
+                Some(Action::Send(request)) => rig.answer(&request, 400, &[], "no session found"),
+                Some(Action::CreateTransport { .. }) => {
+                    rig.hear(TransportEvent::Offer { sdp: OFFER.to_owned(), complete: true });
+                }
+                Some(_) => {}
+                None => {
+                    rig.now = rig.machine.deadline(rig.now).expect("a way on");
+                    rig.tell(Input::Timer);
+                }
+            }
+        }
+        assert!(rig.now - from <= ms(2_100), "away for {away} ms, found after {:?} more", rig.now - from);
+        assert!(asked <= 30 + away * 8 / 1_000, "away for {away} ms, and {asked} steps");
+        rig.asked.clear();
+    }
 }
 
 #[test]

@@ -31,6 +31,7 @@ fn any_whim() -> impl Strategy<Value = Whim> {
         503,
     ]);
     let kind = prop::sample::select(vec![
+        FailureKind::NobodyListens,
         FailureKind::Connect,
         FailureKind::Tls,
         FailureKind::Timeout,
