@@ -8,6 +8,7 @@
 
 use std::ffi::c_int;
 use std::mem::zeroed;
+use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 use nix::libc::{STA_UNSYNC, TIME_ERROR, adjtimex, timex};
@@ -15,19 +16,29 @@ use v4l::Device;
 use v4l::v4l_sys::{
     V4L2_IN_ST_NO_H_LOCK, V4L2_IN_ST_NO_POWER, V4L2_IN_ST_NO_SIGNAL, V4L2_IN_ST_NO_SYNC,
     V4L2_IN_ST_NO_V_LOCK, v4l2_buf_type_V4L2_BUF_TYPE_VIDEO_CAPTURE as VIDEO_CAPTURE, v4l2_capability,
-    v4l2_dv_timings, v4l2_input, v4l2_memory_V4L2_MEMORY_MMAP as MMAP, v4l2_requestbuffers,
+    v4l2_dv_timings, v4l2_event, v4l2_event_subscription, v4l2_input, v4l2_memory_V4L2_MEMORY_MMAP as MMAP,
+    v4l2_requestbuffers,
 };
 
 use super::signal::{InputStatus, Timings};
 
+/// `V4L2_EVENT_SOURCE_CHANGE`
+const SOURCE_CHANGE: u32 = 5;
+
 mod raw {
-    use super::{c_int, v4l2_capability, v4l2_dv_timings, v4l2_input, v4l2_requestbuffers};
+    use super::{
+        c_int, v4l2_capability, v4l2_dv_timings, v4l2_event, v4l2_event_subscription, v4l2_input,
+        v4l2_requestbuffers,
+    };
 
     nix::ioctl_read!(query_capability, b'V', 0, v4l2_capability);
     nix::ioctl_readwrite!(request_buffers, b'V', 8, v4l2_requestbuffers);
     nix::ioctl_readwrite!(enumerate_input, b'V', 26, v4l2_input);
     nix::ioctl_read!(get_input, b'V', 38, c_int);
+    nix::ioctl_readwrite!(set_dv_timings, b'V', 87, v4l2_dv_timings);
     nix::ioctl_readwrite!(get_dv_timings, b'V', 88, v4l2_dv_timings);
+    nix::ioctl_read!(dequeue_event, b'V', 89, v4l2_event);
+    nix::ioctl_write_ptr!(subscribe_event, b'V', 90, v4l2_event_subscription);
     nix::ioctl_read!(query_dv_timings, b'V', 99, v4l2_dv_timings);
 }
 
@@ -102,6 +113,48 @@ pub(super) fn set_timings(device: &Device) -> Result<Timings, Errno> {
     // SAFETY: as above.
     unsafe { raw::get_dv_timings(device.handle().fd(), &mut timings) }?;
     bt(&timings)
+}
+
+/// Sets the card to what arrives now. EBUSY while somebody captures.
+pub(super) fn adopt_timings(device: &Device) -> Result<(), Errno> {
+    // SAFETY: plain data, valid when zeroed.
+    let mut timings: v4l2_dv_timings = unsafe { zeroed() };
+    // SAFETY: as above.
+    unsafe { raw::query_dv_timings(device.handle().fd(), &mut timings) }?;
+    // SAFETY: as above; what is set is what the driver itself just gave.
+    unsafe { raw::set_dv_timings(device.handle().fd(), &mut timings) }.map(drop)
+}
+
+/// Asks for word of every change of what arrives; the descriptor then has priority data (POLLPRI).
+pub(super) fn subscribe_to_changes(device: &Device) -> Result<(), Errno> {
+    // SAFETY: plain data, valid when zeroed.
+    let mut wanted: v4l2_event_subscription = unsafe { zeroed() };
+    wanted.type_ = SOURCE_CHANGE;
+    // SAFETY: as above.
+    unsafe { raw::subscribe_event(device.handle().fd(), &wanted) }.map(drop)
+}
+
+/// Takes every event that waits; how many there were. Only after POLLPRI: else it may wait for one.
+pub(super) fn drain_events(device: &Device) -> usize {
+    let mut taken = 0;
+    loop {
+        // SAFETY: plain data, valid when zeroed.
+        let mut event: v4l2_event = unsafe { zeroed() };
+        // SAFETY: as above.
+        if unsafe { raw::dequeue_event(device.handle().fd(), &mut event) }.is_err() {
+            return taken;
+        }
+        taken += 1;
+        if event.pending == 0 {
+            return taken;
+        }
+    }
+}
+
+/// The device's descriptor, to be polled.
+pub(super) fn descriptor(device: &Device) -> BorrowedFd<'_> {
+    // SAFETY: `device` keeps it open as long as it is borrowed.
+    unsafe { BorrowedFd::borrow_raw(device.handle().fd()) }
 }
 
 fn bt(timings: &v4l2_dv_timings) -> Result<Timings, Errno> {

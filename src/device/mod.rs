@@ -1,6 +1,6 @@
 //! What is plugged in: V4L2 capture devices and ALSA cards that capture.
 //!
-//! Reads device nodes and `/sys`, changes nothing. A device that cannot be opened is listed with the reason, so that
+//! Reads device nodes and `/sys`, and changes nothing but a card's timings, to what arrives ([`adopt`]). A device that cannot be opened is listed with the reason, so that
 //! "busy" and "not allowed" never look like "not there".
 
 mod ioctl;
@@ -10,12 +10,16 @@ mod signal;
 mod sound;
 mod sysfs;
 mod video;
+mod watch;
 
 pub use report::{json, text};
 pub use signal::Signal;
+pub use watch::{Plugged, Sight, SightWatch, watch_plugs};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use nix::errno::Errno;
 
 use crate::plan::{Inventory, SoundCard, VideoDevice};
 
@@ -70,6 +74,21 @@ impl Camera {
 pub fn clock() -> Option<(bool, Duration)> {
     let (right, micros) = ioctl::clock().ok()?;
     Some((right, Duration::from_micros(u64::try_from(micros).ok()?)))
+}
+
+/// Sets an HDMI or SDI card to the signal that arrives, which tells what sizes and rates it offers. Nothing to do for a
+/// card that has no such timings, or none now. Blocks, as drivers do.
+///
+/// # Errors
+/// In words, when the card cannot be opened or refuses; while anybody captures it is busy.
+pub fn adopt(node: &Path) -> Result<(), String> {
+    let device = v4l::Device::with_path(node).map_err(|error| error.to_string())?;
+    match ioctl::adopt_timings(&device) {
+        Ok(()) | Err(Errno::ENOTTY | Errno::ENODATA | Errno::ENOLINK | Errno::ENOLCK | Errno::ERANGE) => {
+            Ok(())
+        }
+        Err(errno) => Err(errno.desc().to_owned()),
+    }
 }
 
 /// A device that is there but could not be asked.

@@ -105,6 +105,15 @@ impl Timings {
             .filter(|usual| off(usual) < 4e-4)
     }
 
+    /// Whether both are the same, but for what a receiver's clock measures a little differently each time.
+    pub(super) fn like(&self, other: &Timings) -> bool {
+        let clocks = self.pixel_clock.abs_diff(other.pixel_clock);
+        self.size() == other.size()
+            && self.interlaced == other.interlaced
+            && self.framerate() == other.framerate()
+            && clocks <= self.pixel_clock / 200
+    }
+
     pub(super) fn signal(&self) -> Signal {
         Signal::Present { size: self.size(), framerate: self.framerate(), interlaced: self.interlaced }
     }

@@ -8,6 +8,7 @@ mod fault;
 mod levels;
 mod names;
 mod sample;
+mod source;
 mod time;
 mod units;
 
@@ -17,5 +18,6 @@ pub use fault::Fault;
 pub use levels::Levels;
 pub use names::{NameError, StreamName};
 pub use sample::{AccessUnit, Frame, Packet};
+pub use source::{SourceHealth, SourceState};
 pub use time::{MediaTime, RtpTime};
 pub use units::{Bitrate, Delay, FrameSize, Framerate, UnitError, parse_duration};
