@@ -1,6 +1,7 @@
 //! An offer, checked and brought into the form that is answered as it must be: a viewer's with `sendonly`, a publisher's
 //! with `recvonly`.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use str0m::IceCreds;
@@ -134,6 +135,7 @@ impl Offer {
         if video.is_none() && audio.is_none() {
             return Err("it asks for neither audio nor video".into());
         }
+        bundled(&session, &sections)?;
         let credentials =
             credentials(ufrag, pwd).ok_or("`a=ice-ufrag` or `a=ice-pwd` is missing or malformed")?;
         Ok(Offer { text: out, layers, credentials, mids, video, audio })
@@ -200,6 +202,54 @@ fn split(text: &str) -> (Vec<&str>, Vec<Vec<&str>>) {
     (session, sections)
 }
 
+/// Whether all m-lines can share one transport, as WHIP and WHEP have it (RFC 9725 §4.4): one group holds them all, and
+/// what a number means in one of them, it means in all (RFC 8843 §7.1.3, RFC 8285 §5).
+fn bundled(session: &[&str], sections: &[Vec<&str>]) -> Result<(), Refusal> {
+    let group = value(session, "group:BUNDLE").map(|mids| mids.split_ascii_whitespace().collect::<Vec<_>>());
+    let mut seen = Vec::new();
+    let mut types = BTreeMap::new();
+    let mut extensions = BTreeMap::new();
+    for section in sections {
+        if let Some(mid) = value(section, "mid:") {
+            if seen.contains(&mid) {
+                return Err(format!("two m-lines have the `mid` `{}`", shown(mid)).into());
+            }
+            seen.push(mid);
+            if sections.len() > 1 && group.as_ref().is_some_and(|group| !group.contains(&mid)) {
+                return Err(format!("the m-line `{}` is not in `a=group:BUNDLE`", shown(mid)).into());
+            }
+        }
+        for line in section {
+            let (kind, known, (number, meaning)) = if let Some(format) = line.strip_prefix("a=rtpmap:") {
+                ("payload type", &mut types, format.split_once(' ').unwrap_or((format, "")))
+            } else if let Some(extension) = line.strip_prefix("a=extmap:") {
+                // The number may be followed by a direction.
+                let (number, uri) = extension.split_once(' ').unwrap_or((extension, ""));
+                let number = number.split('/').next().unwrap_or_default();
+                ("header extension", &mut extensions, (number, uri))
+            } else {
+                continue;
+            };
+            let meaning = meaning.trim().to_ascii_lowercase();
+            let before = known.entry(number).or_insert_with(|| meaning.clone());
+            if *before != meaning {
+                let (before, meaning) = (shown(before), shown(&meaning));
+                let words = format!("{kind} {} stands for `{before}` and for `{meaning}`", shown(number));
+                return Err(words.into());
+            }
+        }
+    }
+    if sections.len() > 1 && (group.is_none() || seen.len() < sections.len()) {
+        return Err("its m-lines are not bundled: `a=group:BUNDLE` must name the `a=mid` of each".into());
+    }
+    Ok(())
+}
+
+/// As much of somebody's words as belongs into an answer.
+fn shown(text: &str) -> String {
+    text.chars().take(32).collect()
+}
+
 fn value<'a>(lines: &[&'a str], key: &str) -> Option<&'a str> {
     lines.iter().find_map(|line| line.strip_prefix("a=")?.strip_prefix(key))
 }
@@ -249,9 +299,9 @@ mod tests {
     use proptest::prelude::*;
 
     const OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
-        m=audio 9 UDP/TLS/RTP/SAVPF 111 63\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789abcdefghijkl\r\na=sendrecv\r\n\
+        m=audio 9 UDP/TLS/RTP/SAVPF 111 63\r\na=mid:0\r\na=extmap:4 urn:x:mid\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789abcdefghijkl\r\na=sendrecv\r\n\
         a=rtpmap:111 opus/48000/2\r\na=rtpmap:63 red/48000/2\r\n\
-        m=video 9 UDP/TLS/RTP/SAVPF 96 97 98\r\na=recvonly\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\n\
+        m=video 9 UDP/TLS/RTP/SAVPF 96 97 98\r\na=mid:1\r\na=extmap:4/sendonly urn:x:mid\r\na=recvonly\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\n\
         a=rtpmap:98 H264/90000\r\na=candidate:1 1 udp 2130706431 3d1a.local 5000 typ host\r\n\
         a=candidate:2 1 UDP 2130706431 192.0.2.7 5000 typ host\r\na=candidate:3 1 tcp 9 192.0.2.7 9 typ host\r\n";
 
@@ -301,6 +351,16 @@ mod tests {
             (OFFER.replace("a=ice-pwd", "a=ice-dwp"), "a=ice-pwd"),
             (OFFER.replace("a=ice-ufrag:abcd", "a=ice-ufrag:a:d!"), "a=ice-ufrag"),
             (format!("{OFFER}{}", "a=x\r\n".repeat(8_000)), "longer than"),
+            (
+                OFFER.replace("a=rtpmap:97 rtx/90000", "a=rtpmap:111 rtx/90000"),
+                "payload type 111 stands for `opus/48000/2` and for `rtx/90000`",
+            ),
+            (OFFER.replace("a=rtpmap:98 H264", "a=rtpmap:96 H264"), "payload type 96 stands for"),
+            (OFFER.replace("/sendonly urn:x:mid", " urn:x:rid"), "header extension 4 stands for"),
+            (OFFER.replace("a=mid:1", "a=mid:0"), "two m-lines have the `mid` `0`"),
+            (OFFER.replace("BUNDLE 0 1", "BUNDLE 0"), "`1` is not in `a=group:BUNDLE`"),
+            (OFFER.replace("a=group:BUNDLE 0 1\r\n", ""), "not bundled"),
+            (OFFER.replace("a=mid:1\r\n", ""), "not bundled"),
         ] {
             let error = Offer::read(&offer, Side::Viewer).unwrap_err().words();
             assert!(error.contains(words), "{error} should contain {words}");

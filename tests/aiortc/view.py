@@ -1,14 +1,16 @@
 """A WHEP viewer by aiortc: a WebRTC implementation that shares no code with Capcast or Chromium.
 
-    python view.py ENDPOINT --frames N --limit SECONDS
+    python view.py ENDPOINT --frames N --limit SECONDS [--bearer STREAM] [--layer NAME]
 
 Waits until the stream is live, decodes N pictures and a second of sound, leaves by DELETE, and prints one JSON object:
-what was decoded, or {"error": …}.
+what was decoded, or {"error": …}. With `--layer` it does as players of Broadcast Box do: it follows the session's events,
+tells the `layers` that they name, chooses one (`chosen`, with the answer's status), and counts pictures from then on.
 """
 
 import argparse
 import asyncio
 import json
+import re
 import sys
 from urllib.parse import urljoin
 
@@ -59,13 +61,36 @@ async def offer_until_live(session, endpoint, sdp):
         async with session.post(endpoint, data=sdp, headers=headers) as response:
             body = await response.text()
             if response.status == 201:
+                offer_until_live.links = response.headers.getall("Link", [])
                 return body, urljoin(endpoint, response.headers["Location"])
             if response.status not in (409, 503):
                 raise RuntimeError(f"the server answered {response.status}: {body}")
             await asyncio.sleep(min(2.0, float(response.headers.get("Retry-After", "1"))))
 
 
-async def view(endpoint, frames):
+async def choose(session, endpoint, layer):
+    """Reads the session's events until they name layers, and chooses one."""
+    links = {}
+    for link in offer_until_live.links:
+        if match := re.fullmatch(r'<([^>]*)>; rel="urn:ietf:params:whep:ext:core:([a-z-]+)".*', link):
+            links[match[2]] = urljoin(endpoint, match[1])
+    async with session.get(links["server-sent-events"]) as events:
+        name = None
+        async for line in events.content:
+            line = line.decode().rstrip()
+            if line.startswith("event: "):
+                name = line.removeprefix("event: ")
+            elif line.startswith("data: ") and name == "layers":
+                layers = json.loads(line.removeprefix("data: "))
+                if any(one["encodingId"] == layer for one in layers["1"]["layers"]):
+                    break
+    print(json.dumps({"layers": layers}), flush=True)
+    choice = {"mediaId": "1", "encodingId": layer}
+    async with session.post(links["layer"], json=choice) as response:
+        print(json.dumps({"chosen": response.status}), flush=True)
+
+
+async def view(endpoint, frames, bearer=None, layer=None):
     peer = RTCPeerConnection()
     seen = Seen(frames)
     tasks = []
@@ -84,10 +109,14 @@ async def view(endpoint, frames):
     peer.addTransceiver("video", direction="recvonly")
     peer.addTransceiver("audio", direction="recvonly")
     await peer.setLocalDescription(await peer.createOffer())
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {bearer}"} if bearer else None) as session:
         answer, resource = await offer_until_live(session, endpoint, peer.localDescription.sdp)
         await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
         try:
+            if layer is not None:
+                await choose(session, endpoint, layer)
+                seen.video = 0
+                seen.enough.clear()
             await seen.enough.wait()
         finally:
             codecs = [line.split()[1].split("/")[0] for line in answer.splitlines() if line.startswith("a=rtpmap:")]
@@ -118,9 +147,12 @@ def main():
     arguments.add_argument("endpoint")
     arguments.add_argument("--frames", type=int, default=60)
     arguments.add_argument("--limit", type=float, default=60)
+    arguments.add_argument("--bearer")
+    arguments.add_argument("--layer")
     given = arguments.parse_args()
     try:
-        found = asyncio.run(asyncio.wait_for(view(given.endpoint, given.frames), given.limit))
+        viewing = view(given.endpoint, given.frames, given.bearer, given.layer)
+        found = asyncio.run(asyncio.wait_for(viewing, given.limit))
     except asyncio.TimeoutError:
         found = {"error": f"not enough was decoded within {given.limit:.0f} s: {getattr(view, 'found', None)}"}
     except Exception as error:  # whatever it was, the test must read it

@@ -3,10 +3,13 @@
 // been measured, {"shot": file} after the screenshot, {"error": …} when something went wrong. Ends by itself, or when
 // its input ends.
 //
-//   node player.mjs URL [--plays N] [--resizes N] [--until STATE] [--only CODEC] [--shot FILE] [--limit SECONDS]
+//   node player.mjs URL [--plays N] [--resizes N] [--layers LIST] [--until STATE] [--only CODEC] [--shot FILE]
+//                       [--limit SECONDS]
 //
 // --plays N     end after the Nth start of playing was measured (default 1)
 // --resizes N   after that, wait N times for a picture of another size, and measure: {"resized": {…}}
+// --layers LIST after that, choose these from the page's menu of layers, one after the other, each of another size than
+//               the one before, and measure: {"layer": {…}}; separated by commas, as the menu has them
 // --until STATE end when the page reaches this state instead
 // --only CODEC  a browser that can receive no other video codec than this, such as VP8
 // --shot FILE   a screenshot at the end
@@ -23,6 +26,7 @@ const { values: options, positionals: [url] } = parseArgs({
   options: {
     plays: { type: 'string', default: '1' },
     resizes: { type: 'string', default: '0' },
+    layers: { type: 'string', default: '' },
     until: { type: 'string' },
     only: { type: 'string' },
     shot: { type: 'string' },
@@ -70,7 +74,7 @@ try {
       return;
     }
     if (state !== 'playing') return;
-    if (options.resizes !== '0') await page.evaluate(resized);
+    if (options.resizes !== '0' || options.layers !== '') await page.evaluate(resized);
     tell({ played: await measurePlaying(page) });
     plays += 1;
     if (plays < Number(options.plays)) return;
@@ -78,6 +82,18 @@ try {
       await page.evaluate(resized);
       const connections = await page.evaluate(() => window.peers.length);
       tell({ resized: { ...await measurePlaying(page), connections } });
+    }
+    for (const label of options.layers.split(',').filter((name) => name !== '')) {
+      const menu = page.locator('#layer');
+      await page.mouse.move(600, 320);
+      await menu.waitFor({ state: 'visible' });
+      const offered = (await menu.locator('option').allInnerTexts()).map((text) => text.trim());
+      const taken = page.waitForResponse((one) => one.request().method() === 'POST' && one.url().includes('/api/layer/'));
+      await menu.selectOption({ label });
+      const status = (await taken).status();
+      await page.evaluate(resized);
+      const connections = await page.evaluate(() => window.peers.length);
+      tell({ layer: { ...await measurePlaying(page), label, offered, status, connections } });
     }
     settled();
   };

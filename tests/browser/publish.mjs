@@ -1,6 +1,7 @@
 // Headless Chromium publishes a moving picture and a tone by WHIP, from a page of another origin than the server's, until
 // its input ends. Tells one JSON object a line: {"answered": {…}}, {"sending": {…}} once 30 pictures were sent of every
-// layer that it means to send, {"deleted": STATUS} at the end.
+// layer that it means to send, {"restarted": {…}} once ICE was restarted because its input said `restart` and media goes
+// the new way, {"deleted": STATUS} at the end.
 //
 //   node publish.mjs ENDPOINT --bearer KEY [--codec VP8] [--size 640x360] [--hue DEGREES] [--simulcast] [--trickle]
 //
@@ -46,7 +47,11 @@ async function end(fact) {
 }
 process.stdin.on('end', async () => {
   end({ deleted: await page.evaluate(() => window.leave()).catch((error) => String(error)) });
-}).resume();
+});
+process.stdin.on('data', async (said) => {
+  if (String(said).trim() !== 'restart') return;
+  tell(await page.evaluate(() => window.restart()).then((restarted) => ({ restarted }), (error) => ({ error: String(error) })));
+});
 
 try {
   await page.goto(`http://127.0.0.1:${site.address().port}/`);
@@ -121,6 +126,47 @@ async function publish({ endpoint, bearer, codec, width, height, hue, simulcast,
     return status;
   };
   await peer.setRemoteDescription({ type: 'answer', sdp: answer });
+  // RFC 9725 §4.3.2: new credentials and candidates under `If-Match: *`; the answer brings the server's.
+  window.restart = async () => {
+    const ways = async () => {
+      const stats = [...(await peer.getStats()).values()];
+      const { selectedCandidatePairId: pair } = stats.find(({ type }) => type === 'transport');
+      const { packetsSent, responsesReceived } = stats.find(({ id }) => id === pair) ?? {};
+      return { pair, packetsSent, responsesReceived };
+    };
+    const before = await ways();
+    const anew = new Promise((resolve) => {
+      peer.onicecandidate = ({ candidate }) => { if (candidate === null) resolve(); };
+    });
+    await peer.setLocalDescription(await peer.createOffer({ iceRestart: true }));
+    await anew;
+    const sdp = peer.localDescription.sdp;
+    const [ufrag] = /a=ice-ufrag:.*\r\n/.exec(sdp);
+    const [pwd] = /a=ice-pwd:.*\r\n/.exec(sdp);
+    const [mid] = /a=mid:.*\r\n/.exec(sdp);
+    const first = sdp.split('m=')[1];
+    const candidates = first.match(/a=candidate:.*\r\n/g).join('');
+    const patched = await fetch(resource, {
+      method: 'PATCH',
+      headers: { authorization, 'content-type': 'application/trickle-ice-sdpfrag', 'if-match': '*' },
+      body: `${ufrag}${pwd}m=${first.split('\r\n')[0]}\r\n${mid}${candidates}a=end-of-candidates\r\n`,
+    });
+    const fragment = await patched.text();
+    if (patched.status !== 200) throw new Error(`PATCH was answered ${patched.status}: ${fragment}`);
+    const renewed = answer
+      .replace(/a=candidate:.*\r\n/g, '')
+      .replace(/a=ice-ufrag:.*\r\n/g, /a=ice-ufrag:.*\r\n/.exec(fragment)[0])
+      .replace(/a=ice-pwd:.*\r\n/g, /a=ice-pwd:.*\r\n/.exec(fragment)[0]
+        + fragment.match(/a=candidate:.*\r\n/g).join(''));
+    await peer.setRemoteDescription({ type: 'answer', sdp: renewed });
+    for (;;) {
+      await new Promise((resolve) => { requestAnimationFrame(resolve); });
+      const after = await ways();
+      if (after.pair !== before.pair && after.responsesReceived >= 1 && after.packetsSent >= 100) {
+        return { etag: patched.headers.get('etag'), before, after, connection: peer.connectionState };
+      }
+    }
+  };
   let patched = null;
   if (trickle) {
     await gathered;

@@ -32,4 +32,5 @@ mod tidy;
 mod whip;
 mod whip_codecs;
 mod whip_out;
+mod whip_rules;
 mod whip_ways;

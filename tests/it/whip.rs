@@ -13,9 +13,9 @@ use str0m::{Candidate, Event, Input, Output, Rtc};
 use crate::http::{Server, header, problem};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const KEY: (&str, &str) = ("authorization", "Bearer s3cret");
+pub(crate) const KEY: (&str, &str) = ("authorization", "Bearer s3cret");
 
-fn offer(direction: Direction) -> String {
+pub(crate) fn offer(direction: Direction) -> String {
     let mut rtc = Rtc::builder().set_rtp_mode(true).build(Instant::now());
     let mut api = rtc.sdp_api();
     api.add_media(MediaKind::Video, direction, None, None, None);
@@ -149,18 +149,20 @@ async fn what_cannot_be_published_is_refused_as_whip_says() {
 }
 
 /// One end of a connection, on a real socket.
-struct Peer {
+pub(crate) struct Peer {
     rtc: Rtc,
     socket: UdpSocket,
-    location: String,
+    pub(crate) location: String,
+    pub(crate) etag: String,
+    answer: String,
     mid: Mid,
     connected: bool,
-    closed: bool,
+    pub(crate) closed: bool,
     keyframe_wanted: bool,
-    frame: u32,
+    pub(crate) frame: u32,
     sequence: u64,
     /// (sequence, picture, keyframe) of each packet.
-    got: Vec<(u64, u32, bool)>,
+    pub(crate) got: Vec<(u64, u32, bool)>,
     network: Network,
 }
 
@@ -185,7 +187,7 @@ impl Network {
 }
 
 impl Peer {
-    async fn new(server: &Server, path: &str, direction: Direction) -> Peer {
+    pub(crate) async fn new(server: &Server, path: &str, direction: Direction) -> Peer {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
         let mut rtc = Rtc::builder().set_rtp_mode(true).build(Instant::now());
@@ -203,12 +205,15 @@ impl Peer {
         let created = server.offer(path, &[KEY], &offer).await;
         assert_eq!(created.status(), StatusCode::CREATED, "{path}");
         let location = header(&created, "location").to_owned();
-        let answer = SdpAnswer::from_sdp_string(&created.text().await.unwrap()).unwrap();
-        rtc.sdp_api().accept_answer(pending, answer).unwrap();
+        let etag = header(&created, "etag").to_owned();
+        let answer = created.text().await.unwrap();
+        rtc.sdp_api().accept_answer(pending, SdpAnswer::from_sdp_string(&answer).unwrap()).unwrap();
         Peer {
             rtc,
             socket,
             location,
+            etag,
+            answer,
             mid,
             connected: false,
             closed: false,
@@ -218,6 +223,39 @@ impl Peer {
             got: Vec::new(),
             network: Network { percent: 0, state: 7, lost: 0 },
         }
+    }
+
+    /// Restarts ICE by PATCH (RFC 9725 §4.3.2): new credentials, the same socket.
+    pub(crate) async fn restart_ice(&mut self, server: &Server) {
+        let mut api = self.rtc.sdp_api();
+        let own = api.ice_restart(true);
+        let (_, pending) = api.apply().unwrap();
+        let address = self.socket.local_addr().unwrap();
+        let fragment = format!(
+            "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\nm=video 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:{}\r\n\
+             a=candidate:1 1 udp 2130706431 {} {} typ host\r\n",
+            own.ufrag,
+            own.pass,
+            self.mid,
+            address.ip(),
+            address.port()
+        );
+        let kind = ("content-type", "application/trickle-ice-sdpfrag");
+        let headers = [kind, KEY, ("if-match", "*")];
+        let restarted = server.ask(Method::PATCH, &self.location, &headers, &fragment).await;
+        assert_eq!(restarted.status(), StatusCode::OK);
+        let etag = header(&restarted, "etag").to_owned();
+        assert_ne!(std::mem::replace(&mut self.etag, etag), self.etag);
+        let fragment = restarted.text().await.unwrap();
+        let line = |start: &str| fragment.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
+        let renewed =
+            self.answer.lines().map(|before| match before.split_once(':').map_or("", |(key, _)| key) {
+                key @ ("a=ice-ufrag" | "a=ice-pwd" | "a=candidate") => line(key),
+                _ => before.to_owned(),
+            });
+        self.answer = renewed.map(|line| format!("{line}\r\n")).collect();
+        let answer = SdpAnswer::from_sdp_string(&self.answer).unwrap();
+        self.rtc.sdp_api().accept_answer(pending, answer).unwrap();
     }
 
     /// Sends one VP8 picture of two packets.
@@ -283,7 +321,7 @@ impl Peer {
 }
 
 /// Lets all peers run, publishers first, until what is expected is there.
-async fn until(what: &str, peers: &mut [&mut Peer], expected: impl Fn(&[&mut Peer]) -> bool) {
+pub(crate) async fn until(what: &str, peers: &mut [&mut Peer], expected: impl Fn(&[&mut Peer]) -> bool) {
     let (began, mut sent) = (Instant::now(), Instant::now());
     while !expected(peers) {
         assert!(began.elapsed() < PATIENCE, "waited in vain until {what}");

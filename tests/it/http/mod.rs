@@ -50,11 +50,20 @@ impl Server {
         Server::with(Limits::default(), None).await
     }
 
+    /// Like [`Server::start`], but publishers that are there stay.
+    pub(super) async fn keeping_publishers() -> Server {
+        Server::built(Limits::default(), None, FeedLimits::default(), false).await
+    }
+
     async fn with(limits: Limits, token: Option<&str>) -> Server {
         Server::with_feeds(limits, token, FeedLimits::default()).await
     }
 
     async fn with_feeds(limits: Limits, token: Option<&str>, feeds: FeedLimits) -> Server {
+        Server::built(limits, token, feeds, true).await
+    }
+
+    async fn built(limits: Limits, token: Option<&str>, feeds: FeedLimits, replace: bool) -> Server {
         let logs = LogRing::new(7);
         let media = "127.0.0.1:0".parse().unwrap();
         let sfu = sfu::start(sfu::Options { media, public_addresses: Vec::new(), max_viewers: 2 }).unwrap();
@@ -89,7 +98,7 @@ impl Server {
             sfu: Some(sfu.clone()),
             default_stream: "live".parse().unwrap(),
             ice_servers: vec!["stun:stun.example.net".to_owned(), "stun:two.example.net".to_owned()],
-            publishers: publishers(),
+            publishers: publishers(replace),
             trust: Trust::new(token.and_then(ControlToken::new)),
             history: History::default(),
             feeds: Feeds::new(feeds),
@@ -158,10 +167,10 @@ impl Server {
     }
 }
 
-/// `obs` and `cam` may be published; a second publisher of `live` may not.
-fn publishers() -> Publishers {
+/// `obs` and `cam` may be published; `live` is the box's own. With `replace`, a publisher takes over from an earlier one.
+fn publishers(replace: bool) -> Publishers {
     let key = |stream: &str, key: &str| (stream.parse().unwrap(), key.to_owned());
-    Publishers::new(vec![key("obs", "s3cret"), key("cam", "other"), key("live", "never")], true)
+    Publishers::new(vec![key("obs", "s3cret"), key("cam", "other"), key("live", "never")], replace)
 }
 
 pub(super) fn offer() -> String {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::gstreamer::{Habits, Publisher};
 use super::{LIMIT, profile};
-use crate::appliance::{Appliance, Watcher, turn};
+use crate::appliance::{Appliance, Watcher, keepsake, turn};
 
 const KEY: &str = "a publish key";
 
@@ -107,9 +107,57 @@ fn both_layers_of_chromiums_simulcast_are_taken_and_the_full_one_is_watched() {
         guest(state)["layers"].as_array().is_some_and(|l| l.len() == 2)
     });
     assert_eq!(guest(&state)["layers"], serde_json::json!(["h", "l"]));
-    let mut viewer = chromium(&appliance, &[]);
+    let shot = keepsake("layers.png");
+    let mut viewer = chromium(&appliance, &["--layers", "l,h,l,Best", "--shot", shot.to_str().unwrap()]);
     assert_played(&viewer.expect("played", None, LIMIT), "VP8", (640, 360));
+    for (label, size) in [("l", (320, 180)), ("h", (640, 360)), ("l", (320, 180)), ("Best", (640, 360))] {
+        let chosen = viewer.expect("layer", None, LIMIT);
+        assert_played(&chosen, "VP8", size);
+        assert_eq!((&chosen["label"], &chosen["status"]), (&label.into(), &200.into()), "{chosen}");
+        assert_eq!(chosen["offered"], serde_json::json!(["Best", "h", "l"]), "{chosen}");
+        assert_eq!(chosen["connections"], 1, "the viewer had to connect anew: {chosen}");
+    }
+    viewer.expect("shot", None, LIMIT);
     gone(&appliance, &mut publisher);
+}
+
+/// Broadcast Box's own way to the layers: the events of a viewer's session name them, a POST chooses.
+#[test]
+fn a_player_of_broadcast_box_is_told_of_the_layers_and_chooses() {
+    let _turn = turn();
+    let (appliance, mut publisher, _key) = chromium_publishes("VP8", &["--simulcast"]);
+    until_live(&appliance);
+    let endpoint = format!("{}/api/whep", appliance.base);
+    let mut viewer = Watcher::aiortc(&endpoint, &["--bearer", "guest", "--limit", "80", "--layer", "l"]);
+    let layers = viewer.expect("layers", None, LIMIT);
+    let named: Vec<_> = layers["1"]["layers"].as_array().unwrap().iter().collect();
+    assert_eq!(named, [&serde_json::json!({"encodingId": "h"}), &serde_json::json!({"encodingId": "l"})]);
+    assert_eq!(viewer.expect("chosen", None, LIMIT), 200);
+    viewer.expect("frames", None, LIMIT);
+    let seen = viewer.last();
+    assert_eq!(seen["size"], serde_json::json!([320, 180]), "{seen}");
+    gone(&appliance, &mut publisher);
+}
+
+/// RFC 9725 §4.3.2, by a browser's own ICE: other credentials, other candidates, the same media.
+#[test]
+fn chromium_restarts_ice_while_it_is_watched() {
+    let _turn = turn();
+    let (appliance, mut publisher, _key) = chromium_publishes("VP8", &[]);
+    let mut viewer = chromium(&appliance, &["--plays", "2", "--limit", "150"]);
+    assert_played(&viewer.expect("played", None, LIMIT), "VP8", (640, 360));
+    let before = until_live(&appliance);
+    publisher.tell("restart");
+    let restarted = publisher.expect("restarted", None, LIMIT);
+    println!("{restarted}");
+    assert_eq!(restarted["connection"], "connected", "{restarted}");
+    let pictures = |state: &Value| guest(state)["packets_in"].as_u64().unwrap();
+    let state = appliance.until_state("its packets come the new way", LIMIT, |state| {
+        pictures(state) > pictures(&before) + 100
+    });
+    assert_eq!((&guest(&state)["viewers"], &guest(&state)["live"]), (&1.into(), &true.into()));
+    gone(&appliance, &mut publisher);
+    drop(viewer);
 }
 
 #[test]
