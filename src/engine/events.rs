@@ -54,8 +54,8 @@ pub struct GraphError {
 /// How the outlet changed over to a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Takeover {
-    /// From the last frame of the old graph to the first of the new one, where the old one had to fall silent until the
-    /// new one, whose frames come later, caught up; else zero.
+    /// How much later than a frame later the first frame of the new graph went out than the last of the old one, where
+    /// that one had to fall silent until the new one, whose frames come later, caught up; else zero.
     pub gap: Duration,
     /// How far RTP times of the new graph were moved so that they go on increasing; at most 50 ms.
     pub shifted: Duration,

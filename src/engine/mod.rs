@@ -20,6 +20,7 @@
 mod baton;
 mod build;
 mod bus;
+mod changeover;
 mod clip;
 mod clock;
 mod compose;

@@ -11,14 +11,13 @@ use gstreamer::glib;
 
 use crate::media::{AccessUnit, Codec, Frame, MediaKind, MediaTime, Packet};
 
-use super::baton::{Baton, Held};
 use super::bus::{Note, post};
+use super::changeover::{Admission, Track};
 use super::clock::Timebase;
 use super::counters::{Delays, Flow, StageCounters};
 use super::events::Takeover;
 use super::graph::Graph;
 use super::keyframe::Keyframer;
-use super::timeline::{MOST_SHIFT, Timeline};
 
 /// At most one forced keyframe per stream in this time; requests in between are merged into the next.
 pub const KEYFRAME_SPACING: Duration = Duration::from_millis(500);
@@ -68,38 +67,6 @@ struct Inner {
     keyframe_forced: AtomicU64,
     keyframe_pending: AtomicBool,
     keyframe_last: AtomicU64,
-}
-
-/// How long a candidate whose first keyframe came too late has to catch up: what queued up while it started is old, and
-/// soon gone. After that it is the encoder's own delay, and the stream has to wait for it.
-const CATCH_UP: Duration = Duration::from_millis(500);
-
-/// So much of a packet of sound may be heard twice at a change: nobody notices, and clocks are no finer.
-const MOST_OVERLAP: Duration = Duration::from_millis(1);
-
-/// Frames or access units: who is on air, who is to follow.
-struct Track {
-    kind: MediaKind,
-    baton: Baton,
-    candidate: AtomicU64,
-    /// When the candidate's first keyframe came, if that was too old to take over; 0 before.
-    proven: AtomicU64,
-    /// A keyframe of the candidate is on its way.
-    asked: AtomicBool,
-    /// The feed on air was silenced, so that the candidate can catch up.
-    silenced: AtomicBool,
-    line: Timeline,
-}
-
-/// What a frame may do.
-enum Admission<'a> {
-    /// It goes out; the feed was on air already.
-    On(Held<'a>),
-    /// It goes out, and its feed takes over with it.
-    First(Held<'a>, Duration),
-    /// It does not go out; its feed can take over with a keyframe, and has to make one.
-    Ask,
-    No,
 }
 
 /// Ends a subscription when dropped.
@@ -171,7 +138,7 @@ impl Outlet {
     /// Lets an encode graph take over at its first complete keyframe; what is on air goes on until then. The graph gets
     /// [`GraphEvent::OnAir`](super::GraphEvent::OnAir) when it did. One whose pictures are more than 50 ms later than those
     /// on air, and stay so, silences them and takes over at its next keyframe, so that time never goes back: the gap is
-    /// the difference. Of sound, every packet can be the first; what both have made is not heard twice. If the candidate
+    /// the difference of the two delays. Where the one on air is as late at that moment, there is none. Of sound, every packet can be the first; what both have made is not heard twice. If the candidate
     /// goes away before it took over, the old one goes on.
     pub fn switch_to(&self, candidate: &Graph) {
         let Some(feed) = candidate.feed() else { return };
@@ -337,97 +304,6 @@ impl Inner {
         self.keyframe_pending.store(false, Ordering::Release);
         if self.on_air.load().as_ref().is_some_and(|feed| feed.force_keyframe()) {
             self.keyframe_forced.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Track {
-    fn new(kind: MediaKind, clock_rate: u32) -> Track {
-        Track {
-            kind,
-            baton: Baton::default(),
-            candidate: AtomicU64::new(0),
-            proven: AtomicU64::new(0),
-            asked: AtomicBool::new(false),
-            silenced: AtomicBool::new(false),
-            line: Timeline::new(clock_rate),
-        }
-    }
-
-    /// Lets a feed take over when it can.
-    fn nominate(&self, feed: u64) {
-        self.proven.store(0, Ordering::Relaxed);
-        self.asked.store(false, Ordering::Relaxed);
-        self.silenced.store(false, Ordering::Relaxed);
-        self.candidate.store(feed, Ordering::Release);
-    }
-
-    fn admit(&self, feed: u64, pts: MediaTime, keyframe: bool, now: MediaTime) -> Admission<'_> {
-        if let Some(held) = self.baton.pick_up(feed) {
-            return Admission::On(held);
-        }
-        if self.candidate.load(Ordering::Acquire) != feed {
-            return Admission::No;
-        }
-        if !keyframe {
-            return self.follow(pts, now);
-        }
-        let (before, mut held) = self.baton.take_over(feed);
-        if self.is_too_old(pts) {
-            held.pass_to(before);
-            drop(held);
-            return self.refuse(now);
-        }
-        self.candidate.store(0, Ordering::Relaxed);
-        let gap = match self.silenced.swap(false, Ordering::Relaxed) {
-            true => self.line.ahead(pts),
-            false => Duration::ZERO,
-        };
-        Admission::First(held, gap)
-    }
-
-    /// A candidate's keyframe came too late to take over.
-    fn refuse(&self, now: MediaTime) -> Admission<'_> {
-        if self.proven.load(Ordering::Relaxed) == 0 {
-            self.proven.store(now.as_nanos().max(1), Ordering::Relaxed);
-        }
-        if self.kind == MediaKind::Audio {
-            self.silence();
-            return Admission::No;
-        }
-        // Where the stream stands still already, it needs another one at once.
-        let again = self.silenced.load(Ordering::Relaxed);
-        self.asked.store(again, Ordering::Relaxed);
-        if again { Admission::Ask } else { Admission::No }
-    }
-
-    /// A candidate's picture that it cannot take over with: has it caught up since its first keyframe?
-    fn follow(&self, pts: MediaTime, now: MediaTime) -> Admission<'_> {
-        let proven = self.proven.load(Ordering::Relaxed);
-        if proven == 0 || self.asked.load(Ordering::Relaxed) {
-            return Admission::No;
-        }
-        if self.is_too_old(pts) {
-            if now.saturating_since(MediaTime::from_nanos(proven)) < CATCH_UP {
-                return Admission::No;
-            }
-            self.silence();
-        }
-        self.asked.store(true, Ordering::Relaxed);
-        Admission::Ask
-    }
-
-    fn silence(&self) {
-        let (_, mut held) = self.baton.take_over(0);
-        held.pass_to(0);
-        self.silenced.store(true, Ordering::Relaxed);
-    }
-
-    /// Pictures may be moved a little to come after the last one; sound may not, for one would hear it twice.
-    fn is_too_old(&self, pts: MediaTime) -> bool {
-        match self.kind {
-            MediaKind::Video => self.line.shift_for(pts) > MOST_SHIFT,
-            MediaKind::Audio => self.line.overlap(pts) > MOST_OVERLAP,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::media::{MediaTime, Packet, RtpTime};
 /// sound would no longer belong together.
 pub(super) const MOST_SHIFT: Duration = Duration::from_millis(50);
 
-/// A frame lasts no longer than this; what is between frames beyond that is a hole.
+/// A packet of sound lasts no longer than this; what is between frames beyond that is a hole.
 const LONGEST_STEP: u64 = 60_000_000;
 
 /// Atomic so that it can be shared, not raced for: whoever holds the outlet's baton is alone here.
@@ -48,15 +48,15 @@ impl Timeline {
         self.span(self.offset_for(pts))
     }
 
-    /// How much later a frame was captured than the last one that went out.
-    pub(super) fn ahead(&self, pts: MediaTime) -> Duration {
-        pts.saturating_since(MediaTime::from_nanos(self.pts.load(Relaxed)))
+    /// How long a frame lasts: from the last but one that went out to the last; zero before there are two.
+    pub(super) fn step(&self) -> Duration {
+        Duration::from_nanos(self.step.load(Relaxed))
     }
 
     /// How much of a frame lies before the end of the last one that went out, which lasts as long as the one before.
     pub(super) fn overlap(&self, pts: MediaTime) -> Duration {
         let (last, step) = (self.pts.load(Relaxed), self.step.load(Relaxed));
-        let end = if last == 0 { 0 } else { last + step };
+        let end = if last == 0 { 0 } else { last + step.min(LONGEST_STEP) };
         MediaTime::from_nanos(end).saturating_since(pts)
     }
 
@@ -72,7 +72,7 @@ impl Timeline {
     fn pass(&self, pts: MediaTime) {
         let before = self.pts.fetch_max(pts.as_nanos(), Relaxed);
         if before != 0 && pts.as_nanos() > before {
-            self.step.store((pts.as_nanos() - before).min(LONGEST_STEP), Relaxed);
+            self.step.store(pts.as_nanos() - before, Relaxed);
         }
     }
 
@@ -193,7 +193,7 @@ mod tests {
         }
         assert_eq!(line.overlap(ms(1_047)), Duration::from_millis(13));
         assert_eq!(line.overlap(ms(1_060)), Duration::ZERO);
-        assert_eq!(line.ahead(ms(1_067)), Duration::from_millis(27));
+        assert_eq!(line.step(), Duration::from_millis(20));
     }
 
     proptest! {

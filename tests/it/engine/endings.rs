@@ -244,8 +244,8 @@ fn an_encoder_that_is_much_slower_leaves_a_gap_and_never_goes_back_in_time() {
     let second = plan_for("rav1e", "av1", VideoInput::Test);
     let (mut new, mut said) = scene.candidate(&second.video_encode[0]);
     let (takeover, _) = scene.change((&mut new, &mut said), Codec::Av1, 5);
-    // 13 frames of 33 ms, less what it makes up for while it gets its time to.
-    assert!(takeover.gap > Duration::from_millis(66), "it holds frames back: {takeover:?}");
+    // 13 frames of 33 ms, less those that wait before it when it is asked for a keyframe, and one that lasts anyway.
+    assert!(takeover.gap > Duration::from_millis(200), "it holds frames back: {takeover:?}");
 }
 
 /// The candidate silences the old one, then goes away before it could take over.
