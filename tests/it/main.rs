@@ -23,6 +23,7 @@ mod launch;
 mod panel;
 mod plans;
 mod probe;
+mod quality;
 mod run;
 mod sfu;
 mod soak;

@@ -201,7 +201,8 @@ impl OnAir {
     }
 
     /// Changes over to another encoder's codec; gives how that went and all frames from so many of the old to so many of
-    /// the new, which are checked to be one stream.
+    /// the new, which are checked to be one stream. Its link goes on skipping frames: a slow one on a busy machine would
+    /// be cut, and building it anew is the daemon's business.
     fn change(&self, to: (&mut Graph, &mut Told), codec: Codec, each: usize) -> (Takeover, Vec<Arc<Frame>>) {
         let (new, said) = to;
         let mut frames = self.until("frames of the old", |frames| frames.len() >= each);
@@ -210,7 +211,6 @@ impl OnAir {
         let event = said.wait_for("the change", |event| matches!(event, GraphEvent::OnAir(_)));
         let GraphEvent::OnAir(takeover) = event else { unreachable!() };
         assert!(takeover.shifted <= Duration::from_millis(51), "{takeover:?}");
-        new.set_on_air(true);
         let of_new = |frames: &[Arc<Frame>]| frames.iter().filter(|frame| frame.codec == codec).count();
         frames.extend(self.until("frames of the new", |frames| of_new(frames) >= each));
         let change = frames.iter().position(|frame| frame.codec == codec).unwrap();
@@ -231,6 +231,7 @@ fn a_new_encoder_takes_over_at_its_keyframe_and_the_old_one_is_silent() {
     let second = plan_for("x264", "h264", VideoInput::Test);
     let (mut new, mut said) = scene.candidate(&second.video_encode[0]);
     scene.change((&mut new, &mut said), Codec::H264, 10);
+    new.set_on_air(true);
     let OnAir { capture, old, inbox, .. } = scene;
     assert!(old.stop().wait(PATIENCE));
     super::frames_until(&inbox, "frames after the old one is gone", |frames| frames.len() >= 5);
