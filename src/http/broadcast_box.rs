@@ -1,6 +1,6 @@
 //! Broadcast Box's shapes: the status of streams, and what sessions are told as it happens.
 //!
-//! Its `motd` is empty here, and a viewer's entry has no id: a session's id is what its owner alone may know.
+//! `packetsDropped` is 0 as it is there, where nothing ever counts it. Its `motd` is empty here, and a viewer's entry has no id: a session's id is what its owner alone may know.
 
 use std::convert::Infallible;
 use std::time::{Duration, SystemTime};

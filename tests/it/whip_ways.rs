@@ -106,6 +106,19 @@ fn lost_packets_are_sent_again_and_a_storm_of_requests_costs_few_keyframes() {
     let one = output(&state, "one");
     println!("{lost} lost beside {carried}; {} asked for again, {} sent again", one["nacks"], one["resent"]);
     assert!(is_live(&state) && one["reconnects"] == 0, "{one}");
+
+    // More than half is lost: what is sent again is no more than a share of what is sent.
+    detour.lose(570);
+    let number = |state: &Value, name: &str| output(state, "one")[name].as_u64().unwrap();
+    let asked = number(&state, "nacks");
+    let state = appliance.until_state("far more is asked for than may be sent", PATIENCE, |state| {
+        number(state, "nacks") > asked + 3_000
+    });
+    let (carried, lost) = detour.packets();
+    let (asked, resent) = (number(&state, "nacks"), number(&state, "resent"));
+    println!("{lost} lost beside {carried}; {asked} asked for again, {resent} sent again");
+    // A third of what was new, and one burst; reports count among the packets as well.
+    assert!(resent <= (carried + lost - resent) / 3 + 100, "{resent} of {} packets", carried + lost);
 }
 
 #[test]

@@ -33,6 +33,7 @@ use crate::measure::{Counts, Quantiles, Span};
 use crate::peer::{Peer, Plan, Role};
 use crate::proc::Watch;
 use crate::publisher::{Media, Sent};
+use crate::viewer::Viewer;
 use crate::worker::{Board, Command, Mailbox, Settings};
 
 #[derive(Parser)]
@@ -263,6 +264,12 @@ fn failures(peers: &[Peer]) -> BTreeMap<String, usize> {
     out
 }
 
+/// Milliseconds from each session's POST.
+fn since_post(peers: &[Peer], at: impl Fn(&Peer) -> Option<u64>) -> Quantiles {
+    let one = |p: &Peer| Some(clock::ms_between(p.times.posted?, at(p)?) as f32);
+    Quantiles::of(peers.iter().filter_map(one).collect())
+}
+
 fn publish(args: &Publish) -> Result<Value> {
     let sessions = &args.sessions;
     ensure!(sessions.count == 1 || args.whip.contains("{n}"), "--count needs {{n}} in the URL");
@@ -313,6 +320,11 @@ fn publish(args: &Publish) -> Result<Value> {
     }
     let seconds = start.elapsed().as_secs_f64();
     let mut peers = crew.stop();
+    let join = json!({
+        "answer_ms": since_post(&peers, |p| p.times.answered),
+        "connected_ms": since_post(&peers, |p| p.times.connected),
+    });
+    let posted: Vec<_> = peers.iter().map(|p| p.times.posted).collect();
     let mut sent = Sent::default();
     let mut lag = Vec::new();
     for peer in &mut peers {
@@ -338,6 +350,8 @@ fn publish(args: &Publish) -> Result<Value> {
         "connected": peers.iter().filter(|p| p.times.connected.is_some()).count(),
         "failures": failures(&peers),
         "seconds": seconds,
+        "join": join,
+        "posted_ns": posted,
         "clip": clip_info,
         "sent": sent,
         "lag_ms": Quantiles::of(lag),
@@ -389,17 +403,17 @@ fn view(args: &View) -> Result<Value> {
 
 fn report(args: &View, mut peers: Vec<Peer>, span: Span, usage: &proc::Report, load: &str) -> Value {
     let seconds = args.duration;
-    let since_post = |at: fn(&Peer) -> Option<u64>| -> Quantiles {
-        let one = |p: &Peer| Some(clock::ms_between(p.times.posted?, at(p)?) as f32);
-        Quantiles::of(peers.iter().filter_map(one).collect())
+    let viewer = |p: &Peer, at: fn(&Viewer) -> Option<u64>| match &p.role {
+        Role::View(v) => at(v),
+        Role::Publish(_) => None,
     };
     let join = json!({
-        "answer_ms": since_post(|p| p.times.answered),
-        "connected_ms": since_post(|p| p.times.connected),
-        "first_rtp_ms": since_post(|p| match &p.role { Role::View(v) => v.first_rtp_ns, _ => None }),
-        "first_keyframe_ms":
-            since_post(|p| match &p.role { Role::View(v) => v.first_keyframe_ns(), _ => None }),
+        "answer_ms": since_post(&peers, |p| p.times.answered),
+        "connected_ms": since_post(&peers, |p| p.times.connected),
+        "first_rtp_ms": since_post(&peers, |p| viewer(p, |v| v.first_rtp_ns)),
+        "first_keyframe_ms": since_post(&peers, |p| viewer(p, Viewer::first_keyframe_ns)),
     });
+    let resumed: Vec<_> = peers.iter().map(|p| viewer(p, |v| v.resumed_ns)).collect();
     let requested = args.sessions.count;
     let joined = peers.iter().filter(|p| p.ready()).count();
     let failures = failures(&peers);
@@ -455,6 +469,7 @@ fn report(args: &View, mut peers: Vec<Peer>, span: Span, usage: &proc::Report, l
         "seconds": seconds,
         "window_ns": [span.start_ns, span.end_ns],
         "join": join,
+        "resumed_ns": resumed,
         "codecs": codecs,
         "video": video,
         "audio": audio,

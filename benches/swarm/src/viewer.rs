@@ -10,6 +10,8 @@ use str0m::rtp::{RtpPacket, Ssrc};
 use crate::measure::{Packet, Span, Stream};
 
 const PLI_INTERVAL: Duration = Duration::from_millis(500);
+/// No publisher is silent for so long.
+const PAUSE_NS: u64 = 400_000_000;
 
 pub struct Viewer {
     /// When to count.
@@ -18,6 +20,9 @@ pub struct Viewer {
     /// SSRCs that have been seen to belong to a stream.
     mapped: Vec<u32>,
     pub first_rtp_ns: Option<u64>,
+    /// The first packet after the last pause: of a publisher that came after another.
+    pub resumed_ns: Option<u64>,
+    last_rtp_ns: Option<u64>,
     next_pli: Option<(Instant, u32)>,
     pub plis: u64,
     /// Cumulative, by media line.
@@ -31,6 +36,8 @@ impl Viewer {
             streams: Vec::new(),
             mapped: Vec::new(),
             first_rtp_ns: None,
+            resumed_ns: None,
+            last_rtp_ns: None,
             next_pli: None,
             plis: 0,
             nacks: HashMap::new(),
@@ -71,6 +78,9 @@ impl Viewer {
 
     pub fn packet(&mut self, rtc: &mut Rtc, p: &RtpPacket, at_ns: u64) {
         self.first_rtp_ns.get_or_insert(at_ns);
+        if self.last_rtp_ns.replace(at_ns).is_some_and(|last| at_ns.saturating_sub(last) > PAUSE_NS) {
+            self.resumed_ns = Some(at_ns);
+        }
         let ssrc = *p.header.ssrc;
         let stream = match self.streams.iter().position(|s| s.ssrc == ssrc) {
             Some(i) => &mut self.streams[i],

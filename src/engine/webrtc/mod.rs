@@ -16,6 +16,7 @@ mod intake;
 mod parts;
 mod publisher;
 mod report;
+mod resend;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +89,7 @@ pub struct TransportStats {
     pub feedback: u64,
     /// Packets that the server asked for again (NACK).
     pub nacks: u64,
-    /// Packets that were sent again (RTX).
+    /// Packets that were sent again (RTX); on a way that loses much, not all that were asked for.
     pub resent: u64,
     /// Access units whose PTS went back: B-frames, which no WebRTC peer can show.
     pub reordered: u64,

@@ -24,6 +24,7 @@ use super::certificate::{Certificate, with_fingerprint};
 use super::intake::Intake;
 use super::parts::{element, payloader, webrtcbin};
 use super::report::Shelf;
+use super::resend::Resender;
 use super::{Lane, Relay, Transport, TransportEvent, TransportSink, TransportStats};
 
 /// What the estimator may say at the least.
@@ -117,7 +118,7 @@ struct Publisher {
     subscriptions: Vec<Subscription>,
     estimator: Arc<std::sync::OnceLock<glib::WeakRef<gst::Element>>>,
     /// What answers NACKs.
-    resenders: Arc<Mutex<Vec<glib::WeakRef<gst::Element>>>>,
+    resenders: Arc<Mutex<Vec<Resender>>>,
     shelf: Shelf,
     feedback: Arc<AtomicU64>,
     keyframe_requests: Arc<AtomicU64>,
@@ -198,9 +199,9 @@ impl Transport for Publisher {
                 Bitrate::from_bits(u64::from(estimator.property::<u32>("estimated-bitrate")))
             });
         let resenders = self.resenders.lock().unwrap_or_else(PoisonError::into_inner);
-        for resender in resenders.iter().filter_map(glib::WeakRef::upgrade) {
-            stats.nacks += u64::from(resender.property::<u32>("num-rtx-requests"));
-            stats.resent += u64::from(resender.property::<u32>("num-rtx-packets"));
+        for (asked, sent) in resenders.iter().map(Resender::counts) {
+            stats.nacks += asked;
+            stats.resent += sent;
         }
         drop(resenders);
         if stats.units > 0 {
@@ -296,7 +297,7 @@ impl Publisher {
                 Some("dtlsdec" | "dtlssrtpdec") => return element.set_property("pem", &pem),
                 Some("rtprtxsend") => {
                     let mut resenders = resenders.lock().unwrap_or_else(PoisonError::into_inner);
-                    return resenders.push(element.downgrade());
+                    return resenders.push(Resender::new(element));
                 }
                 Some("rtpsession") => {}
                 _ => return,
