@@ -53,7 +53,7 @@ enum Mode {
 
 #[derive(Args)]
 struct Sessions {
-    /// Bearer token
+    /// Bearer token; {n} as in the URL
     #[arg(long)]
     token: Option<String>,
     /// Sessions to open
@@ -204,7 +204,7 @@ impl Crew {
     fn start(plan: Plan, url: &str, sessions: &Sessions, batch: Duration) -> Result<Crew> {
         ensure!(sessions.threads > 0 && sessions.rate > 0.0, "--threads and --rate must be above zero");
         let ip = sessions.bind.map_or_else(|| http::local_ip(url), Ok)?;
-        let settings = Settings { plan, token: sessions.token.clone(), ip, batch };
+        let settings = Settings { plan, ip, batch };
         let board = Arc::new(Board::default());
         let mut crew = Crew { board: board.clone(), mailboxes: vec![], handles: vec![] };
         for _ in 0..sessions.threads.min(sessions.count.max(1)) {
@@ -230,7 +230,8 @@ impl Crew {
             if !sleep_until(start + Duration::from_secs_f64(n as f64 / sessions.rate)) {
                 return;
             }
-            self.mailboxes[n % self.mailboxes.len()].send(Command::Join { url: url(n) });
+            let token = sessions.token.as_ref().map(|token| token.replace("{n}", &n.to_string()));
+            self.mailboxes[n % self.mailboxes.len()].send(Command::Join { url: url(n), token });
         }
     }
 
@@ -426,7 +427,9 @@ fn report(args: &View, mut peers: Vec<Peer>, span: Span, usage: &proc::Report, l
     let mut codecs = BTreeMap::<String, usize>::new();
     let (mut packet_video, mut packet_audio, mut frame) = (vec![], vec![], vec![]);
     for peer in &mut peers {
-        let Role::View(v) = &mut peer.role else { continue };
+        let Role::View(v) = &mut peer.role else {
+            continue;
+        };
         plis += v.plis;
         nacks += v.nacks.values().sum::<u64>();
         let mut own = [Counts::default(), Counts::default()];

@@ -71,7 +71,9 @@ impl Viewer {
         else {
             return false; // retransmissions, say
         };
-        let Some((_, mid)) = mids.iter().find(|(v, _)| *v == video) else { return false };
+        let Some((_, mid)) = mids.iter().find(|(v, _)| *v == video) else {
+            return false;
+        };
         rtc.direct_api().expect_stream_rx(ssrc, None, *mid, None);
         true
     }
@@ -86,7 +88,9 @@ impl Viewer {
             Some(i) => &mut self.streams[i],
             None => {
                 let pt = p.header.payload_type;
-                let Some(params) = rtc.codec_config().find(|c| c.pt() == pt) else { return };
+                let Some(params) = rtc.codec_config().find(|c| c.pt() == pt) else {
+                    return;
+                };
                 let (codec, nack) = (params.spec().codec, params.fb_nack());
                 // Without a retransmission SSRC in the answer the engine asks for
                 // nothing; browsers do, and take repeats on the SSRC itself.
@@ -122,7 +126,9 @@ impl Viewer {
 
     /// Asks again for the keyframe that has not come.
     pub fn tick(&mut self, rtc: &mut Rtc, now: Instant) {
-        let Some((at, ssrc)) = self.next_pli.filter(|(at, _)| *at <= now) else { return };
+        let Some((at, ssrc)) = self.next_pli.filter(|(at, _)| *at <= now) else {
+            return;
+        };
         if self.first_keyframe_ns().is_some() {
             self.next_pli = None;
             return;

@@ -25,6 +25,7 @@ pub enum Command {
     /// Open this session.
     Join {
         url: String,
+        token: Option<String>,
     },
     Answer {
         peer: usize,
@@ -62,7 +63,6 @@ impl Mailbox {
 #[derive(Clone)]
 pub struct Settings {
     pub plan: Plan,
-    pub token: Option<String>,
     pub ip: IpAddr,
     /// Time to let datagrams gather before reading them, once all have joined.
     pub batch: Duration,
@@ -70,6 +70,7 @@ pub struct Settings {
 
 struct Slot {
     peer: Peer,
+    token: Option<String>,
     /// Earliest entry for this peer in the timer heap.
     queued: Option<Instant>,
     ready: bool,
@@ -130,7 +131,7 @@ impl Worker {
         loop {
             while let Ok(command) = self.commands.try_recv() {
                 match command {
-                    Command::Join { url } => self.join(url),
+                    Command::Join { url, token } => self.join(url, token),
                     Command::Answer { peer, answer } => self.answer(peer, answer),
                     Command::Measure(span) => self.measure(span),
                     Command::Stop => return self.stop(),
@@ -173,7 +174,7 @@ impl Worker {
         }
     }
 
-    fn join(&mut self, url: String) {
+    fn join(&mut self, url: String, token: Option<String>) {
         let (peer, offer) = match Peer::new(&self.settings.plan, self.settings.ip) {
             Ok(made) => made,
             Err(e) => {
@@ -184,9 +185,8 @@ impl Worker {
         };
         let i = self.slots.len();
         let watched = watch(&self.epoll, peer.udp.fd(), i as u64);
-        self.slots.push(Slot { peer, queued: None, ready: false, failed: false });
+        self.slots.push(Slot { peer, token: token.clone(), queued: None, ready: false, failed: false });
         let mailbox = self.mailbox.clone();
-        let token = self.settings.token.clone();
         let post = move || {
             let answer = http::post(&url, token.as_deref(), &offer);
             mailbox.send(Command::Answer { peer: i, answer });
@@ -256,14 +256,14 @@ impl Worker {
     }
 
     fn stop(mut self) -> Vec<Peer> {
-        let sessions: Vec<String> = self.slots.iter().filter_map(|s| s.peer.session.clone()).collect();
+        let sessions: Vec<_> =
+            self.slots.iter().filter_map(|s| Some((s.peer.session.clone()?, s.token.clone()))).collect();
         // A handful at a time: a server may take a while over each.
         thread::scope(|scope| {
             for part in sessions.chunks(sessions.len().div_ceil(8).max(1)) {
-                let token = self.settings.token.as_deref();
                 scope.spawn(move || {
-                    for session in part {
-                        let _ = http::delete(session, token); // it may be gone already
+                    for (session, token) in part {
+                        let _ = http::delete(session, token.as_deref()); // it may be gone already
                     }
                 });
             }
