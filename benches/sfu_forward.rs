@@ -80,7 +80,12 @@ impl Run {
     #[expect(clippy::disallowed_methods, reason = "a benchmark lives in real time")]
     fn new(count: u32) -> Run {
         let media = "127.0.0.1:0".parse().expect("an address");
-        let options = Options { media, public_addresses: Vec::new(), max_viewers: count };
+        let options = Options {
+            media,
+            public_addresses: Vec::new(),
+            max_viewers: count,
+            sealed_by: Default::default(),
+        };
         let handle = capcast::sfu::start(options).expect("the SFU starts");
         let epoch = Instant::now();
         let feed = handle.local_feed(stream(), epoch, [ROOM; 2], Box::new(|| {}));

@@ -398,6 +398,7 @@ fn sfu_options(config: &BoxConfig) -> sfu::Options {
         media: config.sfu.media,
         public_addresses: config.sfu.public_addresses.clone(),
         max_viewers: config.sfu.max_viewers,
+        sealed_by: sfu::SealedBy::default(),
     }
 }
 

@@ -40,7 +40,9 @@ pub(super) struct Batcher {
     segment: usize,
     /// A shorter datagram ends a run.
     closed: bool,
+    /// Room for a run, and how much of it is used.
     bytes: Vec<u8>,
+    used: usize,
     /// Datagrams and bytes since the start.
     pub(super) datagrams: u64,
     pub(super) total: u64,
@@ -48,8 +50,8 @@ pub(super) struct Batcher {
 
 impl Batcher {
     pub(super) fn new() -> Batcher {
-        let bytes = Vec::with_capacity(MAX_BYTES);
-        Batcher { route: None, segment: 0, closed: false, bytes, datagrams: 0, total: 0 }
+        let bytes = vec![0; MAX_BYTES];
+        Batcher { route: None, segment: 0, closed: false, bytes, used: 0, datagrams: 0, total: 0 }
     }
 
     /// Adds one datagram, sending the run before it when it does not fit that.
@@ -60,27 +62,54 @@ impl Batcher {
         datagram: &[u8],
         wire: &mut dyn Wire,
     ) {
+        self.room((source, destination), datagram.len(), wire).copy_from_slice(datagram);
+    }
+
+    /// Room for one more datagram on a route (our candidate, the destination), for the caller to fill; what was gathered
+    /// before is sent when it does not fit that.
+    pub(super) fn room(
+        &mut self,
+        (source, destination): (SocketAddr, SocketAddr),
+        length: usize,
+        wire: &mut dyn Wire,
+    ) -> &mut [u8] {
         let fits = self.route == Some((source, destination))
             && !self.closed
-            && datagram.len() <= self.segment
-            && self.bytes.len() + datagram.len() <= MAX_BYTES
-            && self.bytes.len() < self.segment * MAX_SEGMENTS;
+            && length <= self.segment
+            && self.used + length <= MAX_BYTES
+            && self.used < self.segment * MAX_SEGMENTS;
         if !fits {
             self.flush(wire);
             self.route = Some((source, destination));
-            self.segment = datagram.len();
+            self.segment = length;
         }
-        self.closed = datagram.len() < self.segment;
-        self.bytes.extend_from_slice(datagram);
+        self.closed = length < self.segment;
         self.datagrams += 1;
-        self.total += datagram.len() as u64;
+        self.total += length as u64;
+        let at = self.used;
+        self.used += length;
+        if self.bytes.len() < self.used {
+            self.bytes.resize(self.used, 0);
+        }
+        &mut self.bytes[at..self.used]
+    }
+
+    /// The last datagram could not be filled.
+    pub(super) fn take_back(&mut self, length: usize) {
+        self.used = self.used.saturating_sub(length);
+        self.datagrams -= 1;
+        self.total -= length as u64;
+        self.closed = false;
+        if self.used == 0 {
+            self.route = None;
+        }
     }
 
     /// Sends what was gathered.
     pub(super) fn flush(&mut self, wire: &mut dyn Wire) {
         if let Some((source, destination)) = self.route.take() {
-            wire.send(Batch { destination, source, segment: self.segment, bytes: &self.bytes });
-            self.bytes.clear();
+            wire.send(Batch { destination, source, segment: self.segment, bytes: &self.bytes[..self.used] });
+            self.used = 0;
             self.closed = false;
         }
     }

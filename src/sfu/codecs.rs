@@ -48,15 +48,15 @@ pub(super) fn taken() -> CodecConfig {
     config
 }
 
-/// The payload types of one viewer for one m-line; each browser numbers them its own way.
+/// The payload types of one viewer for one m-line, each with that of its resends; each browser numbers them its own way.
 #[derive(Clone, Debug, Default)]
-pub(super) struct PayloadTypes(Vec<(Codec, Pt)>);
+pub(super) struct PayloadTypes(Vec<(Codec, Pt, Option<Pt>)>);
 
 impl PayloadTypes {
     /// What was negotiated for `media`.
     pub(super) fn negotiated(media: &Media, config: &CodecConfig) -> PayloadTypes {
         let params = config.params().iter().filter(|p| media.remote_pts().contains(&p.pt()));
-        PayloadTypes(params.filter_map(|p| Some((codec(p.spec().codec)?, p.pt()))).collect())
+        PayloadTypes(params.filter_map(|p| Some((codec(p.spec().codec)?, p.pt(), p.resend()))).collect())
     }
 
     /// Those of another m-line as well.
@@ -66,17 +66,22 @@ impl PayloadTypes {
 
     /// Every codec and its number; a codec may have several.
     pub(super) fn all(&self) -> impl Iterator<Item = (Codec, Pt)> {
-        self.0.iter().copied()
+        self.0.iter().map(|(codec, pt, _)| (*codec, *pt))
     }
 
     /// Every codec, once for each number.
     pub(super) fn codecs(&self) -> impl Iterator<Item = Codec> {
-        self.0.iter().map(|(codec, _)| *codec)
+        self.0.iter().map(|(codec, ..)| *codec)
     }
 
     /// The payload type for `codec`, if the viewer plays it.
     pub(super) fn of(&self, codec: Codec) -> Option<Pt> {
-        self.0.iter().find(|(known, _)| *known == codec).map(|(_, pt)| *pt)
+        self.0.iter().find(|(known, ..)| *known == codec).map(|(_, pt, _)| *pt)
+    }
+
+    /// The payload type under which packets of that are sent again (RTX).
+    pub(super) fn resend_of(&self, codec: Codec) -> Option<Pt> {
+        self.0.iter().find(|(known, ..)| *known == codec)?.2
     }
 }
 

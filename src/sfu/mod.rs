@@ -4,9 +4,9 @@
 //! in as arguments, datagrams go out through a [`Wire`].
 //!
 //! ```text
-//!  LocalFeed ─> hand-over ─> Timeline ─> per viewer: Gate ─> Munger ─> Peer (owns the Rtc) ─> Batcher ─> Wire
-//!  socket ────> Demux ──────────│──────────────────────────────────────> Peer
-//!                               └─ Ingest <─────────────────────────────┘ a publisher's
+//!  LocalFeed ─> hand-over ─> Timeline ─> Ring ─> per viewer: Gate ─> Munger ─> Fast (seals) ─> Batcher ─> Wire
+//!  socket ────> Demux ──────────│─────────────────────────────────────> Peer (owns the Rtc: ICE, DTLS)
+//!                               └─ Ingest <────────────────────────────┘ a publisher's
 //! ```
 //!
 //! This is the only module that names `str0m`, and `Peer` is the only type that owns an `Rtc`.
@@ -14,12 +14,14 @@
 mod batch;
 mod codecs;
 mod demux;
+mod fast;
 mod gate;
 mod ingest;
 mod keyframe;
 mod keyframes;
 mod munger;
 mod peer;
+mod ring;
 mod router;
 mod sdp;
 mod session;
@@ -35,7 +37,7 @@ mod wall_clock;
 
 pub use batch::{Batch, Wire};
 pub use peer::{Prepared, Preparer};
-pub use router::{FeedId, PublisherChange, Settings, Sfu};
+pub use router::{FeedId, PublisherChange, SealedBy, Settings, Sfu};
 pub use session::{
     Answer, LayerError, Patch, PatchError, Patched, Precondition, Role, SessionId, WhepError, WhipError,
 };

@@ -68,6 +68,10 @@ pub struct StreamStats {
     pub packets_lost: u64,
     /// Requests to a publisher to send packets again (NACK).
     pub nacks: u64,
+    /// RTP packets sent again to viewers that asked.
+    pub packets_resent: u64,
+    /// Requests of viewers to send packets again (NACK).
+    pub viewer_nacks: u64,
     /// Frames that arrived.
     pub frames_in: u64,
     /// Keyframe requests that came from viewers, joins included.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::keyframes::Keyframes;
+use super::ring::Ring;
 use super::timeline::Timeline;
 use super::{PublisherKind, StreamStats, TrackStats};
 use crate::media::{Codec, Frame, MediaKind, StreamName};
@@ -60,6 +61,8 @@ pub(super) struct Stream {
 /// One kind of media of a stream.
 pub(super) struct Lane {
     pub(super) timeline: Timeline,
+    /// Of a picture: its last packets.
+    pub(super) ring: Ring,
     pub(super) codec: Option<Codec>,
     last: Option<Instant>,
     packets: u64,
@@ -84,6 +87,9 @@ pub(super) struct Counted {
     /// Of publishers that have gone.
     pub(super) lost: u64,
     pub(super) nacks: u64,
+    /// Of viewers.
+    pub(super) resent: u64,
+    pub(super) viewer_nacks: u64,
 }
 
 impl Stream {
@@ -135,6 +141,7 @@ impl Stream {
         let remote = feed.is_some_and(|feed| feed.origin != Origin::Local);
         for lane in self.video.iter_mut().chain([&mut self.audio]) {
             lane.timeline.restart(remote);
+            lane.ring.close_entry();
             (lane.last, lane.packets, lane.window, lane.keyframe) = (None, 0, None, None);
         }
     }
@@ -146,6 +153,11 @@ impl Stream {
         lane.codec = Some(frame.codec);
         lane.count(frame, now);
         lane.last = Some(now);
+    }
+
+    /// The last packets of one layer.
+    pub(super) fn ring(&self, layer: u8) -> Option<&Ring> {
+        self.video.get(usize::from(layer)).map(|lane| &lane.ring)
     }
 
     /// Bit n is set while layer n brings pictures.
@@ -211,6 +223,8 @@ impl Stream {
             bytes_out: counted.bytes_out,
             packets_lost: counted.lost,
             nacks: counted.nacks,
+            packets_resent: counted.resent,
+            viewer_nacks: counted.viewer_nacks,
             frames_in: counted.frames_in,
             keyframe_requests: counted.keyframe_requests,
             keyframe_requests_forwarded: counted.keyframe_requests_forwarded,
@@ -223,6 +237,7 @@ impl Lane {
     fn new(kind: MediaKind) -> Lane {
         Lane {
             timeline: Timeline::new(kind),
+            ring: Ring::default(),
             codec: None,
             last: None,
             packets: 0,

@@ -6,26 +6,68 @@ use str0m::rtp::{Vp8Descriptor, Vp8Patch};
 /// PictureID wraps here when it is long, and here when it is short.
 const LONG: u16 = 0x7fff;
 const SHORT: u16 = 0x7f;
+/// The first two bytes, a long PictureID and TL0PICIDX.
+const HEAD: usize = 5;
 
-/// Renumbers PictureID and TL0PICIDX.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Vp8Numbers {
-    /// Which source the offsets are for.
-    source: Option<(u8, u32)>,
+/// What is added to the numbers of one source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Vp8Offsets {
     picture: u16,
     base_layer: u8,
-    last_picture: Option<u16>,
-    last_base_layer: Option<u8>,
 }
 
-impl Vp8Numbers {
-    /// What to change in a packet of this source; none when it is right as it is.
-    pub(super) fn patch(&mut self, source: (u8, u32), payload: &[u8]) -> Option<Vp8Patch> {
-        let descriptor = Vp8Descriptor::parse(payload).ok()?;
-        let (picture, base_layer) = self.follow(source, descriptor.picture_id(), descriptor.tl0_pic_idx());
-        if (self.picture, self.base_layer) == (0, 0) {
+/// The beginning of a payload with other numbers in it, as long as in the payload.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Vp8Head {
+    bytes: [u8; HEAD],
+    length: usize,
+}
+
+impl Vp8Head {
+    /// What takes the place of as many bytes of the payload.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+impl Vp8Offsets {
+    /// The payload's beginning with these added; none when it is right as it is.
+    pub(super) fn head(self, payload: &[u8]) -> Option<Vp8Head> {
+        if self == Vp8Offsets::default() || payload.first()? & 0x80 == 0 {
             return None;
         }
+        let present = *payload.get(1)?;
+        let (mut head, mut at) = (Vp8Head::default(), 2);
+        let length = HEAD.min(payload.len());
+        head.bytes[..length].copy_from_slice(&payload[..length]);
+        if present & 0x80 != 0 {
+            let first = *payload.get(at)?;
+            if first & 0x80 != 0 {
+                let number = u16::from_be_bytes([first & 0x7f, *payload.get(at + 1)?]);
+                let number = number.wrapping_add(self.picture) & LONG;
+                head.bytes[at..at + 2].copy_from_slice(&(number | 0x8000).to_be_bytes());
+                at += 2;
+            } else {
+                head.bytes[at] = (u16::from(first).wrapping_add(self.picture) & SHORT) as u8;
+                at += 1;
+            }
+        }
+        if present & 0x40 != 0 {
+            head.bytes[at] = payload.get(at)?.wrapping_add(self.base_layer);
+            at += 1;
+        }
+        head.length = at;
+        Some(head)
+    }
+
+    /// The same as str0m takes it.
+    pub(super) fn patch(self, payload: &[u8]) -> Option<Vp8Patch> {
+        if self == Vp8Offsets::default() {
+            return None;
+        }
+        let descriptor = Vp8Descriptor::parse(payload).ok()?;
+        let picture = descriptor.picture_id().map(|number| number.wrapping_add(self.picture) & LONG);
+        let base_layer = descriptor.tl0_pic_idx().map(|number| number.wrapping_add(self.base_layer));
         let patch = |picture: Option<u16>| {
             let mut patch = descriptor.patch();
             if let Some(picture) = picture {
@@ -38,6 +80,26 @@ impl Vp8Numbers {
         };
         patch(picture).or_else(|| patch(picture.map(|picture| picture & SHORT)))
     }
+}
+
+/// Finds what to add, so that numbers go on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Vp8Numbers {
+    /// Which source the offsets are for.
+    source: Option<(u8, u32)>,
+    offsets: Vp8Offsets,
+    last_picture: Option<u16>,
+    last_base_layer: Option<u8>,
+}
+
+impl Vp8Numbers {
+    /// What to add in a packet of this source.
+    pub(super) fn see(&mut self, source: (u8, u32), payload: &[u8]) -> Vp8Offsets {
+        if let Ok(descriptor) = Vp8Descriptor::parse(payload) {
+            self.follow(source, descriptor.picture_id(), descriptor.tl0_pic_idx());
+        }
+        self.offsets
+    }
 
     /// The viewer's numbers for the source's.
     fn follow(
@@ -49,14 +111,14 @@ impl Vp8Numbers {
         if self.source != Some(source) {
             self.source = Some(source);
             if let (Some(last), Some(first)) = (self.last_picture, picture) {
-                self.picture = last.wrapping_add(1).wrapping_sub(first) & LONG;
+                self.offsets.picture = last.wrapping_add(1).wrapping_sub(first) & LONG;
             }
             if let (Some(last), Some(first)) = (self.last_base_layer, base_layer) {
-                self.base_layer = last.wrapping_add(1).wrapping_sub(first);
+                self.offsets.base_layer = last.wrapping_add(1).wrapping_sub(first);
             }
         }
-        let picture = picture.map(|number| number.wrapping_add(self.picture) & LONG);
-        let base_layer = base_layer.map(|number| number.wrapping_add(self.base_layer));
+        let picture = picture.map(|number| number.wrapping_add(self.offsets.picture) & LONG);
+        let base_layer = base_layer.map(|number| number.wrapping_add(self.offsets.base_layer));
         // What comes late does not set the clock back.
         let newer = |a: u16, b: u16| a.wrapping_sub(b) & LONG < LONG / 2;
         if let Some(picture) = picture.filter(|new| self.last_picture.is_none_or(|last| newer(*new, last))) {
@@ -70,6 +132,7 @@ impl Vp8Numbers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn numbers_go_on_over_a_change_of_source() {
@@ -90,13 +153,26 @@ mod tests {
         // A descriptor with a long PictureID, TL0PICIDX and TID, then the frame.
         let long = [0x90, 0xe0, 0x83, 0xe8, 5, 0x20, 0x11, 7];
         let mut numbers = Vp8Numbers::default();
-        assert!(numbers.patch((0, 1), &long).is_none(), "the first source is right as it is");
-        assert!(numbers.patch((0, 2), &long).is_some());
-        assert!(numbers.patch((0, 3), &[0x90, 0x80, 0x05, 0x11, 7]).is_some(), "1,002 in seven bits");
-        assert!(numbers.patch((0, 4), &[]).is_none());
-        let mut bare = Vp8Numbers::default();
-        assert!(
-            bare.patch((0, 1), &[0x10, 0x11, 7]).is_none() && bare.patch((0, 2), &[0x10, 0x11, 7]).is_none()
-        );
+        assert!(numbers.see((0, 1), &long).head(&long).is_none(), "the first source is right as it is");
+        let offsets = numbers.see((0, 2), &long);
+        assert_eq!(offsets.head(&long).unwrap().bytes(), [0x90, 0xe0, 0x83, 0xe9, 6]);
+        assert!(offsets.patch(&long).is_some());
+        let short = [0x90, 0x80, 0x05, 0x11, 7];
+        let offsets = numbers.see((0, 3), &short);
+        assert_eq!(offsets.head(&short).unwrap().bytes(), [0x90, 0x80, 0x6a], "1,002 in seven bits");
+        assert!(offsets.patch(&short).is_some());
+        assert!(numbers.see((0, 4), &[]).head(&[]).is_none());
+        let bare = [0x10, 0x11, 7];
+        assert!(numbers.see((0, 5), &bare).head(&bare).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..12)) {
+            let offsets = Vp8Offsets { picture: 300, base_layer: 7 };
+            let head = offsets.head(&bytes);
+            prop_assert!(head.is_none_or(|head| head.bytes().len() <= bytes.len()));
+            offsets.patch(&bytes);
+        }
     }
 }

@@ -3,7 +3,10 @@
 //! str0m reads the wall clock once and counts on from there, so sender reports know nothing of what NTP does later. The
 //! capture time of a frame is to be true, so it goes by the present clock, and says how far that is ahead of the reports'.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// From NTP's first second to Unix's (RFC 5905 §6).
+const NTP_TO_UNIX: u64 = 2_208_988_800;
 
 /// Two moments, each on both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +37,11 @@ impl WallClock {
         self.host = moment;
     }
 
+    /// Now by the clock of sender reports, which is never set.
+    pub(super) fn reported(&self, now: Instant) -> Option<SystemTime> {
+        on(self.reports, now)
+    }
+
     /// What a frame says that was captured at `captured`; none where the clocks are out of all bounds.
     pub(super) fn capture_time(&self, captured: Instant) -> Option<CaptureTime> {
         let at = on(self.host, captured)?;
@@ -43,6 +51,13 @@ impl WallClock {
         };
         Some(CaptureTime { at, ahead })
     }
+}
+
+/// A wall clock's time as NTP has it, 32 bits of seconds and 32 below.
+pub(super) fn ntp(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
+    (since.as_secs() + NTP_TO_UNIX) << 32 | fraction
 }
 
 /// The wall clock at `instant`, counted from a moment on both.

@@ -46,7 +46,12 @@ struct Studio {
 
 impl Studio {
     fn new(media: &str, max_viewers: u32) -> Studio {
-        let options = Options { media: media.parse().unwrap(), public_addresses: Vec::new(), max_viewers };
+        let options = Options {
+            media: media.parse().unwrap(),
+            public_addresses: Vec::new(),
+            max_viewers,
+            sealed_by: Default::default(),
+        };
         let handle = capcast::sfu::start(options).unwrap();
         let mut studio = Studio {
             handle,
@@ -318,7 +323,8 @@ fn patches_reach_the_session_and_shutting_down_ends_it() {
 fn a_taken_port_is_said_with_its_address() {
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let media = taken.local_addr().unwrap();
-    let options = Options { media, public_addresses: Vec::new(), max_viewers: 1 };
+    let options =
+        Options { media, public_addresses: Vec::new(), max_viewers: 1, sealed_by: Default::default() };
     let error = capcast::sfu::start(options).err().unwrap().to_string();
     assert!(error.starts_with(&format!("cannot use media address `{media}`: ")), "{error}");
 }

@@ -1,9 +1,10 @@
 //! One connection, a viewer's or a publisher's: the one type that owns an `Rtc`. Every method that changes it drains it to
 //! its next timeout.
 //!
-//! A publisher's packets come out at [`Peer::take_runs`]. Frames for a viewer enter at [`Peer::forward`] and leave as
-//! datagrams at [`Peer::drain`]; a faster way for RTP would replace the middle of these two and nothing else.
+//! A publisher's packets come out at [`Peer::take_runs`]. Frames for a viewer enter at [`Peer::forward`] and leave sealed
+//! by [`Fast`]; or at [`Peer::drain`], sealed by str0m, where the viewer does not speak AES-GCM, or that way was chosen.
 
+mod egress;
 mod prepared;
 mod publisher;
 mod viewer;
@@ -20,12 +21,15 @@ use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, Reaso
 
 pub(super) use self::prepared::Ready;
 pub use self::prepared::{Prepared, Preparer};
-pub(super) use self::viewer::Placed;
 use self::viewer::Track;
+pub(super) use self::viewer::{Placed, STEP_EVERY};
 use super::batch::{Batcher, Wire};
+use super::fast::{Capture, Fast};
 use super::ingest::Ingest;
 use super::sdp::{self, MAX_CANDIDATES, Offer, Side};
-use super::{Disconnect, SessionId};
+use super::stream::Stream;
+use super::wall_clock::WallClock;
+use super::{Disconnect, SealedBy, SessionId};
 
 /// A peer that has not finished ICE and DTLS by then is given up.
 pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(15);
@@ -43,8 +47,12 @@ pub(super) struct Identity {
 
 impl Identity {
     /// With a new certificate, none where OpenSSL makes none. str0m reads the wall clock here, once for all.
-    pub(super) fn new(now: Instant) -> Option<Identity> {
-        let crypto = Arc::new(str0m::crypto::from_feature_flags());
+    pub(super) fn new(now: Instant, sealed_by: SealedBy) -> Option<Identity> {
+        let crypto = str0m::crypto::from_feature_flags();
+        let crypto = Arc::new(match sealed_by {
+            SealedBy::Capcast => Capture::provider(&crypto),
+            SealedBy::Str0m => crypto,
+        });
         let certificate = crypto.dtls_provider.generate_certificate()?;
         let mut first =
             Rtc::builder().set_crypto_provider(crypto.clone()).set_dtls_cert(certificate.clone()).build(now);
@@ -53,10 +61,13 @@ impl Identity {
     }
 }
 
-/// Where a peer's datagrams go.
+/// Where a peer's datagrams go, and what they are made from.
 pub(super) struct Out<'a> {
     pub(super) batch: &'a mut Batcher,
     pub(super) wire: &'a mut dyn Wire,
+    /// What the peer watches or publishes.
+    pub(super) stream: &'a Stream,
+    pub(super) wall_clock: &'a WallClock,
 }
 
 /// What happened since it was last asked.
@@ -71,6 +82,9 @@ pub(super) struct Noted {
     /// RTP packets written, and their payload bytes.
     pub(super) packets: u64,
     pub(super) bytes: u64,
+    /// Packets sent again, and requests for that.
+    pub(super) resent: u64,
+    pub(super) nacks: u64,
 }
 
 /// One viewer or publisher.
@@ -91,6 +105,10 @@ pub(super) struct Peer {
     audio: Option<Track>,
     /// The layer it asked for; the best one unless it did.
     choice: u8,
+    /// Where its keys arrive; none where str0m seals.
+    capture: Option<Capture>,
+    /// What is sealed here; none before it is connected, and where str0m seals.
+    fast: Option<Box<Fast>>,
     /// What a publisher sends; none for a viewer.
     ingest: Option<Ingest>,
     connected: bool,
@@ -112,7 +130,8 @@ impl Peer {
         now: Instant,
         out: &mut Out<'_>,
     ) -> Result<(Peer, String), String> {
-        let Ready { offer, parsed, mut rtc } = ready;
+        let Ready { offer, parsed, connection } = ready;
+        let (mut rtc, capture) = (connection.rtc, connection.capture);
         for address in candidates.iter() {
             let candidate = Candidate::host(*address, Protocol::Udp).map_err(|error| error.to_string())?;
             rtc.add_local_candidate(candidate);
@@ -133,6 +152,8 @@ impl Peer {
             video: None,
             audio: None,
             choice: 0,
+            capture,
+            fast: None,
             ingest,
             connected: false,
             reachable: false,
@@ -182,6 +203,7 @@ impl Peer {
                 (true, true) => {}
             }
         }
+        self.probe();
         self.rtc.handle_input(Input::Timeout(now)).map_err(|_| Disconnect::Protocol)?;
         self.drain(now, out)
     }
@@ -195,6 +217,9 @@ impl Peer {
         now: Instant,
         out: &mut Out<'_>,
     ) -> Result<bool, Disconnect> {
+        if self.fast.is_some() && bytes.first().is_some_and(|first| (128..192).contains(first)) {
+            return Ok(self.hear(bytes, now, out));
+        }
         let destination = self.candidate_for(destination);
         let Ok(received) = Receive::new(Protocol::Udp, source, destination, bytes) else {
             return Ok(false);
@@ -206,6 +231,7 @@ impl Peer {
         if let Some(ingest) = &mut self.ingest {
             ingest.expect(bytes, &mut self.rtc);
         }
+        self.probe();
         self.rtc.handle_input(input).map_err(|_| Disconnect::Protocol)?;
         self.drain(now, out)?;
         Ok(true)
@@ -250,6 +276,8 @@ impl Peer {
         if let Err(error) = self.rtc.sdp_api().accept_offer(parsed) {
             return Ok(Err(error.to_string()));
         }
+        // Having answered, str0m has made its senders anew.
+        self.disarm();
         self.offer.credentials = credentials;
         self.offer.text = text;
         let local = self.rtc.direct_api().local_ice_credentials();
@@ -267,6 +295,9 @@ impl Peer {
 
     /// Says good-bye (RTCP BYE, DTLS `close_notify`).
     pub(super) fn close(&mut self, now: Instant, out: &mut Out<'_>) {
+        if let Some(fast) = &mut self.fast {
+            fast.bye(out);
+        }
         if self.rtc.close().is_ok() {
             let _ = self.timeout(now, out);
         }
@@ -276,10 +307,11 @@ impl Peer {
     fn drain(&mut self, now: Instant, out: &mut Out<'_>) -> Result<(), Disconnect> {
         loop {
             match self.rtc.poll_output() {
+                Ok(Output::Transmit(sent)) if self.keeps_back(&sent) => {}
                 Ok(Output::Transmit(sent)) => {
                     out.batch.push(sent.source, sent.destination, &sent.contents, out.wire);
                 }
-                Ok(Output::Event(event)) => self.event(&event)?,
+                Ok(Output::Event(event)) => self.event(&event, now)?,
                 Ok(Output::Timeout(at)) if self.rtc.is_alive() => {
                     let sent = self.connected && matches!(self.rtc.last_timeout_reason(), Reason::Pacer(_));
                     self.timeout = if sent { now + AFTER_SENDING } else { at.max(now) };
@@ -291,7 +323,7 @@ impl Peer {
         }
     }
 
-    fn event(&mut self, event: &Event) -> Result<(), Disconnect> {
+    fn event(&mut self, event: &Event, now: Instant) -> Result<(), Disconnect> {
         match event {
             Event::RtpPacket(packet) => {
                 if let Some(ingest) = &mut self.ingest {
@@ -307,7 +339,7 @@ impl Peer {
                 self.connected = true;
                 self.grace = None;
                 self.noted.connected = true;
-                self.noted.keyframe_requests += u64::from(self.video.is_some());
+                self.take_keys(now);
             }
             Event::KeyframeRequest(_) => self.noted.keyframe_requests += 1,
             Event::IceConnectionStateChange(state) => {

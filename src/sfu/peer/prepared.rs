@@ -10,6 +10,7 @@ use str0m::change::SdpOffer;
 
 use super::{Identity, publisher, viewer};
 use crate::sfu::codecs;
+use crate::sfu::fast::Capture;
 use crate::sfu::sdp::{Offer, Refusal, Side};
 
 /// Connections for viewers that are kept ready.
@@ -19,7 +20,7 @@ const SPARES: usize = 2;
 #[derive(Clone)]
 pub struct Preparer {
     identity: Arc<Identity>,
-    spares: Arc<Mutex<Vec<Box<Rtc>>>>,
+    spares: Arc<Mutex<Vec<Connection>>>,
 }
 
 /// An offer that was read, with a connection that can answer it; or why there is none.
@@ -29,7 +30,14 @@ pub struct Prepared(pub(in crate::sfu) Result<Ready, Refusal>);
 pub(in crate::sfu) struct Ready {
     pub(super) offer: Offer,
     pub(super) parsed: SdpOffer,
+    pub(super) connection: Connection,
+}
+
+/// A connection that nobody has used yet.
+pub(super) struct Connection {
     pub(super) rtc: Box<Rtc>,
+    /// Where a viewer's keys arrive; none where str0m seals.
+    pub(super) capture: Option<Capture>,
 }
 
 impl Preparer {
@@ -61,23 +69,22 @@ impl Preparer {
             let parsed =
                 guarded(|| SdpOffer::from_sdp_string(&offer.text))?.map_err(|error| error.to_string())?;
             let spare = if side == Side::Viewer { self.lock().pop() } else { None };
-            let rtc = match spare {
+            let connection = match spare {
                 Some(spare) => spare,
                 None => guarded(|| self.identity.connection(side, now))?,
             };
-            Ok(Ready { offer, parsed, rtc })
+            Ok(Ready { offer, parsed, connection })
         });
         Prepared(ready)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Box<Rtc>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
         self.spares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Identity {
-    /// A connection that nobody has used yet.
-    fn connection(&self, side: Side, now: Instant) -> Box<Rtc> {
+    fn connection(&self, side: Side, now: Instant) -> Connection {
         let mut config = Rtc::builder()
             .set_crypto_provider(self.crypto.clone())
             .set_dtls_cert(self.certificate.clone())
@@ -92,7 +99,8 @@ impl Identity {
             Side::Viewer => codecs::answered(),
             Side::Publisher => codecs::taken(),
         };
-        Box::new(config.build(now))
+        let rtc = Box::new(config.build(now));
+        Connection { rtc, capture: Capture::of_last_built().filter(|_| side == Side::Viewer) }
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a viewer is sent: frames through its gate and its numbering, of the layer it is shown.
+//! What a viewer is sent: frames through its gate and its numbering, of the layer it is shown; first what it needs from
+//! before it came, a little at a time.
 
 use std::time::{Duration, Instant};
 
@@ -6,15 +7,16 @@ use str0m::media::{Direction, MediaTime as ExtTime, Mid};
 use str0m::rtp::{AbsCaptureTime, Extension, ExtensionMap, ExtensionValues, RtpWrite};
 
 use super::{Disconnect, Out, Peer};
-use crate::media::{Codec, Frame, MediaKind, RtpTime};
+use crate::media::{Codec, MediaKind, RtpTime};
 use crate::sfu::codecs::{self, PayloadTypes};
+use crate::sfu::fast::{Media, Outgoing};
 use crate::sfu::gate::{Admission, Gate};
 use crate::sfu::munger::Munger;
-use crate::sfu::timeline::Shift;
+use crate::sfu::ring::Kept;
 use crate::sfu::vp8::Vp8Numbers;
 use crate::sfu::wall_clock::CaptureTime;
 
-/// Video packets kept for resends; a second of 5 Mbit/s.
+/// Video packets that str0m keeps for resends; a second of 5 Mbit/s.
 const RESEND_PACKETS: usize = 512;
 /// Older packets are of no use to a player that waits for nothing.
 const RESEND_AGE: Duration = Duration::from_secs(1);
@@ -22,33 +24,39 @@ const RESEND_AGE: Duration = Duration::from_secs(1);
 const RESEND_SHARE: f32 = 0.25;
 /// RTP time by which a viewer's next layer is at least later than its last, in 90 kHz: 1 ms.
 const LAYER_STEP: u32 = 90;
+/// Packets that a viewer is sent at once; what is more of a keyframe, or from before it came, follows in steps.
+const BURST: usize = 48;
+/// Packets of one step; about 40 Mbit/s.
+const STEP: usize = 20;
+/// How often a viewer that is behind gets some of it.
+pub(in crate::sfu) const STEP_EVERY: Duration = Duration::from_millis(5);
 
 /// One frame, placed on its lane's timeline.
+#[derive(Clone, Copy)]
 pub(in crate::sfu) struct Placed<'a> {
-    pub(in crate::sfu) frame: &'a Frame,
+    /// Its packets; never empty.
+    pub(in crate::sfu) packets: &'a [Kept],
+    pub(in crate::sfu) codec: Codec,
+    /// Decoding can start here.
+    pub(in crate::sfu) keyframe: bool,
     /// Which layer of the picture it belongs to.
     pub(in crate::sfu) layer: u8,
-    /// Names the layer's source; another one numbers as it likes.
-    pub(in crate::sfu) source: (u8, u32),
     /// Bit n is set while layer n brings pictures.
     pub(in crate::sfu) live_layers: u8,
-    pub(in crate::sfu) shift: Shift,
-    /// When it was captured.
-    pub(in crate::sfu) captured: Instant,
-    /// The same on the wall clock, when this frame is to carry it (abs-capture-time).
+    /// When it was captured on the wall clock, when this frame is to carry it (abs-capture-time).
     pub(in crate::sfu) capture_time: Option<CaptureTime>,
 }
 
 /// What a viewer gets of one kind.
 pub(super) struct Track {
-    mid: Mid,
-    payload_types: PayloadTypes,
+    pub(super) mid: Mid,
+    pub(super) payload_types: PayloadTypes,
     gate: Gate,
-    munger: Munger,
+    pub(super) munger: Munger,
     /// Which layer it is shown.
     layer: u8,
-    /// Added to RTP time, so that a change of layers makes no step back.
-    later: u32,
+    /// The lane's number it goes on with while it is behind; none when it gets what comes.
+    cursor: Option<u64>,
     last_time: Option<RtpTime>,
     vp8: Vp8Numbers,
 }
@@ -71,6 +79,59 @@ impl Peer {
         self.offer.encodings(codec)
     }
 
+    /// A viewer that has just connected begins with the last keyframe, or asks for one.
+    pub(in crate::sfu) fn begin(&mut self, now: Instant, out: &mut Out<'_>) -> Result<(), Disconnect> {
+        let Some(track) = self.video.as_mut().filter(|_| self.noted.connected) else { return Ok(()) };
+        let wanted = best_layer(self.choice, out.stream.live_layers(now));
+        let ring = out.stream.ring(wanted);
+        let entry = ring.and_then(|ring| Some((ring, ring.entry(now)?)));
+        let start = entry.and_then(|(ring, entry)| Some((entry, ring.get(entry.sequence)?)));
+        let Some((entry, first)) = start else {
+            self.noted.keyframe_requests += 1;
+            return Ok(());
+        };
+        (track.layer, track.gate, track.cursor) = (wanted, Gate::Open, Some(entry.sequence));
+        track.resume(wanted, first, Some(entry.live_from));
+        self.catch_up(BURST, now, out)
+    }
+
+    /// Whether it still has to be sent what others have been sent.
+    pub(in crate::sfu) fn is_behind(&self) -> bool {
+        self.video.as_ref().is_some_and(|track| track.cursor.is_some())
+    }
+
+    /// Sends the next step of what it is behind by.
+    pub(in crate::sfu) fn step(&mut self, now: Instant, out: &mut Out<'_>) -> Result<(), Disconnect> {
+        self.catch_up(STEP, now, out)
+    }
+
+    fn catch_up(&mut self, most: usize, now: Instant, out: &mut Out<'_>) -> Result<(), Disconnect> {
+        let stream = out.stream;
+        let Some(track) = &mut self.video else { return Ok(()) };
+        let (Some(mut cursor), Some(ring)) = (track.cursor, stream.ring(track.layer)) else {
+            track.cursor = None;
+            return Ok(());
+        };
+        if cursor < ring.first() {
+            // What it has not been sent yet is gone: it begins anew.
+            (track.cursor, track.gate) = (None, Gate::Closed);
+            self.noted.keyframe_requests += 1;
+            return Ok(());
+        }
+        let mut sent = 0;
+        while cursor < ring.end() && sent < most {
+            if let Some(kept) = ring.get(cursor) {
+                self.write(kept, None, now, out)?;
+                sent += 1;
+            }
+            cursor += 1;
+        }
+        if let Some(track) = &mut self.video {
+            track.cursor = (cursor < ring.end()).then_some(cursor);
+        }
+        self.written(now, out)
+    }
+
     /// Sends one frame, whole, if the viewer can use it.
     pub(in crate::sfu) fn forward(
         &mut self,
@@ -78,9 +139,8 @@ impl Peer {
         now: Instant,
         out: &mut Out<'_>,
     ) -> Result<(), Disconnect> {
-        let frame = placed.frame;
-        let kind = frame.codec.kind();
-        let Some(first) = frame.packets.first().filter(|_| self.connected) else {
+        let kind = placed.codec.kind();
+        let Some(first) = placed.packets.first().filter(|_| self.connected) else {
             return Ok(());
         };
         let track = match kind {
@@ -90,13 +150,15 @@ impl Peer {
         let Some(track) = track else {
             return Ok(());
         };
-        let pt = track.payload_types.of(frame.codec).ok_or(Disconnect::Codec)?;
-        let starts = frame.keyframe || kind == MediaKind::Audio;
+        if track.payload_types.of(placed.codec).is_none() {
+            return Err(Disconnect::Codec);
+        }
+        let starts = placed.keyframe || kind == MediaKind::Audio;
         if kind == MediaKind::Video {
             let wanted = best_layer(self.choice, placed.live_layers);
             if placed.layer == wanted && track.layer != wanted {
                 if starts || track.gate == Gate::Closed {
-                    (track.layer, track.gate) = (wanted, Gate::Closed);
+                    (track.layer, track.gate, track.cursor) = (wanted, Gate::Closed, None);
                 } else {
                     self.noted.waiting = true;
                 }
@@ -110,52 +172,135 @@ impl Peer {
                 self.noted.waiting = true;
                 return Ok(());
             }
-            Admission::Resumes => {
-                track.munger.resume(placed.shift.sequence(first.sequence));
-                let time = placed.shift.time(first.rtp_time).offset(track.later);
-                if let Some(last) = track.last_time.filter(|last| time.since(*last) <= 0) {
-                    track.later = track.later.wrapping_add(last.offset(LAYER_STEP).0.wrapping_sub(time.0));
-                }
-            }
+            Admission::Resumes => track.resume(placed.layer, first, None),
             Admission::Passes => {}
         }
-        let mut api = self.rtc.direct_api();
-        let Some(stream) = api.stream_tx_by_mid(track.mid, None) else {
-            return Ok(());
-        };
-        let mut extensions = ExtensionValues::default();
-        if kind == MediaKind::Video {
-            extensions.play_delay_min = Some(ExtTime::ZERO);
-            extensions.play_delay_max = Some(ExtTime::ZERO);
+        if let Some(cursor) = track.cursor.filter(|cursor| placed.keyframe && *cursor < first.sequence) {
+            self.leap(cursor, placed.layer, first, now, out)?;
         }
-        for (index, packet) in frame.packets.iter().enumerate() {
-            let Some(sequence) = track.munger.map(placed.shift.sequence(packet.sequence)) else {
+        let cursor = self.track(kind).and_then(|track| track.cursor);
+        for (index, kept) in placed.packets.iter().enumerate() {
+            // Its turn comes.
+            if cursor.is_some_and(|cursor| kept.sequence >= cursor) {
                 continue;
+            }
+            if index == BURST && kind == MediaKind::Video {
+                if let Some(track) = &mut self.video {
+                    track.cursor = Some(kept.sequence);
+                }
+                break;
+            }
+            self.write(kept, placed.capture_time.filter(|_| index == 0), now, out)?;
+        }
+        self.written(now, out)
+    }
+
+    /// A keyframe has come that begins with `first`: nothing from before it is needed any more but the rest of the picture
+    /// under way at `cursor`.
+    fn leap(
+        &mut self,
+        mut cursor: u64,
+        layer: u8,
+        first: &Kept,
+        now: Instant,
+        out: &mut Out<'_>,
+    ) -> Result<(), Disconnect> {
+        let Some(ring) = out.stream.ring(layer) else { return Ok(()) };
+        let under_way = cursor.checked_sub(1).and_then(|last| ring.get(last)).filter(|last| !last.marker);
+        if let Some(time) = under_way.map(|last| last.time) {
+            if time == first.time {
+                return Ok(());
+            }
+            while let Some(kept) = ring.get(cursor).filter(|kept| kept.time == time) {
+                self.write(kept, None, now, out)?;
+                cursor += 1;
+            }
+        }
+        if let Some(track) = &mut self.video {
+            track.cursor = None;
+            track.resume(layer, first, None);
+        }
+        Ok(())
+    }
+
+    /// What was written is on its way.
+    fn written(&mut self, now: Instant, out: &mut Out<'_>) -> Result<(), Disconnect> {
+        match &mut self.fast {
+            Some(fast) => {
+                fast.report(now, out);
+                Ok(())
+            }
+            None => self.timeout(now, out),
+        }
+    }
+
+    /// Gives one packet its number and time, and sends it.
+    fn write(
+        &mut self,
+        kept: &Kept,
+        capture_time: Option<CaptureTime>,
+        now: Instant,
+        out: &mut Out<'_>,
+    ) -> Result<(), Disconnect> {
+        let kind = kept.codec.kind();
+        let track = match kind {
+            MediaKind::Video => &mut self.video,
+            MediaKind::Audio => &mut self.audio,
+        };
+        let Some(track) = track else { return Ok(()) };
+        let pt = track.payload_types.of(kept.codec).ok_or(Disconnect::Codec)?;
+        if kept.codec == Codec::Vp8 {
+            let offsets = track.vp8.see(kept.source, &kept.payload);
+            if offsets != track.munger.span().vp8 {
+                track.munger.renumber_vp8(kept.sequence, offsets);
+            }
+        }
+        let Some(sequence) = track.munger.map(kept.sequence) else { return Ok(()) };
+        let span = track.munger.span();
+        let time = span.time(kept.time);
+        track.last_time = Some(track.last_time.filter(|last| last.since(time) > 0).unwrap_or(time));
+        let is_vp8 = kept.codec == Codec::Vp8;
+        if let Some(fast) = &mut self.fast {
+            let head = span.vp8.head(&kept.payload).filter(|_| is_vp8).unwrap_or_default();
+            let packet = Outgoing {
+                payload_type: *pt,
+                sequence,
+                time,
+                marker: kept.marker,
+                payload: [head.bytes(), &kept.payload[head.bytes().len()..]],
+                capture_time,
+                captured: kept.captured,
             };
-            let mut extensions = extensions.clone();
-            if let Some(CaptureTime { at, ahead }) = placed.capture_time.filter(|_| index == 0) {
+            if !fast.send(Media::from(kind), &packet, now, out) {
+                return Ok(());
+            }
+        } else {
+            let mut api = self.rtc.direct_api();
+            let Some(stream) = api.stream_tx_by_mid(track.mid, None) else {
+                return Ok(());
+            };
+            let mut extensions = ExtensionValues::default();
+            if kind == MediaKind::Video {
+                extensions.play_delay_min = Some(ExtTime::ZERO);
+                extensions.play_delay_max = Some(ExtTime::ZERO);
+            }
+            if let Some(CaptureTime { at, ahead }) = capture_time {
                 let mut capture_time = AbsCaptureTime { capture_time: at, clock_offset: None };
                 capture_time.set_clock_offset(ahead);
                 extensions.abs_capture_time = Some(capture_time);
             }
-            let time = placed.shift.time(packet.rtp_time).offset(track.later);
-            track.last_time = Some(track.last_time.filter(|last| last.since(time) > 0).unwrap_or(time));
-            let patch = (frame.codec == Codec::Vp8)
-                .then(|| track.vp8.patch(placed.source, &packet.payload))
-                .flatten();
-            let mut write =
-                RtpWrite::new(pt, sequence.into(), time.0, placed.captured, packet.payload.clone())
-                    .marker(packet.marker)
-                    .nackable(kind == MediaKind::Video)
-                    .ext_vals(extensions);
-            if let Some(patch) = patch {
+            let mut write = RtpWrite::new(pt, sequence.into(), time.0, kept.captured, kept.payload.clone())
+                .marker(kept.marker)
+                .nackable(kind == MediaKind::Video)
+                .ext_vals(extensions);
+            if let Some(patch) = span.vp8.patch(&kept.payload).filter(|_| is_vp8) {
                 write = write.vp8_patch(patch);
             }
             stream.write_rtp(write);
-            self.noted.packets += 1;
-            self.noted.bytes += packet.payload.len() as u64;
         }
-        self.timeout(now, out)
+        self.noted.packets += 1;
+        self.noted.bytes += kept.payload.len() as u64;
+        Ok(())
     }
 
     /// Keeps what was negotiated for one m-line.
@@ -170,14 +315,13 @@ impl Peer {
             (Direction::SendOnly, None) => {}
             _ => return,
         }
-        let (gate, munger) = (Gate::Closed, Munger::new());
         let track = Track {
             mid,
             payload_types,
-            gate,
-            munger,
+            gate: Gate::Closed,
+            munger: Munger::new(),
             layer: 0,
-            later: 0,
+            cursor: None,
             last_time: None,
             vp8: Vp8Numbers::default(),
         };
@@ -200,16 +344,28 @@ impl Peer {
     }
 }
 
+impl Track {
+    /// Goes on with `first` of a layer, later than whatever was sent last.
+    fn resume(&mut self, layer: u8, first: &Kept, live_from: Option<RtpTime>) {
+        self.munger.resume(layer, first.sequence, live_from);
+        let time = self.munger.span().time(first.time);
+        if let Some(last) = self.last_time.filter(|last| time.since(*last) <= 0) {
+            self.munger.delay(last.offset(LAYER_STEP).0.wrapping_sub(time.0));
+        }
+    }
+}
+
 /// The layer to show: the wished one, else the next lower, else the next higher one that brings pictures.
 fn best_layer(choice: u8, live: u8) -> u8 {
     let has = |layer: &u8| live & 1 << layer != 0;
     (choice..8).find(has).or_else(|| (0..choice.min(8)).rev().find(has)).unwrap_or(0)
 }
 
-/// Which header extensions are negotiated with viewers: the mid, no playout delay, and the capture time. Transport-wide feedback is
-/// not: nothing here estimates bandwidth, and reading it costs a quarter of all CPU time.
+/// Which header extensions are negotiated with viewers: feedback on what arrives, the mid, no playout delay, and the
+/// capture time.
 pub(super) fn extensions() -> ExtensionMap {
     let mut map = ExtensionMap::empty();
+    map.set(3, Extension::TransportSequenceNumber);
     map.set(4, Extension::RtpMid);
     map.set(5, Extension::PlayoutDelay);
     map.set(6, Extension::AbsoluteCaptureTime);

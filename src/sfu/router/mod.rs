@@ -1,5 +1,6 @@
 //! The whole SFU without a socket, a clock or a thread: streams, viewers, publishers, and who gets what.
 
+mod forward;
 mod publish;
 mod sessions;
 
@@ -13,19 +14,32 @@ pub use self::publish::PublisherChange;
 use super::batch::{Batcher, Wire};
 use super::demux::{Demux, Route};
 use super::ingest::{Ingest, Run};
-use super::peer::{Identity, Out, Peer, Placed, Prepared, Preparer, Ready};
+use super::peer::{Identity, Out, Peer, Placed, Prepared, Preparer, Ready, STEP_EVERY};
+use super::ring::Kept;
 use super::sdp::Side;
 use super::stream::{Feed, Origin, Stream};
 use super::wall_clock::WallClock;
 use super::{Answer, Disconnect, SessionId, Stats};
-use crate::media::{Frame, MediaKind, StreamName};
+use crate::media::StreamName;
 
 /// Peers' timers are looked at no more often than this.
 const TICK: Duration = Duration::from_millis(10);
 
+/// Who seals what viewers are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SealedBy {
+    /// Capcast, for every viewer that speaks AES-GCM.
+    #[default]
+    Capcast,
+    /// str0m, for all; what Capcast's own is measured against.
+    Str0m,
+}
+
 /// How the core is set up.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
+    /// Who seals what viewers are sent.
+    pub sealed_by: SealedBy,
     /// Viewers at one time.
     pub max_viewers: u32,
     /// Now, on both clocks.
@@ -57,6 +71,11 @@ pub struct Sfu {
     /// Publishers of a stream that became the box's own, to be sent away.
     displaced: Vec<usize>,
     changes: Vec<PublisherChange>,
+    /// Viewers that are sent a little at a time, and when they get more.
+    behind: Vec<usize>,
+    step_at: Option<Instant>,
+    /// Packets of the frame that is being forwarded.
+    placing: Vec<Kept>,
     /// No peer wants to be woken before.
     earliest: Option<Instant>,
     last_tick: Option<Instant>,
@@ -78,7 +97,7 @@ impl Sfu {
     pub fn new(settings: Settings, candidates: Vec<SocketAddr>) -> Option<Sfu> {
         Some(Sfu {
             settings,
-            preparer: Preparer::new(Identity::new(settings.wall_clock.0)?),
+            preparer: Preparer::new(Identity::new(settings.wall_clock.0, settings.sealed_by)?),
             wall_clock: WallClock::new(settings.wall_clock),
             candidates: candidates.into(),
             streams: Vec::new(),
@@ -91,6 +110,9 @@ impl Sfu {
             gathering: Vec::new(),
             displaced: Vec::new(),
             changes: Vec::new(),
+            behind: Vec::new(),
+            step_at: None,
+            placing: Vec::new(),
             earliest: None,
             last_tick: None,
             counted: Counted::default(),
@@ -174,67 +196,6 @@ impl Sfu {
         })
     }
 
-    /// Sends one frame to everybody who watches.
-    pub fn forward(
-        &mut self,
-        feed: FeedId,
-        frame: &Frame,
-        captured: Instant,
-        now: Instant,
-        wire: &mut dyn Wire,
-    ) {
-        if !self.is_current(feed) {
-            return;
-        }
-        self.streams[feed.stream].counted.frames_in += 1;
-        self.spread(feed.stream, frame, 0, captured, now, wire);
-        self.batch.flush(wire);
-    }
-
-    /// Places a frame, or what has arrived of one, and sends it to everybody who watches.
-    fn spread(
-        &mut self,
-        stream: usize,
-        frame: &Frame,
-        layer: u8,
-        captured: Instant,
-        now: Instant,
-        wire: &mut dyn Wire,
-    ) {
-        let state = &mut self.streams[stream];
-        state.counted.packets_in += frame.packets.len() as u64;
-        state.counted.bytes_in += frame.packets.iter().map(|p| p.payload.len() as u64).sum::<u64>();
-        let lane = state.lane(frame.codec.kind(), layer);
-        if lane.timeline.is_stale(frame) {
-            return;
-        }
-        let Some(shift) = lane.timeline.place(frame, captured) else {
-            if state.local {
-                state.keyframes.want();
-            } else {
-                state.keyframes.want_still(now);
-            }
-            return;
-        };
-        let source = (layer, lane.timeline.generation());
-        let capture_time =
-            lane.sends_capture_time(now).then(|| self.wall_clock.capture_time(captured)).flatten();
-        state.carried(frame, layer, now);
-        // Of several layers, another one may be the one that is waited for.
-        if frame.keyframe && frame.codec.kind() == MediaKind::Video && state.layers.len() <= 1 {
-            state.keyframes.came();
-        }
-        let live_layers = state.live_layers(now);
-        let placed = Placed { frame, layer, source, live_layers, shift, captured, capture_time };
-        // Viewer outer, packet inner: a viewer's packets of a frame leave in one system call.
-        let viewers = std::mem::take(&mut state.viewers);
-        for peer in &viewers {
-            self.with_peer(*peer, now, wire, |peer, out| peer.forward(&placed, now, out));
-        }
-        let still_here = viewers.into_iter().filter(|peer| self.peers[*peer].is_some());
-        self.streams[stream].viewers = still_here.collect();
-    }
-
     /// Takes one datagram from the network.
     pub fn receive(
         &mut self,
@@ -274,14 +235,16 @@ impl Sfu {
         }
         let keyframes =
             self.streams.iter().filter(|s| s.feed.is_some()).filter_map(|s| s.keyframes.due(now)).min();
+        let behind = self.step_at.filter(|_| !self.behind.is_empty());
         let peers = self.earliest.map(|at| self.last_tick.map_or(at, |last| at.max(last + TICK)));
-        peers.into_iter().chain(keyframes).min()
+        peers.into_iter().chain(keyframes).chain(behind).min()
     }
 
     /// Time has passed, or everything that was there to read has been handed over.
     pub fn tick(&mut self, now: Instant, wire: &mut dyn Wire) {
         self.end_runs(now, wire);
         self.ask_publishers(now, wire);
+        self.step(now, wire);
         let due = self.earliest.is_some_and(|at| at <= now);
         if !due || self.last_tick.is_some_and(|last| now < last + TICK) {
             return;
@@ -349,13 +312,20 @@ impl Sfu {
         act: impl FnOnce(&mut Peer, &mut Out<'_>) -> Result<R, Disconnect>,
     ) -> Option<R> {
         let peer = self.peers.get_mut(key)?.as_mut()?;
-        let mut out = Out { batch: &mut self.batch, wire };
-        let result = catch_unwind(AssertUnwindSafe(|| act(peer, &mut out)));
+        let (stream, wall_clock) = (&self.streams[peer.stream], &self.wall_clock);
+        let mut out = Out { batch: &mut self.batch, wire, stream, wall_clock };
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let value = act(peer, &mut out)?;
+            peer.begin(now, &mut out)?;
+            Ok(value)
+        }));
         let noted = peer.take_noted();
         self.earliest = soonest(self.earliest, peer.next_timeout());
         let stream = &mut self.streams[peer.stream];
         stream.counted.packets_out += noted.packets;
         stream.counted.bytes_out += noted.bytes;
+        stream.counted.resent += noted.resent;
+        stream.counted.viewer_nacks += noted.nacks;
         stream.counted.keyframe_requests += noted.keyframe_requests;
         if noted.keyframe_requests > 0 {
             stream.keyframes.want();
@@ -365,6 +335,12 @@ impl Sfu {
         }
         let publishes = peer.ingest().is_some();
         self.counted.connects += u64::from(noted.connected && !publishes);
+        if peer.is_behind() && !self.behind.contains(&key) {
+            if self.behind.is_empty() {
+                self.step_at = Some(now + STEP_EVERY);
+            }
+            self.behind.push(key);
+        }
         if noted.connected && publishes {
             self.take_over(key, now, wire);
         }
@@ -397,8 +373,10 @@ impl Sfu {
         for address in &peer.addresses {
             self.demux.forget(*address, key);
         }
+        self.behind.retain(|viewer| *viewer != key);
         self.streams[peer.stream].viewers.retain(|viewer| *viewer != key);
-        let mut out = Out { batch: &mut self.batch, wire };
+        let (stream, wall_clock) = (&self.streams[peer.stream], &self.wall_clock);
+        let mut out = Out { batch: &mut self.batch, wire, stream, wall_clock };
         // A peer that panicked may panic again, even while it is dropped.
         let _ = catch_unwind(AssertUnwindSafe(move || {
             use Disconnect::{Codec, Deleted, Replaced, Shutdown};

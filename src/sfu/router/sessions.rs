@@ -102,7 +102,8 @@ impl Sfu {
         now: Instant,
         wire: &mut dyn Wire,
     ) -> Result<(Peer, String), String> {
-        let mut out = Out { batch: &mut self.batch, wire };
+        let (watched, wall_clock) = (&self.streams[stream], &self.wall_clock);
+        let mut out = Out { batch: &mut self.batch, wire, stream: watched, wall_clock };
         let candidates = self.candidates.clone();
         let answered = catch_unwind(AssertUnwindSafe(|| {
             Peer::answer(session, stream, ready, candidates, now, &mut out)

@@ -22,8 +22,8 @@ use self::socket::MediaSocket;
 pub use self::socket::SOCKET_BUFFER;
 use self::thread::{Command, SfuThread};
 use super::{
-    Answer, LayerError, Patch, PatchError, Patched, Preparer, Role, SessionId, Settings, Sfu, Stats,
-    WhepError, WhipError,
+    Answer, LayerError, Patch, PatchError, Patched, Preparer, Role, SealedBy, SessionId, Settings, Sfu,
+    Stats, WhepError, WhipError,
 };
 use crate::media::StreamName;
 
@@ -41,6 +41,8 @@ pub struct Options {
     pub public_addresses: Vec<IpAddr>,
     /// Viewers at one time, all streams together.
     pub max_viewers: u32,
+    /// Who seals what viewers are sent.
+    pub sealed_by: SealedBy,
 }
 
 /// Why the SFU did not start.
@@ -139,7 +141,11 @@ pub fn start(options: Options) -> Result<Handle, StartError> {
     let waker = Waker::new(poll.registry(), WAKE)?;
     let local = socket.local_addr();
     let now = Instant::now();
-    let settings = Settings { max_viewers: options.max_viewers, wall_clock: (now, SystemTime::now()) };
+    let settings = Settings {
+        sealed_by: options.sealed_by,
+        max_viewers: options.max_viewers,
+        wall_clock: (now, SystemTime::now()),
+    };
     let candidates = addresses::candidates(local, &options.public_addresses);
     let sfu = Sfu::new(settings, candidates).ok_or(StartError::Certificate)?;
     let preparer = sfu.preparer();

@@ -1,6 +1,7 @@
 //! The core under virtual time over an emulated network, with str0m as the viewers.
 
 mod client;
+mod egress;
 mod publishers;
 mod soak;
 mod world;
@@ -14,6 +15,41 @@ use str0m_netem::{NetemConfig, Probability, RandomLoss};
 use self::world::{SERVER, Sent, World, live};
 use super::{Disconnect, Patch, PatchError, Patched, Precondition, SessionId, WhepError};
 use crate::media::{Codec, RtpTime};
+
+/// Runs scenarios again with str0m sealing what viewers are sent: what is seen must be the same.
+macro_rules! also_by_str0m {
+    ($($scenario:ident,)*) => {
+        mod by_str0m {
+            $(
+                #[test]
+                fn $scenario() {
+                    crate::sfu::tests::world::SEALED_BY.set(crate::sfu::SealedBy::Str0m);
+                    super::$scenario();
+                }
+            )*
+        }
+    };
+}
+use also_by_str0m;
+
+also_by_str0m! {
+    a_late_viewer_begins_with_a_keyframe_and_misses_nothing,
+    sender_reports_and_rtp_time_tell_the_capture_time,
+    a_capture_time_follows_the_wall_clock_and_tells_how_far_it_is_from_the_reports,
+    a_viewer_that_is_sent_media_is_not_woken_for_it,
+    five_percent_loss_is_repaired,
+    duplicates_and_reordering_do_no_harm,
+    viewers_stay_through_a_publisher_restart,
+    the_codec_changes_within_the_session,
+    a_viewer_without_the_codec_is_told_so_and_leaves_at_a_change_to_it,
+    fifty_viewers_each_get_their_own_numbering,
+    keyframe_requests_of_many_viewers_become_two_a_second,
+    a_viewer_that_vanishes_is_given_up,
+    patches_trickle_and_restart_ice,
+    a_failed_restart_lets_the_session_go_on_until_it_must_end,
+    a_panic_in_one_peer_ends_that_peer_only,
+    shutting_down_tells_everybody,
+}
 
 const ALL: [Codec; 5] = [Codec::H264, Codec::Vp9, Codec::Av1, Codec::Vp8, Codec::Opus];
 

@@ -1,5 +1,6 @@
 //! The core, str0m viewers and an emulated network under one virtual clock.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,10 +14,17 @@ use str0m::{Candidate, Input, Rtc};
 use str0m_netem::{Netem, NetemConfig, WithLen};
 
 use super::client::{Client, HEAD, Manner, Sending};
+use super::egress::Nonces;
 use crate::media::{Codec, Frame, MediaTime, Packet, RtpTime, StreamName};
 use crate::sfu::{
-    Batch, FeedId, Patch, Patched, Precondition, SessionId, Settings, Sfu, WhepError, WhipError, Wire,
+    Batch, FeedId, Patch, Patched, Precondition, SealedBy, SessionId, Settings, Sfu, WhepError, WhipError,
+    Wire,
 };
+
+thread_local! {
+    /// Who seals in the worlds of this thread, which is that of one test.
+    pub(super) static SEALED_BY: Cell<SealedBy> = const { Cell::new(SealedBy::Capcast) };
+}
 
 pub(super) const SERVER: &str = "10.0.0.1:8900";
 pub(super) const STEP: Duration = Duration::from_millis(1);
@@ -40,12 +48,15 @@ pub(super) struct Sent {
     datagrams: Vec<Datagram>,
     /// Batches of three datagrams.
     pub(super) of_three: usize,
+    /// The largest batch.
+    pub(super) most_at_once: usize,
 }
 
 impl Wire for Sent {
     fn send(&mut self, batch: Batch<'_>) {
         let datagram =
             |bytes: &[u8]| Datagram { from: batch.source, to: batch.destination, bytes: bytes.to_vec() };
+        self.most_at_once = self.most_at_once.max(batch.datagrams().len());
         self.of_three += usize::from(batch.datagrams().len() == 3);
         self.datagrams.extend(batch.datagrams().map(datagram));
     }
@@ -76,6 +87,8 @@ pub(super) struct World {
     pub(super) source: Source,
     pub(super) largest: usize,
     pub(super) keyframes_made: u32,
+    /// Of everything that was ever sent.
+    pub(super) nonces: Nonces,
     ids: u128,
 }
 
@@ -87,7 +100,7 @@ impl World {
     #[expect(clippy::disallowed_methods, reason = "an arbitrary instant to count from")]
     pub(super) fn new(max_viewers: u32) -> World {
         let (start, wall) = (Instant::now(), SystemTime::now());
-        let settings = Settings { max_viewers, wall_clock: (start, wall) };
+        let settings = Settings { sealed_by: SEALED_BY.get(), max_viewers, wall_clock: (start, wall) };
         let sfu = Sfu::new(settings, vec![SERVER.parse().unwrap()]).unwrap();
         let network = || Netem::new(NetemConfig::new().latency(Duration::from_millis(10)).seed(1));
         World {
@@ -111,6 +124,7 @@ impl World {
             },
             largest: 0,
             keyframes_made: 0,
+            nonces: Nonces::default(),
             ids: 0,
         }
     }
@@ -412,6 +426,7 @@ impl World {
         let now = self.now;
         for datagram in self.sent.datagrams.drain(..) {
             self.largest = self.largest.max(datagram.bytes.len());
+            self.nonces.see(&datagram);
             self.down.handle_input(str0m_netem::Input::Packet(now, datagram));
         }
         for datagram in arrived(&mut self.down, now) {

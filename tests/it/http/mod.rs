@@ -66,7 +66,13 @@ impl Server {
     async fn built(limits: Limits, token: Option<&str>, feeds: FeedLimits, replace: bool) -> Server {
         let logs = LogRing::new(7);
         let media = "127.0.0.1:0".parse().unwrap();
-        let sfu = sfu::start(sfu::Options { media, public_addresses: Vec::new(), max_viewers: 2 }).unwrap();
+        let sfu = sfu::start(sfu::Options {
+            media,
+            public_addresses: Vec::new(),
+            max_viewers: 2,
+            sealed_by: Default::default(),
+        })
+        .unwrap();
         let (handle, mut inbox) = control::channel(State::starting("1.2.3", "test".to_owned()));
         let state = inbox.state;
         tokio::spawn(async move {
