@@ -12,7 +12,7 @@ target := $(or $(CARGO_TARGET_DIR),target)
 # What the page is made of; the binary embeds web/dist.
 web_sources := $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' -not -name '.npm.lock' 2>/dev/null)
 
-.PHONY: help run build test check web-test rust-test vm-test soak bench web audit clean
+.PHONY: help run build deb test check web-test rust-test vm-test soak bench web audit clean
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -21,6 +21,11 @@ run: build ## build, and run the demo: test picture and tone, no card needed (AR
 
 build: packages-run web ## build the release binary
 	cargo build --release --locked
+
+deb: packages-deb build ## the Debian package, in packages/ of the target folder; for Debian 12 and 13 when built on 12
+	package=$$(packaging/build-deb $(target)/release/capcast $(target)/packages)
+	lintian --fail-on error --allow-root "$$package"
+	ls -l "$$package"
 
 test: packages-run packages-test check web-test rust-test ## everything but the VM
 

@@ -146,7 +146,7 @@ mod tests {
         let stuck = |now: u64| Signs { sfu: Some(now.min(1000) / 250), ..lively(now) };
         let said = watch(&mut watchdog, 0, 7000, stuck);
         assert_eq!(starved(&said), Some((6100, "the SFU's thread")));
-        assert_eq!(watchdog.look(ms(7100), lively(7100)), Verdict::Feed);
+        assert_eq!(watchdog.look(ms(7600), lively(7600)), Verdict::Feed);
     }
 
     #[test]

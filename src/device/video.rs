@@ -35,7 +35,7 @@ pub(super) fn list(devices: &mut Devices) {
         let class = Path::new("/sys/class/video4linux").join(node.file_name().unwrap_or_default());
         let mut camera = Camera {
             device: VideoDevice {
-                links: [links("/dev/v4l/by-id", &node), links("/dev/v4l/by-path", &node)].concat(),
+                links: LINKS.map(|folder| links(folder, &node)).concat(),
                 card: fs::read_to_string(class.join("name")).unwrap_or_default().trim().to_owned(),
                 driver: String::new(),
                 bus: sysfs::bus(&class),
@@ -69,6 +69,9 @@ fn nodes() -> Vec<PathBuf> {
     nodes.sort();
     nodes.into_iter().map(|(_, path)| path).collect()
 }
+
+/// Where udev puts stable names; the last are of `udev/70-capcast.rules`.
+const LINKS: [&str; 3] = ["/dev/v4l/by-id", "/dev/v4l/by-path", "/dev/capcast"];
 
 /// Links in `folder` that point to `node`.
 fn links(folder: &str, node: &Path) -> Vec<PathBuf> {

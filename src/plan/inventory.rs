@@ -126,7 +126,8 @@ pub enum PropertyKind {
 pub struct VideoDevice {
     /// `/dev/video0`
     pub node: PathBuf,
-    /// Stable names: in `/dev/v4l/by-id`, which stay with the device, then in `/dev/v4l/by-path`, which stay with the port.
+    /// Stable names: in `/dev/v4l/by-id`, which stay with the device, then in `/dev/v4l/by-path`
+    /// and `/dev/capcast`, which stay with the port.
     pub links: Vec<PathBuf>,
     /// As the driver calls it: `USB3 HDMI`.
     pub card: String,

@@ -89,10 +89,12 @@ class Command:
 
 
 class Machine:
-    """Boots on entry, is powered off on exit."""
+    """Boots on entry, is powered off on exit. `guest` is the script that goes on where init ends, `words` are for it."""
 
-    def __init__(self, kernel):
+    def __init__(self, kernel, guest="guest", words=()):
         self.kernel = pathlib.Path(kernel)
+        self.guest = guest
+        self.words = list(words)
         self.process = None
         self.console = Lines()
 
@@ -120,10 +122,11 @@ class Machine:
                 "panic=-1",
                 "quiet",
                 f"capcast.tree={self.kernel / 'tree'}",
-                f"capcast.guest={HERE / 'guest'}",
+                f"capcast.guest={HERE / self.guest}",
                 f"capcast.python={sys.executable}",
                 f"capcast.ip={GUEST}/30",
                 f"capcast.gateway={HOST}",
+                *self.words,
             ],
             env={**os.environ, "TMPDIR": memory_folder},
             stdin=subprocess.DEVNULL,
