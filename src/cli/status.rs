@@ -96,7 +96,16 @@ fn rows(state: &Value) -> Vec<Row> {
         rows.push(Row { cells, reason: text(part, "reason").to_owned() });
     };
     if let Some(capture) = part(state, "capture") {
-        add("capture".into(), capture, with(capture, &["source", "format"], false));
+        let source = capture.get("source").unwrap_or(&Value::Null);
+        let more = [text(source, "name"), &with(capture, &["format"], false)].join(" ");
+        let (state, reason) = (text(source, "state"), text(source, "reason"));
+        let mut shown = capture.clone();
+        // What is wrong with the source says more than what became of its graph.
+        if state != "live" && !reason.is_empty() {
+            shown["state"] = state.into();
+            shown["reason"] = reason.into();
+        }
+        add("capture".into(), &shown, more);
     }
     if let Some(encode) = part(state, "encode") {
         add("encode".into(), encode, with(encode, &["encoder", "codec", "size"], true));
@@ -211,7 +220,7 @@ mod tests {
     fn the_page_is_aligned_and_names_what_is_wrong() {
         let state = serde_json::json!({
             "version": "0.1.0", "uptime_s": 8000.0, "state": "degraded", "words": "on air: 1 viewer", "profile": "auto",
-            "capture": {"state": "running", "reason": "", "source": "test", "format": "I420", "size": "1280x720",
+            "capture": {"state": "running", "reason": "", "source": {"name": "test", "state": "live", "reason": ""}, "format": "I420", "size": "1280x720",
                         "fps": 29.97, "dropped": 0, "restarts": 0, "latency_p50_ms": 0.4},
             "encode": {"state": "backoff", "reason": "no buffer for 2000 ms", "encoder": "x264", "codec": "h264",
                        "size": "1280x720", "fps": 0.0, "bitrate_bps": 0, "target_bitrate_bps": 3_000_000,
@@ -233,6 +242,12 @@ mod tests {
              \n\
              queues that dropped or held something up:\n  video-encode/from-hub: 4 dropped, 2 s blocked\n"
         );
+        let mut lost = state.clone();
+        lost["capture"]["source"] =
+            serde_json::json!({"name": "/dev/video0", "state": "no_signal", "reason": "no cable"});
+        let page_of_loss = page(&lost, false);
+        assert!(page_of_loss.contains("capture      no signal  /dev/video0 I420"), "{page_of_loss}");
+        assert!(page_of_loss.contains("             no cable\n"), "{page_of_loss}");
         assert!(page(&state, true).starts_with("\x1b[1;33mOn air"));
     }
 }

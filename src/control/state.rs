@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 pub use crate::lifecycle::Phase as Lifecycle;
-use crate::media::{Bitrate, Codec, FrameSize, Framerate, Levels};
+use crate::media::{Bitrate, Codec, FrameSize, Framerate, Levels, SourceHealth};
 
 /// Everything `capcast status`, `/api/status`, the panel and the metrics show.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +48,8 @@ impl State {
                 lifecycle: Lifecycle::Stopped,
                 reason: String::new(),
                 source: String::new(),
+                health: SourceHealth::default(),
+                showing: "source",
                 format: None,
                 size: None,
                 framerate: None,
@@ -142,6 +144,10 @@ pub struct CaptureState {
     pub reason: String,
     /// What is captured: `test`, `/dev/video0 (USB3 HDMI)`, …
     pub source: String,
+    /// How that is.
+    pub health: SourceHealth,
+    /// What is seen of it: `source`, `held` (its last picture) or `slate`.
+    pub showing: &'static str,
     /// The negotiated raw or compressed format: `NV12`, `MJPG`, …
     pub format: Option<String>,
     /// Negotiated size.

@@ -15,6 +15,7 @@ use super::files::Loaded;
 use super::part::{Part, Told};
 use super::remembered::Remembered;
 use super::snapshot::View;
+use super::source::Watched;
 use super::start::{lanes, room};
 use super::systemd::Systemd;
 use super::usage::Usage;
@@ -59,6 +60,8 @@ pub(super) struct Appliance {
     /// Why what runs was chosen.
     pub(super) choices: Vec<Choice>,
     pub(super) capture: Part,
+    /// Its source.
+    pub(super) watched: Watched,
     pub(super) audio_capture: Option<Part>,
     pub(super) encode: Part,
     pub(super) audio_encode: Option<Part>,
@@ -125,6 +128,10 @@ impl Appliance {
                     changes
                 }
                 Some(told) = self.told.recv() => self.hear(told),
+                Some(news) = self.watched.next() => {
+                    self.hear_of_devices(news);
+                    true
+                }
                 Some(prepared) = self.prepared.1.recv() => {
                     self.take_aim(prepared);
                     true
@@ -233,6 +240,7 @@ impl Appliance {
             part.look(now);
             changed |= part.phase() != before;
         }
+        changed |= self.mind_source();
         self.adapt_bitrate() || changed
     }
 
@@ -262,6 +270,8 @@ impl Appliance {
             process: self.usage.read(now),
             config: &self.config,
             capture: &self.capture,
+            source: self.watched.health(),
+            showing: self.watched.showing(),
             audio_capture: self.audio_capture.as_ref(),
             encode: &self.encode,
             audio_encode: self.audio_encode.as_ref(),

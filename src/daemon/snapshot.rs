@@ -8,9 +8,9 @@ use crate::control::{
     AudioState, CaptureState, EncodeState, OutputState, ProcessState, QueueState, StageState, State,
     StreamState, Summary,
 };
-use crate::engine::{QueueLevel, StageCounters};
+use crate::engine::{QueueLevel, Showing, StageCounters};
 use crate::lifecycle::Phase;
-use crate::media::{Bitrate, Codec, FrameSize, Framerate, Levels, MediaKind};
+use crate::media::{Bitrate, Codec, FrameSize, Framerate, Levels, MediaKind, SourceHealth};
 use crate::output::Whip;
 use crate::plan::Downstream;
 use crate::sfu;
@@ -23,6 +23,9 @@ pub(super) struct View<'a> {
     pub(super) min_bitrate: Bitrate,
     pub(super) config: &'a BoxConfig,
     pub(super) capture: &'a Part,
+    /// How its source is, and what is seen of it.
+    pub(super) source: &'a SourceHealth,
+    pub(super) showing: Showing,
     pub(super) audio_capture: Option<&'a Part>,
     pub(super) encode: &'a Part,
     pub(super) audio_encode: Option<&'a Part>,
@@ -74,6 +77,10 @@ impl View<'_> {
 
     fn summary(&self, outputs: &[OutputState]) -> Summary {
         let picture = [self.capture.phase(), self.encode.phase()];
+        // The slate is on air like any other picture.
+        if self.encode.phase().is_flowing() && self.stands_in() {
+            return Summary::Degraded;
+        }
         if picture.iter().all(|phase| phase.is_flowing()) {
             let well = self.parts().all(|part| part.phase() == Phase::Running && part.note().is_empty())
                 && outputs.iter().all(|output| output.well);
@@ -92,6 +99,11 @@ impl View<'_> {
         Summary::Starting
     }
 
+    /// Something is seen in place of the source. A frame that is late is none of that.
+    fn stands_in(&self) -> bool {
+        self.showing != Showing::Source && !self.source.is_live()
+    }
+
     /// The whole in one sentence.
     fn words(&self, summary: Summary, encode: &EncodeState, outputs: &[OutputState]) -> String {
         let ill = |part: &Part| {
@@ -101,8 +113,16 @@ impl View<'_> {
                 reason => format!("{} {phase}: {reason}", part.name().as_str()),
             }
         };
-        let mut trouble: Vec<String> =
-            self.parts().filter(|part| part.phase() != Phase::Running).map(ill).collect();
+        let standing_in = self.stands_in();
+        // What is wrong with the source says more than what became of its graph.
+        let told = |part: &&Part| {
+            part.phase() != Phase::Running && !(standing_in && std::ptr::eq(*part, self.capture))
+        };
+        let mut trouble: Vec<String> = self.parts().filter(told).map(ill).collect();
+        if standing_in {
+            let reason = &self.source.reason;
+            trouble.insert(0, format!("the slate stands in for {}: {reason}", self.capture.plan().title));
+        }
         trouble.extend(self.parts().map(Part::note).filter(|note| !note.is_empty()).map(str::to_owned));
         match summary {
             Summary::OnAir | Summary::Degraded => {
@@ -150,6 +170,12 @@ impl View<'_> {
             lifecycle: part.phase(),
             reason: part.reason().to_owned(),
             source: part.plan().title.clone(),
+            health: self.source.clone(),
+            showing: match self.showing {
+                Showing::Source => "source",
+                Showing::Held => "held",
+                Showing::Slate => "slate",
+            },
             format,
             size,
             framerate,

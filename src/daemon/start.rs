@@ -14,6 +14,7 @@ use super::doctor::{self, Running};
 use super::files::Loaded;
 use super::part::{Part, PartName, Seat};
 use super::remembered::Remembered;
+use super::source::Watched;
 use super::survey::logging_prober;
 use super::systemd::Systemd;
 use super::target::{Target, Wanted, aim};
@@ -204,6 +205,7 @@ fn compose(
     if plan.audio_capture.is_none() && config.capture.audio != AudioInput::None {
         tracing::warn!("there is no sound: {silence}");
     }
+    let watched = Watched::start(&engine, &video_hub, &plan.video_capture);
     let capture = part(PartName::Capture, plan.video_capture, Seat::Capture(video_hub.clone()));
     let encode = part(PartName::Encode, encode, Seat::Encode(video_hub, picture.clone()));
     let audio_capture =
@@ -221,6 +223,7 @@ fn compose(
         profile,
         choices: plan.choices,
         capture,
+        watched,
         audio_capture,
         encode,
         audio_encode,

@@ -115,14 +115,19 @@ pub(super) fn set_timings(device: &Device) -> Result<Timings, Errno> {
     bt(&timings)
 }
 
-/// Sets the card to what arrives now. EBUSY while somebody captures.
-pub(super) fn adopt_timings(device: &Device) -> Result<(), Errno> {
+/// Sets the card to what arrives now; false if it was already. EBUSY while somebody captures.
+pub(super) fn adopt_timings(device: &Device) -> Result<bool, Errno> {
     // SAFETY: plain data, valid when zeroed.
     let mut timings: v4l2_dv_timings = unsafe { zeroed() };
     // SAFETY: as above.
     unsafe { raw::query_dv_timings(device.handle().fd(), &mut timings) }?;
+    let arriving = bt(&timings)?;
+    if set_timings(device).is_ok_and(|set| set.like(&arriving)) {
+        return Ok(false);
+    }
     // SAFETY: as above; what is set is what the driver itself just gave.
-    unsafe { raw::set_dv_timings(device.handle().fd(), &mut timings) }.map(drop)
+    unsafe { raw::set_dv_timings(device.handle().fd(), &mut timings) }?;
+    Ok(true)
 }
 
 /// Asks for word of every change of what arrives; the descriptor then has priority data (POLLPRI).

@@ -76,17 +76,16 @@ pub fn clock() -> Option<(bool, Duration)> {
     Some((right, Duration::from_micros(u64::try_from(micros).ok()?)))
 }
 
-/// Sets an HDMI or SDI card to the signal that arrives, which tells what sizes and rates it offers. Nothing to do for a
-/// card that has no such timings, or none now. Blocks, as drivers do.
+/// Sets an HDMI or SDI card to the signal that arrives, which tells what sizes and rates it offers. False
+/// where there is nothing to do: it is set so, has no such timings, or none now. Blocks, as drivers do.
 ///
 /// # Errors
 /// In words, when the card cannot be opened or refuses; while anybody captures it is busy.
-pub fn adopt(node: &Path) -> Result<(), String> {
+pub fn adopt(node: &Path) -> Result<bool, String> {
     let device = v4l::Device::with_path(node).map_err(|error| error.to_string())?;
     match ioctl::adopt_timings(&device) {
-        Ok(()) | Err(Errno::ENOTTY | Errno::ENODATA | Errno::ENOLINK | Errno::ENOLCK | Errno::ERANGE) => {
-            Ok(())
-        }
+        Ok(changed) => Ok(changed),
+        Err(Errno::ENOTTY | Errno::ENODATA | Errno::ENOLINK | Errno::ENOLCK | Errno::ERANGE) => Ok(false),
         Err(errno) => Err(errno.desc().to_owned()),
     }
 }

@@ -1,7 +1,7 @@
 //! The raw hub: where captured frames meet the encoders that want them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -38,6 +38,19 @@ struct Inner {
     age: Delays,
     /// PTS of the last frame, so that no encoder ever sees time go back.
     last_pts: AtomicU64,
+    /// When the last captured frame arrived, or 0, and how old it was.
+    captured: AtomicU64,
+    captured_age: AtomicU64,
+    captured_caps: ArcSwapOption<gst::Caps>,
+    /// Somebody pushes: the capture, or the slate that stands in for it. The other one leaves its frame out.
+    turn: AtomicBool,
+    /// The last frame stood in for a captured one.
+    filled: AtomicBool,
+    /// What is captured is no picture.
+    closed: AtomicBool,
+    /// The last captured frame is kept, so that it can be held.
+    keeps: AtomicBool,
+    last: ArcSwapOption<gst::Sample>,
     backwards: AtomicU64,
     /// When the present wait for a link began, or 0.
     blocked_since: AtomicU64,
@@ -56,6 +69,14 @@ impl RawHub {
                 flow: Flow::default(),
                 age: Delays::default(),
                 last_pts: AtomicU64::new(0),
+                captured: AtomicU64::new(0),
+                captured_age: AtomicU64::new(0),
+                captured_caps: ArcSwapOption::empty(),
+                turn: AtomicBool::new(false),
+                filled: AtomicBool::new(false),
+                closed: AtomicBool::new(false),
+                keeps: AtomicBool::new(false),
+                last: ArcSwapOption::empty(),
                 backwards: AtomicU64::new(0),
                 blocked_since: AtomicU64::new(0),
                 blocked: AtomicU64::new(0),
@@ -74,16 +95,16 @@ impl RawHub {
         self.inner.format.load().as_deref().map(|(_, format)| format.clone())
     }
 
-    /// When the last frame arrived. While a link blocks the hub this is now: the capture is not to blame.
+    /// When the last frame was captured. While a link blocks the hub this is now: the capture is not to blame.
     pub fn last_frame(&self) -> Option<MediaTime> {
-        let last = self.inner.flow.last();
+        let last = self.captured();
         if self.inner.blocked_since.load(Ordering::Relaxed) == 0 {
             return last;
         }
         last.map(|_| self.inner.timebase.now())
     }
 
-    /// Frames that were passed on so far.
+    /// Frames that were passed on so far, those that stood in for captured ones among them.
     pub fn frames(&self) -> u64 {
         self.inner.flow.frames()
     }
@@ -127,13 +148,102 @@ impl RawHub {
             .rcu(|links| links.iter().filter(|other| !Arc::ptr_eq(other, link)).cloned().collect::<Vec<_>>());
     }
 
-    /// Passes one frame to every link. `pts` is its running time, and what the sample's buffer carries. False when the
-    /// frame was not passed because its time is not after the last one's.
+    /// When the last captured frame arrived.
+    pub(super) fn captured(&self) -> Option<MediaTime> {
+        match self.inner.captured.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(MediaTime::from_nanos(nanos)),
+        }
+    }
+
+    /// How old the last captured frame was when it arrived.
+    pub(super) fn last_age(&self) -> Duration {
+        Duration::from_nanos(self.inner.captured_age.load(Ordering::Relaxed))
+    }
+
+    /// The caps of what was captured last.
+    pub(super) fn captured_caps(&self) -> Option<gst::Caps> {
+        self.inner.captured_caps.load().as_deref().cloned()
+    }
+
+    /// Whether to keep the last captured frame for [`RawHub::take_last`].
+    pub(super) fn keep_last(&self, keep: bool) {
+        self.inner.keeps.store(keep, Ordering::Relaxed);
+        if !keep {
+            self.inner.last.store(None);
+        }
+    }
+
+    /// The last captured frame, once. Its buffer is the driver's.
+    pub(super) fn take_last(&self) -> Option<Arc<gst::Sample>> {
+        self.inner.last.swap(None)
+    }
+
+    /// Whether captured frames are no picture, and are not passed.
+    pub(super) fn set_closed(&self, closed: bool) {
+        self.inner.closed.store(closed, Ordering::Relaxed);
+    }
+
+    /// Passes one captured frame to every link. `pts` is its running time, and what the sample's buffer carries. False
+    /// when the frame was not passed because its time is not after the last one's.
     pub(super) fn push(&self, sample: &gst::Sample, pts: MediaTime) -> bool {
         let inner = &*self.inner;
         let now = inner.timebase.now();
-        if inner.last_pts.fetch_max(pts.as_nanos(), Ordering::Relaxed) >= pts.as_nanos() {
+        inner.captured.store(now.as_nanos().max(1), Ordering::Relaxed);
+        if inner.closed.load(Ordering::Relaxed) {
+            return true;
+        }
+        let age = now.saturating_since(pts);
+        inner.captured_age.store(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        inner.note_captured(sample);
+        if inner.keeps.load(Ordering::Relaxed) {
+            inner.last.store(Some(Arc::new(sample.clone())));
+        }
+        if inner.turn.swap(true, Ordering::Acquire) {
+            // A frame that stands in for one like this is on its way.
+            return true;
+        }
+        let filled = inner.filled.swap(false, Ordering::Relaxed);
+        let passed = self.pass(sample, pts, now);
+        if !passed && !filled {
             inner.backwards.fetch_add(1, Ordering::Relaxed);
+        }
+        inner.turn.store(false, Ordering::Release);
+        // The last one that stood in may be later than this: then this one was shown already, as it were.
+        passed || filled
+    }
+
+    /// Passes a frame that stands in for a captured one, unless one of those is on its way, with this running time or the
+    /// next that can be.
+    pub(super) fn fill(&self, sample: &gst::Sample, pts: MediaTime, duration: Duration) {
+        let inner = &*self.inner;
+        if inner.turn.swap(true, Ordering::Acquire) {
+            return;
+        }
+        let last = MediaTime::from_nanos(inner.last_pts.load(Ordering::Relaxed));
+        // Half a frame, since the time of the last captured one shook.
+        let pts = pts.max(last + duration / 2);
+        if let Some(buffer) = sample.buffer() {
+            let mut moved = buffer.copy();
+            if let Some(moved) = moved.get_mut() {
+                moved.set_pts(gst::ClockTime::from_nseconds(pts.as_nanos()));
+                moved.set_dts(gst::ClockTime::NONE);
+                moved.set_duration(gst::ClockTime::from_nseconds(
+                    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
+                ));
+            }
+            let caps = sample.caps_owned();
+            let sample = gst::Sample::builder().buffer(&moved).caps_if_some(caps.as_ref()).build();
+            self.pass(&sample, pts, inner.timebase.now());
+            inner.filled.store(true, Ordering::Relaxed);
+        }
+        inner.turn.store(false, Ordering::Release);
+    }
+
+    /// Passes one frame to every link. False when its time is not after the last one's.
+    fn pass(&self, sample: &gst::Sample, pts: MediaTime, now: MediaTime) -> bool {
+        let inner = &*self.inner;
+        if inner.last_pts.fetch_max(pts.as_nanos(), Ordering::Relaxed) >= pts.as_nanos() {
             return false;
         }
         inner.age.record(now.saturating_since(pts));
@@ -188,6 +298,13 @@ impl Inner {
         }
         self.blocked_since.store(0, Ordering::Relaxed);
         cut
+    }
+
+    fn note_captured(&self, sample: &gst::Sample) {
+        let Some(caps) = sample.caps_owned() else { return };
+        if self.captured_caps.load().as_deref() != Some(&caps) {
+            self.captured_caps.store(Some(Arc::new(caps)));
+        }
     }
 
     fn note_format(&self, sample: &gst::Sample) {

@@ -40,6 +40,7 @@ mod outlet;
 mod probes;
 mod properties;
 mod rtp;
+mod slate;
 mod stamp;
 mod svt;
 mod teardown;
@@ -52,7 +53,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
-use crate::media::{MediaKind, MediaTime};
+use crate::media::{FrameSize, Framerate, MediaKind, MediaTime};
 use crate::plan::GraphPlan;
 
 pub use build::BuildError;
@@ -66,6 +67,7 @@ pub use init::{GstVersion, InitError, init};
 pub use inventory::{Origin, inventory, origin};
 pub use outlet::{FrameSink, KEYFRAME_SPACING, Outlet, Subscription, UnitSink};
 pub use properties::{PropertyError, PropertyProblem};
+pub use slate::{HOLD_AFTER, SLATE_AFTER, Showing, Slate};
 pub use teardown::{Departure, TEARDOWN_PATIENCE};
 pub use trial::{TRIAL_FRAMES, Trial, TrialError};
 
@@ -118,6 +120,14 @@ impl Engine {
     /// A new hub, for picture or sound.
     pub fn raw_hub(&self, kind: MediaKind) -> RawHub {
         RawHub::new(kind, self.shared.timebase.clone())
+    }
+
+    /// What keeps a hub's picture going while nothing is captured; until something was, in this size and at this rate.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn slate(&self, hub: &RawHub, size: FrameSize, framerate: Framerate) -> std::io::Result<Slate> {
+        Slate::start(hub.clone(), self.shared.timebase.clone(), size, framerate)
     }
 
     /// A new outlet, for one rendition or the sound.

@@ -74,13 +74,21 @@ struct StageDto {
 struct CaptureDto {
     state: &'static str,
     reason: String,
-    source: String,
+    source: SourceDto,
+    showing: &'static str,
     format: Option<String>,
     size: Option<String>,
     framerate: Option<String>,
     restarts: u64,
     #[serde(flatten)]
     stage: StageDto,
+}
+
+#[derive(Debug, Serialize)]
+struct SourceDto {
+    name: String,
+    state: &'static str,
+    reason: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -230,7 +238,12 @@ impl From<&CaptureState> for CaptureDto {
         CaptureDto {
             state: capture.lifecycle.as_str(),
             reason: capture.reason.clone(),
-            source: capture.source.clone(),
+            source: SourceDto {
+                name: capture.source.clone(),
+                state: capture.health.state.as_str(),
+                reason: capture.health.reason.clone(),
+            },
+            showing: capture.showing,
             format: capture.format.clone(),
             size: capture.size.map(|size| size.to_string()),
             framerate: capture.framerate.map(|rate| rate.to_string()),

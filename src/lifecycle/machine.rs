@@ -141,6 +141,11 @@ impl Machine {
         }
     }
 
+    /// Other times from now on, for another graph.
+    pub const fn retime(&mut self, timing: Timing) {
+        self.timing = timing;
+    }
+
     /// Where it is in its life.
     pub const fn phase(&self) -> Phase {
         self.phase
@@ -276,7 +281,10 @@ impl Machine {
     /// What concerns a graph that is not there: only news of its device.
     fn without_graph(&mut self, now: Duration, event: Event) -> Option<Action> {
         match event {
-            Event::DeviceGone(reason) if self.phase == Phase::Backoff => self.lose_device(now, reason),
+            // Said again, it is waited for longer.
+            Event::DeviceGone(reason) if matches!(self.phase, Phase::Backoff | Phase::WaitingForDevice) => {
+                self.lose_device(now, reason)
+            }
             _ => None,
         }
     }

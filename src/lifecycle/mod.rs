@@ -20,13 +20,15 @@
 //! A new graph is built only once the old one is gone, since devices open once. An encoder that was tried beside the old
 //! one and is on air is adopted: `Running` from anywhere.
 //!
-//! [`Strikes`] says when a graph has failed so often that something else should be tried.
+//! [`Source`] says what to do about a capture device that brings nothing. [`Strikes`] says when a graph has failed so often that something else should be tried.
 
 mod machine;
+mod source;
 mod strain;
 mod strikes;
 
 pub use machine::{Action, Event, LONGEST_WAIT, Machine, Phase, Timing};
+pub use source::{Evidence, RELEASE_AFTER, Remedy, Source, is_noise, judge};
 pub use strain::{Skipping, Strain};
 pub use strikes::Strikes;
 

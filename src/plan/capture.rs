@@ -10,8 +10,8 @@ use super::{
     Choice, Clip, Control, DeviceAccess, Downstream, Fragments, GraphKind, GraphPlan, Inventory, PlanError,
     Role, SoundCard, Track, Upstream, VideoDevice,
 };
-use crate::config::{AudioInput, BoxConfig, CaptureMode, Profile, SizeChoice, Speed, VideoInput};
-use crate::media::{Delay, FrameSize};
+use crate::config::{AudioInput, BoxConfig, CaptureMode, NoSignal, Profile, SizeChoice, Speed, VideoInput};
+use crate::media::{Delay, FrameSize, SourceHealth, SourceState};
 
 /// What the test picture has where neither profile nor configuration says.
 const TEST_SIZE: FrameSize = FrameSize::new(1280, 720);
@@ -36,7 +36,12 @@ enum Found<'a> {
 impl Capture<'_> {
     /// The picture's way in.
     pub(super) fn video(&self, choices: &mut Vec<Choice>) -> Result<GraphPlan, Vec<PlanError>> {
-        match self.find(choices).map_err(|error| vec![error])? {
+        let found = match (self.find(choices), self.config.capture.no_signal) {
+            (Ok(found), _) => found,
+            (Err(error), NoSignal::Slate) => return self.absent(error, choices),
+            (Err(error), NoSignal::Stop) => return Err(vec![error]),
+        };
+        match found {
             Found::Device(device) => self.device(device, choices),
             Found::Test => self.test(),
             Found::File(path) => self.file(path),
@@ -83,8 +88,12 @@ impl Capture<'_> {
                 choices.push(choice("sound", "none", true, &without));
                 Ok(None)
             }
-            Some(Upstream::VideoDevice { node, .. }) => {
-                let device = self.inventory.video_devices.iter().find(|device| &device.node == node);
+            Some(from @ (Upstream::VideoDevice { .. } | Upstream::Absent { .. })) => {
+                let node = match from {
+                    Upstream::VideoDevice { node, .. } => Some(node),
+                    _ => None,
+                };
+                let device = self.inventory.video_devices.iter().find(|device| Some(&device.node) == node);
                 let mate = device.and_then(|device| mate(device, &self.inventory.sound_cards));
                 let (card, reason) = match (mate, self.inventory.sound_cards.first()) {
                     (Some(card), _) => (card, "plugged in with the capture device"),
@@ -140,6 +149,38 @@ impl Capture<'_> {
         };
         choices.push(choice("source", &candidate, true, reason));
         Ok(found)
+    }
+
+    /// In place of a device that is not there, or may not be opened.
+    fn absent(&self, error: PlanError, choices: &mut Vec<Choice>) -> Result<GraphPlan, Vec<PlanError>> {
+        let (name, state) = match &error {
+            PlanError::NoDevice { name, .. } => (name, SourceState::Gone),
+            PlanError::DeviceDenied { name } => (name, SourceState::Denied),
+            _ => return Err(vec![error]),
+        };
+        let (size, rate) = match self.config.capture.mode {
+            CaptureMode::Fixed(size, rate) => (Some(size), rate),
+            CaptureMode::Auto => (None, None),
+        };
+        let name = name.clone();
+        choices.push(choice("source", "slate", true, &format!("{error}; it is taken when it can be")));
+        Ok(GraphPlan {
+            kind: GraphKind::VideoCapture,
+            fragment: "slate".to_owned(),
+            upstream: Upstream::Absent { health: SourceHealth::with(state, &name) },
+            title: name,
+            nodes: Vec::new(),
+            links: Vec::new(),
+            exclusive: false,
+            handover: None,
+            shift: Delay::default(),
+            control: Control::default(),
+            downstream: Downstream::RawVideo {
+                format: Some("I420".to_owned()),
+                size: Some(size.or(self.profile_size()).unwrap_or(TEST_SIZE)),
+                framerate: Some(rate.unwrap_or(self.profile.video.framerate)),
+            },
+        })
     }
 
     fn playable(&self, path: &Path) -> Result<(), PlanError> {

@@ -27,6 +27,8 @@ pub(super) struct Raw {
     pub(super) format: Option<String>,
     pub(super) size: Option<FrameSize>,
     pub(super) framerate: Option<Framerate>,
+    /// Any of it may change while it runs: a card follows its signal, and a slate stands in for it.
+    pub(super) changes: bool,
 }
 
 /// One version of the picture.
@@ -142,7 +144,7 @@ impl Encode<'_> {
         let video = &self.profile.video;
         let SizeChoice::Fixed(size) = video.size else { return Err(Vec::new()) };
         let (size, framerate) = (Some(size), video.framerate);
-        let raw = Raw { format: Some("I420".to_owned()), size, framerate: Some(framerate) };
+        let raw = Raw { format: Some("I420".to_owned()), size, framerate: Some(framerate), changes: false };
         self.picture(fragment, &raw, Version { size, bitrate: video.bitrate, framerate })
     }
 
@@ -194,7 +196,8 @@ impl Encode<'_> {
         let mut draft = Draft::default();
         draft.push_from_hub(self.queues.video(raw.size));
         match raw.framerate {
-            Some(rate) if rate == framerate => {}
+            Some(rate) if rate == framerate && !raw.changes => {}
+            // What a card delivers may have another rate tomorrow, and the encoder is to go on.
             Some(_) => {
                 let caps = format!("video/x-raw,framerate={}", fraction(framerate));
                 draft.push("capssetter", Role::Thinner, vec![("caps", Value::Text(caps))]);

@@ -6,7 +6,9 @@ use super::capture::Capture;
 use super::encode::{Encode, Raw};
 use super::fragment::Fragment;
 use super::term::{Setting, THIRTY};
-use super::{Comparison, Condition, Downstream, Fragments, Inventory, Plan, PlanError, Queues};
+use super::{
+    Comparison, Condition, Downstream, Fragments, GraphPlan, Inventory, Plan, PlanError, Queues, Upstream,
+};
 use crate::config::{AudioProfile, BoxConfig, EncoderChoice, Profile, SizeChoice, Speed, VideoProfile};
 use crate::media::{Bitrate, Codec, FrameSize};
 
@@ -25,7 +27,7 @@ pub fn resolve(
     let encode = Encode { profile, fragments, queues, inventory };
 
     let video_capture = kept(capture.video(&mut choices), &mut errors);
-    let raw = video_capture.as_ref().map(|graph| raw(&graph.downstream)).unwrap_or_default();
+    let raw = video_capture.as_ref().map(raw).unwrap_or_default();
     let video_encode = kept(encode.video(&raw, &mut choices), &mut errors);
     let picture = video_capture.as_ref().map(|graph| &graph.upstream);
     let audio_capture = kept(capture.audio(picture, &mut choices), &mut errors).flatten();
@@ -48,11 +50,14 @@ fn kept<T>(result: Result<T, Vec<PlanError>>, errors: &mut Vec<PlanError>) -> Op
     result.map_err(|more| errors.extend(more)).ok()
 }
 
-fn raw(downstream: &Downstream) -> Raw {
-    match downstream {
-        Downstream::RawVideo { format, size, framerate } => {
-            Raw { format: format.clone(), size: *size, framerate: *framerate }
-        }
+fn raw(capture: &GraphPlan) -> Raw {
+    match &capture.downstream {
+        Downstream::RawVideo { format, size, framerate } => Raw {
+            format: format.clone(),
+            size: *size,
+            framerate: *framerate,
+            changes: matches!(capture.upstream, Upstream::VideoDevice { .. } | Upstream::Absent { .. }),
+        },
         _ => Raw::default(),
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::QueueClass;
-use crate::media::{Bitrate, Codec, Delay, FrameSize, Framerate};
+use crate::media::{Bitrate, Codec, Delay, FrameSize, Framerate, SourceHealth};
 
 /// Everything that would run for one profile on one box.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,6 +89,12 @@ pub enum Upstream {
         card: String,
         /// FourCC of the mode: `NV12`, `MJPG`, …
         format: String,
+    },
+    /// A V4L2 capture device that is not there, or may not be opened: there is nothing to build, and a slate stands in
+    /// until there is.
+    Absent {
+        /// How it is, in words.
+        health: SourceHealth,
     },
     /// An ALSA capture device.
     SoundCard {

@@ -10,6 +10,7 @@ import time
 import traceback
 
 from machine import GUEST, Failure, Machine
+import faults
 from viewer import Viewer
 
 CAPCAST = os.environ["CAPCAST"]
@@ -214,10 +215,59 @@ def a_mode_that_the_card_has_not_is_refused(box):
 
 
 def devices_that_are_not_there_are_refused(box):
-    wrote = refused(box, config(video="/dev/video9", audio="none"))
+    wrote = refused(box, config(video="/dev/video9", audio="none", no_signal="stop"))
     check("/dev/video9" in wrote and "/dev/video0" in wrote, f"it must name the device and what there is:\n{wrote}")
     wrote = refused(box, config(video=CARD, audio="hw:CARD=Nope"))
     check("Nope" in wrote and "Loopback" in wrote, f"it must name the card and what there is:\n{wrote}")
+
+
+def each_fault_alone_is_survived(box):
+    with daemon(box, config(video=CARD, audio="none")):
+        faults.watched(box, faults.FAULTS)
+    replug(box)
+
+
+def faults_in_a_row_are_survived(box):
+    seed = int(os.environ.get("CAPCAST_SEED", "5"))
+    print(f"  seed {seed}")
+    with daemon(box, config(video=CARD, audio="none")):
+        faults.watched(box, faults.sequence(faults.soak_length(), seed))
+    replug(box)
+
+
+def the_daemon_comes_before_the_card(box):
+    unplug(box)
+
+    async def watch():
+        async with Viewer(WHEP) as seen:
+            await seen.until(faults.shows_slate, 60, "slate while there is no card")
+            await asyncio.to_thread(faults.card(), box)
+            await seen.until(faults.shows_card, 30, "picture of the card that came")
+
+    with daemon(box, config(video=CARD, audio="none")):
+        asyncio.run(watch())
+
+
+def without_a_signal_the_daemon_goes_on_air(box):
+    set_signal(box, 1)
+
+    async def watch():
+        async with Viewer(WHEP) as seen:
+            await seen.until(faults.shows_slate, 60, "slate while there is no signal")
+            await asyncio.to_thread(set_signal, box, 4, 7)
+            await seen.until(faults.shows_card, 30, "picture of the signal that came")
+
+    try:
+        with daemon(box, config(video=CARD, audio="none")):
+            asyncio.run(watch())
+    finally:
+        set_signal(box, 4, 7)
+
+
+def replug(box):
+    """The card as it was at first, whatever became of it."""
+    unplug(box)
+    plug_in(box, "hdmi")
 
 
 def unplug(box):
@@ -243,6 +293,10 @@ TESTS = [
     ("hdmi", no_device_is_said_in_words),
     ("hdmi", auto_takes_the_card),
     ("hdmi", devices_that_are_not_there_are_refused),
+    ("hdmi", without_a_signal_the_daemon_goes_on_air),
+    ("hdmi", the_daemon_comes_before_the_card),
+    ("hdmi", each_fault_alone_is_survived),
+    ("hdmi", faults_in_a_row_are_survived),
     ("usb", modes_to_choose_from_are_listed),
     ("usb", card_and_tone_play_at_a_viewer),
     ("usb", a_mode_that_the_card_has_not_is_refused),

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from urllib.parse import urljoin
 
 import aiohttp
@@ -14,7 +15,8 @@ class Seen:
 
     def __init__(self):
         self.size = None
-        self.times = []  # of each picture, in seconds
+        self.times = []  # of each picture, in seconds, as its RTP time says
+        self.arrivals = []  # and when it was there
         self.bars = []  # (Y, Cb, Cr) amid each of eight upright bars of the newest picture
         self.counter_changes = 0
         self._counter = None
@@ -27,6 +29,7 @@ class Seen:
             frame = frame.reformat(format="yuv420p")
         self.size = (frame.width, frame.height)
         self.times.append(float(frame.pts * frame.time_base))
+        self.arrivals.append(time.monotonic())
         planes = [(memoryview(plane), plane.line_size) for plane in frame.planes]
 
         def at(plane, x, y):
@@ -122,7 +125,7 @@ class Viewer:
         self.tasks = []
 
     async def __aenter__(self):
-        self.peer = RTCPeerConnection()
+        self.peer = self.seen.peer = RTCPeerConnection()
 
         async def read(track, take):
             try:

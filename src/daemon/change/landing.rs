@@ -30,7 +30,7 @@ impl Appliance {
         let mut words = words.to_owned();
         words += &self.replace_sound(&target.plan);
         // A bitrate of its own, or another encoder, is no other profile.
-        if !matches!(what, What::Bitrate(_) | What::Fallback(..)) {
+        if !matches!(what, What::Bitrate(_) | What::Fallback(..) | What::Source) {
             self.profile = target.profile;
         }
         self.choices = target.plan.choices;

@@ -11,6 +11,7 @@
 //! ```
 
 mod landing;
+mod source;
 mod steps;
 
 use std::sync::Arc;
@@ -49,6 +50,8 @@ pub(super) enum What {
     Reload,
     /// To another encoder of the profile's, since this one failed for this reason.
     Fallback(String, String),
+    /// To what the source is now.
+    Source,
     /// On air.
     Start,
     /// Everything anew.
@@ -65,6 +68,7 @@ impl What {
             What::Bitrate(bitrate) => format!("a change to {bitrate}"),
             What::Reload => "a reload".to_owned(),
             What::Fallback(encoder, _) => format!("a change away from `{encoder}`, which failed,"),
+            What::Source => "a change of the source".to_owned(),
             What::Start => "a start".to_owned(),
             What::Restart => "a restart".to_owned(),
             What::Stop => "a stop".to_owned(),
@@ -88,6 +92,8 @@ enum Stage {
     Beside(Box<Target>),
     /// The picture is changed; so is the sound being. What there is to say of the picture.
     Sound(Box<Target>, String),
+    /// The capture was changed; the new encoder is tried once pictures come.
+    Settling { target: Box<Target>, due: Duration },
     /// What there was is gone.
     Broken { target: Box<Target>, before: Box<Before>, due: Duration },
     /// What there was is coming back, for this reason.
@@ -220,6 +226,8 @@ impl Appliance {
         match (&result, &change.what) {
             (Ok(Done(done)), What::Fallback(..)) => tracing::warn!("{done}"),
             (Ok(Done(done)), _) => tracing::info!("{done}"),
+            // What is missing may be so for days; its state says why.
+            (Err(error), What::Source) => tracing::debug!("the source stays as it is: {error}"),
             (Err(error), what) => tracing::warn!("{} came to nothing: {error}", what.words()),
         }
         // Whoever asked may look at once.

@@ -7,6 +7,7 @@ use crate::control::{CommandError, Done};
 use crate::daemon::appliance::Appliance;
 use crate::daemon::part::{Outcome, Part};
 use crate::daemon::target::Target;
+use crate::engine::Showing;
 use crate::media::Fault;
 use crate::plan::{Downstream, GraphPlan};
 
@@ -45,6 +46,19 @@ impl Appliance {
                 }
                 Some(Some(Outcome::OnAir(_))) | None => self.land(*target, &words),
             },
+            Stage::Settling { target, due } => {
+                let next = target.plan.video_encode[0].clone();
+                if !self.capture.phase().is_flowing() && now < due {
+                    return Some(Stage::Settling { target, due });
+                }
+                if next.exclusive && self.encode.plan().exclusive {
+                    self.encode.replace(now, next);
+                    self.land(*target, "; the hardware encodes one picture at a time");
+                } else {
+                    self.encode.try_beside(now, &next);
+                    return Some(Stage::Beside(target));
+                }
+            }
             Stage::Broken { target, before, due } => {
                 if self.encode.is_on_air() {
                     self.land_after_break(*target, &before);
@@ -109,6 +123,9 @@ impl Appliance {
             self.encode.set_note(note);
             return self.land(*target, "");
         }
+        if change.what == What::Source {
+            return self.follow_source(target);
+        }
         let same_capture = target.plan.video_capture == *self.capture.plan();
         let same_encode = next == *self.encode.plan() && self.encode.bitrate().is_none();
         if same_capture && same_encode {
@@ -119,7 +136,7 @@ impl Appliance {
         }
         let exclusive = next.exclusive && self.encode.plan().exclusive;
         if same_capture && !exclusive {
-            if !self.capture.phase().is_flowing() {
+            if !self.capture.phase().is_flowing() && self.watched.showing() == Showing::Source {
                 let why = self.why_not();
                 let reason = format!("no encoder can be tried while nothing is captured: {why}");
                 return self.finish(Err(CommandError::NotOnAir(reason)));

@@ -14,7 +14,7 @@ use crate::engine::{
 };
 use crate::lifecycle::{Action, Event, Machine, Phase, Strain, Timing};
 use crate::media::{Bitrate, Fault, Levels};
-use crate::plan::GraphPlan;
+use crate::plan::{GraphPlan, Upstream};
 
 use candidate::Candidate;
 pub(super) use candidate::Outcome;
@@ -41,14 +41,16 @@ impl PartName {
 
     /// Opening a device takes long, and so does the first picture of an encoder that looks ahead (rav1e: 13 frames) on a
     /// slow machine.
-    const fn timing(self) -> Timing {
-        let (first_buffer, stall) = match self {
-            PartName::Encode => (20, 4),
-            PartName::Capture | PartName::AudioCapture | PartName::AudioEncode => (10, 2),
+    const fn timing(self, from: &Upstream) -> Timing {
+        let (first_buffer, stall) = match (self, from) {
+            (PartName::Encode, _) => (20_000, 4_000),
+            // A slate is shown meanwhile, and a card that stands still does not come back by itself.
+            (PartName::Capture, Upstream::VideoDevice { .. }) => (5_000, 1_000),
+            _ => (10_000, 2_000),
         };
         Timing {
-            first_buffer: Duration::from_secs(first_buffer),
-            stall: Duration::from_secs(stall),
+            first_buffer: Duration::from_millis(first_buffer),
+            stall: Duration::from_millis(stall),
             settled: Duration::from_secs(30),
         }
     }
@@ -119,13 +121,14 @@ impl Part {
         told: mpsc::Sender<Told>,
         seed: u64,
     ) -> Part {
+        let machine = Machine::new(name.timing(&plan.upstream), seed);
         Part {
             name,
             plan,
             engine: engine.clone(),
             seat,
             told,
-            machine: Machine::new(name.timing(), seed),
+            machine,
             graph: None,
             generation: 0,
             issued: 0,
@@ -179,6 +182,11 @@ impl Part {
         self.phase() == Phase::Stopped
     }
 
+    /// A graph of it is on its way out.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving_since.is_some()
+    }
+
     /// Why it failed, if it did since this was last asked. Being too slow is no failure: it skips frames then.
     pub(super) fn failure(&mut self) -> Option<String> {
         self.failed.take()
@@ -199,6 +207,7 @@ impl Part {
         self.owed = false;
         self.try_no_more(now);
         self.drive(now, Event::Stop);
+        self.machine.retime(self.name.timing(&plan.upstream));
         self.plan = plan;
         (self.bitrate, self.lowered) = (None, None);
         self.strain = Strain::default();
@@ -209,6 +218,7 @@ impl Part {
 
     /// Another plan for the next time that it is started. For a graph that is stopped.
     pub(super) fn set_plan(&mut self, plan: GraphPlan) {
+        self.machine.retime(self.name.timing(&plan.upstream));
         self.plan = plan;
         (self.bitrate, self.lowered) = (None, None);
         self.note.clear();
@@ -265,6 +275,9 @@ impl Part {
             let before = self.machine.phase();
             match self.machine.on(now, event) {
                 Some(Action::Build) if self.candidate.is_some() => self.owed = true,
+                Some(Action::Build) if let Upstream::Absent { health } = &self.plan.upstream => {
+                    next = Some(Event::DeviceGone(health.reason.clone()));
+                }
                 Some(Action::Build) => {
                     if let Err(error) = self.build() {
                         next = Some(Event::Error(error.fault(), error.to_string()));

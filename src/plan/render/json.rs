@@ -109,6 +109,9 @@ fn upstream(upstream: &Upstream) -> Json {
         Upstream::VideoDevice { node, card, format } => {
             serde_json::json!({ "kind": "v4l2", "device": node, "card": card, "format": format })
         }
+        Upstream::Absent { health } => {
+            serde_json::json!({ "kind": "slate", "state": health.state.as_str(), "reason": health.reason })
+        }
         Upstream::SoundCard { hw } => serde_json::json!({ "kind": "alsa", "device": hw }),
         Upstream::File { path } => serde_json::json!({ "kind": "file", "path": path }),
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::plan::{GraphPlan, INSTANCE, Inventory, Node, Plan, Role, Value};
+use crate::plan::{GraphPlan, INSTANCE, Inventory, Node, Plan, Role, Upstream, Value};
 
 /// Arguments of `gst-launch-1.0`, in one line that a shell takes as it stands. Where an element is linked into Capcast
 /// and nowhere else, a first line says so: `# needs rtpav1pay`.
@@ -31,6 +31,9 @@ pub fn launch(plan: &Plan, inventory: &Inventory) -> String {
 /// In place of what hands media over.
 const SINK: &str = "fakesink sync=false async=false";
 
+/// In place of a slate.
+const STAND_IN: &str = "videotestsrc is-live=true pattern=black";
+
 /// In place of what only the engine does.
 const THINNER: &str = "videorate drop-only=true skip-to-first=true";
 
@@ -45,6 +48,9 @@ struct Line {
 impl Line {
     /// One capture and the encodes it feeds.
     fn side(&mut self, prefix: &str, capture: &GraphPlan, encodes: &[&GraphPlan]) {
+        if let Upstream::Absent { .. } = capture.upstream {
+            self.chain.push(STAND_IN.to_owned());
+        }
         self.graph(capture, prefix);
         if encodes.len() > 1 {
             self.chain.push(format!("tee name={prefix}raw"));

@@ -5,6 +5,7 @@ mod endings;
 mod links;
 mod pictures;
 mod refusals;
+mod slate;
 mod sources;
 mod switches;
 

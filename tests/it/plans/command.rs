@@ -33,7 +33,12 @@ fn every_format_is_printed_on_stdout() {
 fn what_cannot_be_planned_is_said_with_its_cure() {
     for (config, args, code, words) in [
         (TEST, &["plan", "vp8-720p3"][..], 1, "hint: did you mean `vp8-720p30`?"),
-        ("[capture]\nvideo = \"/dev/video99\"\n", &["plan", "auto"], 1, "`capcast devices` lists"),
+        (
+            "[capture]\nvideo = \"/dev/video99\"\nno_signal = \"stop\"\n",
+            &["plan", "auto"],
+            1,
+            "`capcast devices` lists",
+        ),
         ("profil = 1\n", &["plan", "auto"], 1, "capcast.toml:1:1"),
         ("profil = 1\n", &["profiles"], 1, "did you mean `profile`?"),
         (TEST, &["plan"], 2, "<PROFILE>"),

@@ -9,7 +9,7 @@ mod trials;
 
 use boxes::{bare, card, config, mode, profile, sound, usb2, usb3, usb3_on, written};
 use capcast::config::{BoxConfig, SizeChoice};
-use capcast::media::{Codec, FrameSize};
+use capcast::media::{Codec, FrameSize, SourceState};
 use capcast::plan::{
     Choice, DeviceAccess, Downstream, GstVersion, Inventory, KeyframeControl, Plan, PlanError, PropertyKind,
     Role, Upstream, Value, VideoMode, auto_profile, offers, render, resolve,
@@ -403,9 +403,19 @@ fn the_first_card_that_can_be_used_is_taken() {
     assert_eq!(source(&inventory, ""), "/dev/video3 (Free)");
     assert_eq!(source(&inventory, "[capture]\nvideo = \"/dev/video2\"\n"), "/dev/video2 (Busy)");
     assert_eq!(source(&inventory, "[capture]\nvideo = \"usb-Free-video-index0\"\n"), "/dev/video3 (Free)");
-    let error = refused("[capture]\nvideo = \"/dev/video0\"\n", &profile("h264-x264-720p30"), &inventory);
+    // With a slate to stand in, nothing is refused: it is taken when it can be.
+    let slate = "[capture]\nvideo = \"/dev/video9\"\n";
+    let plan = planned(&config(slate), &profile("h264-x264-720p30"), &inventory);
+    let Upstream::Absent { health } = &plan.video_capture.upstream else { panic!("{plan:?}") };
+    assert_eq!(health.state, SourceState::Gone);
+    // The encoder is the one that the card would be encoded by.
+    let with_card =
+        planned(&config("[capture]\nvideo = \"/dev/video2\"\n"), &profile("h264-x264-720p30"), &inventory);
+    assert_eq!(plan.video_encode[0].downstream, with_card.video_encode[0].downstream);
+    let stop = |node: &str| format!("[capture]\nvideo = \"{node}\"\nno_signal = \"stop\"\n");
+    let error = refused(&stop("/dev/video0"), &profile("h264-x264-720p30"), &inventory);
     assert!(error.hint().unwrap().contains("group `video`"), "{error}");
-    let error = refused("[capture]\nvideo = \"/dev/video9\"\n", &profile("h264-x264-720p30"), &inventory);
+    let error = refused(&stop("/dev/video9"), &profile("h264-x264-720p30"), &inventory);
     assert!(error.to_string().starts_with("there is no capture device `/dev/video9`"), "{error}");
     inventory.video_devices.truncate(2);
     assert_eq!(source(&inventory, ""), "test");

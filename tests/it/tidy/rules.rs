@@ -55,7 +55,7 @@ const CRATES: &[(&[&str], &[&str], &str)] = &[
     ),
     (&["str0m"], &["sfu"], "only `sfu` names str0m"),
     (&["quinn_udp", "mio"], &["sfu::shell"], "only the SFU's shell owns its socket"),
-    (&["v4l", "alsa"], &["device"], "only `device` enumerates hardware"),
+    (&["v4l", "alsa", "udev"], &["device"], "only `device` enumerates hardware"),
     (&["axum", "tower", "tower_http"], &["http", "daemon"], "only `http` speaks HTTP to clients"),
     (&["clap", "anyhow", "indicatif"], &["cli"], "only `cli` speaks to people at a terminal"),
 ];

@@ -8,8 +8,8 @@ export function Sources({ state }: { state: State }) {
     <section class="card" aria-labelledby="source-title">
       <h2 id="source-title">Source</h2>
       <dl class="parts">
-        <Part name="Picture" life={capture.state} reason={capture.reason}
-          words={[capture.source, size(capture.size), capture.format ?? '', rate(capture.fps)]} />
+        <Part name="Picture" life={capture.source.state === 'live' ? capture.state : capture.source.state} reason={capture.source.reason || capture.reason}
+          words={[capture.source.name, size(capture.size), capture.format ?? '', rate(capture.fps)]} />
         {encode !== null && (
           <Part name="Encoder" life={encode.state} reason={encode.reason}
             words={[`${codec(encode.codec)} by ${encode.encoder}`, size(encode.size), rate(encode.fps), bits(encode.bitrate_bps ?? 0)]} />

@@ -13,7 +13,8 @@ export interface Stage {
 export interface Capture extends Stage {
   state: string;
   reason: string;
-  source: string;
+  source: { name: string; state: string; reason: string };
+  showing: 'source' | 'held' | 'slate';
   format: string | null;
   size: string | null;
   framerate: string | null;

@@ -1,0 +1,274 @@
+//! The picture's source under watch: how it is, what stands in for it, and what is done about it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::appliance::Appliance;
+use super::change::{Prepared, What, refused};
+use super::target::{self, Wanted, aim};
+use crate::config::{EncoderChoice, NoSignal};
+use crate::device::{self, Plugged, Sight, SightWatch};
+use crate::engine::{Engine, RawHub, SLATE_AFTER, Showing, Slate};
+use crate::lifecycle::{Event, Evidence, Phase, Remedy, Source, is_noise, judge};
+use crate::media::{FrameSize, SourceHealth, SourceState};
+use crate::plan::{Downstream, GraphPlan, Upstream};
+
+/// News that wait to be heard; more than plugs can bring within one turn of the loop.
+const NEWS: usize = 256;
+
+/// Pixels a second that fit through a USB 2 link as they are: 720p at 15, two bytes each.
+const USB_2: f64 = 1280.0 * 720.0 * 15.0;
+
+/// News of devices.
+#[derive(Debug)]
+pub(super) enum News {
+    /// One came or went.
+    Plugged(Plugged),
+    /// How the one in use is.
+    Seen(Sight),
+}
+
+/// The picture's source, and what is known of it.
+pub(super) struct Watched {
+    slate: Option<Slate>,
+    watch: Option<SightWatch>,
+    news: mpsc::Receiver<News>,
+    /// The device that is looked at.
+    followed: Option<PathBuf>,
+    seen: Option<Sight>,
+    source: Source,
+    /// Since when it is as it is, and what the log was told of it last.
+    since: Duration,
+    logged: SourceState,
+}
+
+impl Watched {
+    /// Begins to listen. What the system does not give is told in the log and done without.
+    pub(super) fn start(engine: &Engine, hub: &RawHub, plan: &GraphPlan) -> Watched {
+        let (tell, news) = mpsc::channel(NEWS);
+        let plugs = tell.clone();
+        // A full queue means that the loop stands still; devices are looked for now and then all the same.
+        if let Err(error) = device::watch_plugs(move |plugged| drop(plugs.try_send(News::Plugged(plugged)))) {
+            tracing::warn!("devices that are plugged in are found more slowly: {error}");
+        }
+        let watch = SightWatch::start(move |sight| drop(tell.try_send(News::Seen(sight))))
+            .inspect_err(|error| tracing::warn!("the source's signal is not watched: {error}"))
+            .ok();
+        let (size, framerate) = size_and_rate(plan);
+        let slate = engine
+            .slate(hub, size, framerate)
+            .inspect_err(|error| tracing::warn!("there is no slate: {error}"))
+            .ok();
+        Watched {
+            slate,
+            watch,
+            news,
+            followed: None,
+            seen: None,
+            source: Source::default(),
+            since: Duration::ZERO,
+            logged: SourceState::Live,
+        }
+    }
+
+    /// The next news.
+    pub(super) async fn next(&mut self) -> Option<News> {
+        self.news.recv().await
+    }
+
+    /// How the source is.
+    pub(super) fn health(&self) -> &SourceHealth {
+        self.source.health()
+    }
+
+    /// What is seen of it.
+    pub(super) fn showing(&self) -> Showing {
+        self.slate.as_ref().map_or(Showing::Source, Slate::showing)
+    }
+
+    /// Has the device looked at anew: what was seen of it is past.
+    pub(super) fn look_again(&mut self) {
+        self.seen = None;
+        self.followed = None;
+    }
+
+    fn follow(&mut self, node: Option<PathBuf>) {
+        if node == self.followed {
+            return;
+        }
+        self.seen = None;
+        self.followed.clone_from(&node);
+        if let Some(watch) = &self.watch {
+            watch.follow(node);
+        }
+    }
+}
+
+/// Size and rate of the slate until there is a picture.
+fn size_and_rate(plan: &GraphPlan) -> (FrameSize, crate::media::Framerate) {
+    let (size, rate) = match &plan.downstream {
+        Downstream::RawVideo { size, framerate, .. } => (*size, *framerate),
+        _ => (None, None),
+    };
+    let size = size.unwrap_or(FrameSize::new(1280, 720));
+    (size, rate.unwrap_or_else(|| crate::plan::Rates::List(Vec::new()).fastest()))
+}
+
+impl Appliance {
+    /// Takes in news of devices.
+    pub(super) fn hear_of_devices(&mut self, news: News) {
+        match news {
+            News::Plugged(Plugged::VideoCame(node)) => {
+                tracing::debug!("{} was plugged in", node.display());
+                self.watched.source.plugged_in();
+                if self.watched.followed.as_ref() == Some(&node) {
+                    self.watched.look_again();
+                }
+            }
+            News::Plugged(Plugged::VideoWent(node)) => {
+                if self.watched.followed.as_ref() == Some(&node) {
+                    self.watched.look_again();
+                }
+            }
+            News::Plugged(Plugged::SoundCame(_) | Plugged::SoundWent(_)) => {}
+            News::Seen(sight) => {
+                if self.watched.followed.as_ref() == Some(&sight.node) {
+                    self.watched.seen = Some(sight);
+                }
+            }
+        }
+        self.mind_source();
+    }
+
+    /// Looks how the source is, and does what is to be done; true when it is otherwise than before.
+    pub(super) fn mind_source(&mut self) -> bool {
+        let now = self.now();
+        let upstream = &self.capture.plan().upstream;
+        let node = target::device(upstream);
+        let is_card = is_card(upstream);
+        self.watched.follow(node.filter(|_| !self.stopped));
+        let health = self.judged();
+        let changed = self.watched.source.health().state != health.state;
+        let news = self.watched.source.observe(now, health);
+        if changed {
+            self.watched.since = now;
+        }
+        let goes_on = is_card && !self.stopped && self.config.capture.no_signal == NoSignal::Slate;
+        let health = self.watched.source.health().clone();
+        if let Some(slate) = &self.watched.slate {
+            if news {
+                let (size, framerate) = size_and_rate(self.capture.plan());
+                slate.plan(size, framerate);
+            }
+            slate.say(&health, is_card && is_noise(health.state));
+            slate.set_on(goes_on);
+        }
+        if is_card && !self.stopped {
+            self.log_source(now, &health);
+            self.remedy(now, &health);
+        }
+        news
+    }
+
+    fn judged(&self) -> SourceHealth {
+        let plan = self.capture.plan();
+        // Frames that have not come for long enough to show the slate do not flow.
+        let flows = self.capture.phase().is_flowing() && self.watched.showing() != Showing::Slate;
+        if self.stopped {
+            return SourceHealth { state: SourceState::Stalled, reason: "off air by command".to_owned() };
+        }
+        if !is_card(&plan.upstream) {
+            let state = if flows { SourceState::Live } else { SourceState::Stalled };
+            return SourceHealth { state, reason: self.capture.reason().to_owned() };
+        }
+        let seen = self.watched.seen.as_ref();
+        let absent = match &plan.upstream {
+            Upstream::Absent { health } => Some(health),
+            _ => None,
+        };
+        judge(&Evidence {
+            absent,
+            seen: seen.map(|sight| &sight.health),
+            fits: seen.is_none_or(|sight| sight.fits),
+            taken: seen.is_some_and(|sight| sight.taken),
+            ours: self.capture.graph().is_some() || self.capture.is_leaving(),
+            slow: seen.is_some_and(|sight| sight.slow_link) && is_wide(plan),
+            flows,
+            // Why it waited is past once nothing speaks against the device.
+            trouble: if self.capture.phase() == Phase::WaitingForDevice { "" } else { self.capture.reason() },
+        })
+    }
+
+    fn remedy(&mut self, now: Duration, health: &SourceHealth) {
+        let open = self.capture.graph().is_some();
+        let waiting = self.capture.phase() == Phase::WaitingForDevice;
+        let ready = self.watched.seen.as_ref().is_some_and(|sight| sight.health.is_live() && sight.fits);
+        let leaving = self.capture.is_leaving();
+        match self.watched.source.remedy(now, open, leaving, waiting, ready) {
+            Remedy::Release => self.capture.drive(now, Event::DeviceGone(health.reason.clone())),
+            Remedy::Retake => self.capture.drive(now, Event::DeviceBack),
+            Remedy::Replan if self.change.is_some() => self.watched.source.plugged_in(),
+            Remedy::Replan => self.replan_source(),
+            // It would be opened now and then in vain.
+            Remedy::None if waiting && is_noise(health.state) => {
+                self.capture.drive(now, Event::DeviceGone(health.reason.clone()));
+            }
+            Remedy::None => {}
+        }
+    }
+
+    /// Plans with what is plugged in now, for the encoder that runs.
+    fn replan_source(&mut self) {
+        let (loaded, held) = (self.loaded.clone(), self.held());
+        let mut profile = self.profile.clone();
+        profile.video.encoder = EncoderChoice::Listed(vec![self.encode.plan().fragment.clone()]);
+        self.prepare(What::Source, None, move || {
+            let plan =
+                || aim(&loaded, Wanted::Made(Box::new(profile.clone())), held.as_deref()).map_err(refused);
+            let mut target = plan()?;
+            if let Some(node) = target::device(&target.plan.video_capture.upstream) {
+                match device::adopt(&node) {
+                    // Other timings, other modes.
+                    Ok(true) => target = plan()?,
+                    Ok(false) => {}
+                    Err(reason) => {
+                        tracing::debug!("{} cannot be set to its signal: {reason}", node.display());
+                    }
+                }
+            }
+            Ok(Prepared { target, loaded: None })
+        });
+    }
+
+    /// Says in the log what lasted, once.
+    fn log_source(&mut self, now: Duration, health: &SourceHealth) {
+        if self.watched.logged == health.state || now < self.watched.since + SLATE_AFTER {
+            return;
+        }
+        self.watched.logged = health.state;
+        let name = &self.capture.plan().title;
+        if health.is_live() {
+            tracing::info!("source {name}: live");
+        } else {
+            let state = health.state.as_str().replace('_', " ");
+            tracing::warn!("source {name}: {state}: {}", health.reason);
+        }
+    }
+}
+
+/// A capture card, be it there or not.
+const fn is_card(upstream: &Upstream) -> bool {
+    matches!(upstream, Upstream::VideoDevice { .. } | Upstream::Absent { .. })
+}
+
+/// Whether what is captured is raw, and too much for a USB 2 link.
+fn is_wide(plan: &GraphPlan) -> bool {
+    match &plan.downstream {
+        Downstream::RawVideo { format: Some(_), size: Some(size), framerate: Some(rate) } => {
+            size.pixels() as f64 * rate.as_f64() > USB_2
+        }
+        _ => false,
+    }
+}
