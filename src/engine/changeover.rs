@@ -1,7 +1,7 @@
 //! When another encoder follows on an outlet: at a keyframe that does not go back in time, and what happens until there
 //! is one. Time is an argument.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::media::{MediaKind, MediaTime};
@@ -13,6 +13,11 @@ use super::timeline::{MOST_SHIFT, Timeline};
 /// soon gone. After that it is the encoder's own delay, and the stream has to wait for it.
 const CATCH_UP: Duration = Duration::from_millis(500);
 
+/// As many pictures as wait before an encoder at most (the link's own limit for small pictures), and one. What is asked
+/// for when the stream falls silent becomes the picture that has waited longest, which may have been on air already; after
+/// so many it cannot be, and asking once more spares the viewers a wait for the encoder's whole delay.
+const WAITED_BEFORE: u32 = 4;
+
 /// So much of a packet of sound may be heard twice at a change: nobody notices, and clocks are no finer.
 const MOST_OVERLAP: Duration = Duration::from_millis(1);
 
@@ -23,8 +28,8 @@ pub(super) struct Track {
     pub(super) candidate: AtomicU64,
     /// When the candidate's first keyframe came, if that was too old to take over; 0 before.
     proven: AtomicU64,
-    /// A keyframe of the candidate is on its way.
-    asked: AtomicBool,
+    /// Pictures of the candidate since it was asked for a keyframe, and that one; 0: it was not.
+    asked: AtomicU32,
     /// The feed on air was silenced, so that the candidate can catch up.
     pub(super) silenced: AtomicBool,
     /// When the last frame went out; 0 before.
@@ -50,7 +55,7 @@ impl Track {
             baton: Baton::default(),
             candidate: AtomicU64::new(0),
             proven: AtomicU64::new(0),
-            asked: AtomicBool::new(false),
+            asked: AtomicU32::new(0),
             silenced: AtomicBool::new(false),
             sent: AtomicU64::new(0),
             line: Timeline::new(clock_rate),
@@ -60,7 +65,7 @@ impl Track {
     /// Lets a feed take over when it can.
     pub(super) fn nominate(&self, feed: u64) {
         self.proven.store(0, Ordering::Relaxed);
-        self.asked.store(false, Ordering::Relaxed);
+        self.asked.store(0, Ordering::Relaxed);
         self.silenced.store(false, Ordering::Relaxed);
         self.candidate.store(feed, Ordering::Release);
     }
@@ -102,17 +107,23 @@ impl Track {
             self.silence();
             return Admission::No;
         }
-        // Where the stream stands still already, it needs another one at once.
+        // Where the stream stands still already, it needs another one at once, unless that is on its way.
         let again = self.silenced.load(Ordering::Relaxed);
-        self.asked.store(again, Ordering::Relaxed);
-        if again { Admission::Ask } else { Admission::No }
+        let coming = self.asked.swap(again.into(), Ordering::Relaxed) > WAITED_BEFORE;
+        if again && !coming { Admission::Ask } else { Admission::No }
     }
 
     /// A candidate's picture that it cannot take over with: has it caught up since its first keyframe?
     fn follow(&self, pts: MediaTime, now: MediaTime) -> Admission<'_> {
         let proven = self.proven.load(Ordering::Relaxed);
-        if proven == 0 || self.asked.load(Ordering::Relaxed) {
+        if proven == 0 {
             return Admission::No;
+        }
+        let asked = self.asked.load(Ordering::Relaxed);
+        if asked > 0 {
+            self.asked.store(asked.saturating_add(1), Ordering::Relaxed);
+            let again = asked == WAITED_BEFORE && self.silenced.load(Ordering::Relaxed);
+            return if again { Admission::Ask } else { Admission::No };
         }
         if self.is_too_old(pts) {
             if now.saturating_since(MediaTime::from_nanos(proven)) < CATCH_UP {
@@ -120,7 +131,7 @@ impl Track {
             }
             self.silence();
         }
-        self.asked.store(true, Ordering::Relaxed);
+        self.asked.store(1, Ordering::Relaxed);
         Admission::Ask
     }
 
@@ -150,8 +161,10 @@ mod tests {
         out: Vec<(u64, u64)>,
         /// The candidate takes over with it, after this gap.
         change: Option<(u64, Duration)>,
-        /// The candidate was asked for a keyframe, and makes one of its next picture in.
-        asked_at: Option<u64>,
+        /// When the candidate was asked for a keyframe; it makes one of the picture that waits before it.
+        asked_at: Vec<u64>,
+        /// How long ago that one was captured, in ms.
+        waits: u64,
     }
 
     const OLD: u64 = 1;
@@ -164,11 +177,16 @@ mod tests {
     impl Race {
         /// `old` and `new` give the delay of the picture captured at a time. The candidate starts at 1000 ms.
         fn run(old: impl Fn(u64) -> u64, new: impl Fn(u64) -> u64) -> Race {
+            Race::with_waiting(0, old, new)
+        }
+
+        fn with_waiting(waits: u64, old: impl Fn(u64) -> u64, new: impl Fn(u64) -> u64) -> Race {
             let mut race = Race {
                 track: Track::new(MediaKind::Video, 90_000),
                 out: Vec::new(),
                 change: None,
-                asked_at: None,
+                asked_at: Vec::new(),
+                waits,
             };
             race.track.nominate(OLD);
             let captured = (1..60).map(|n| n * 100);
@@ -188,7 +206,8 @@ mod tests {
 
         fn frame(&mut self, feed: u64, pts: u64, now: u64) {
             let first = if feed == OLD { 100 } else { 1000 };
-            let forced = self.asked_at.is_some_and(|asked| (asked..asked + 100).contains(&pts));
+            let forced =
+                self.asked_at.iter().any(|asked| (*asked..asked + 100).contains(&(pts + self.waits)));
             let keyframe = pts == first || (feed == NEW && forced);
             let line = &self.track.line;
             let held = match self.track.admit(feed, at(pts), keyframe, at(now)) {
@@ -201,7 +220,7 @@ mod tests {
                     held
                 }
                 Admission::Ask => {
-                    self.asked_at = Some(now);
+                    self.asked_at.push(now);
                     return;
                 }
                 Admission::No => return,
@@ -247,6 +266,19 @@ mod tests {
         let alone = Race::run(hiccup, |_| 100_000);
         assert_eq!(alone.change, None);
         assert!(race.stillness() <= alone.stillness(), "{:?} and {:?}", race.out, alone.out);
+    }
+
+    /// The picture that is made a keyframe has waited so long that it was on air already: not the whole delay later
+    /// another one is asked for, but as soon as what waited is through.
+    #[test]
+    fn a_keyframe_of_a_picture_that_waited_is_not_the_only_one() {
+        let race = Race::with_waiting(300, |_| 5, |_| 1305);
+        let (pts, gap) = race.change.expect("it took over");
+        assert_eq!(race.asked_at.len(), 2, "{:?}", race.asked_at);
+        assert!(race.out.windows(2).all(|pair| pair[0].0 < pair[1].0), "{:?}", race.out);
+        let silent_since = race.asked_at[0];
+        assert!(pts > silent_since - 100, "asked at {:?}, {pts}", race.asked_at);
+        assert!(gap < Duration::from_millis(1305 + 500), "{gap:?}: {:?}", race.out);
     }
 
     /// What is on air goes on while a candidate never catches up to a keyframe.

@@ -159,7 +159,7 @@ pub(crate) fn get(url: &str) -> (u16, String) {
     })
 }
 
-fn post(url: &str, content_type: &str, body: String) -> (u16, String) {
+pub(crate) fn post(url: &str, content_type: &str, body: String) -> (u16, String) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();

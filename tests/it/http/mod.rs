@@ -179,7 +179,7 @@ fn publishers(replace: bool) -> Publishers {
     Publishers::new(vec![key("obs", "s3cret"), key("cam", "other"), key("live", "never")], replace)
 }
 
-pub(super) fn offer() -> String {
+pub(crate) fn offer() -> String {
     let mut rtc = Rtc::builder().set_rtp_mode(true).build(now());
     rtc.add_local_candidate(Candidate::host("127.0.0.1:9".parse().unwrap(), "udp").unwrap());
     let mut api = rtc.sdp_api();

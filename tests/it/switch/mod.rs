@@ -1,5 +1,6 @@
 //! The real daemon changes what runs: another profile, a reload, off air and on, an encoder that fails.
 
+mod followers;
 mod watched;
 
 use std::time::Duration;

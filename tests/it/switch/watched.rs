@@ -8,12 +8,15 @@ use super::{LIMIT, on_air, succeeds};
 use crate::appliance::{Appliance, Watcher, turn};
 
 /// Encoder, codec, and what a browser calls it.
-const ENCODERS: [(&str, &str, &str); 5] = [
+const ENCODERS: [(&str, &str, &str); 7] = [
     ("x264", "h264", "video/H264"),
     ("openh264", "h264", "video/H264"),
     ("vp8", "vp8", "video/VP8"),
     ("vp9", "vp9", "video/VP9"),
     ("aom", "av1", "video/AV1"),
+    ("svt", "av1", "video/AV1"),
+    // Holds back 13 pictures: the gap before it is that long, and on a busy machine too long for a sample in passing.
+    ("rav1e", "av1", "video/AV1"),
 ];
 
 /// Cold start of a browser on a busy machine.
@@ -51,14 +54,14 @@ fn every_pair() -> Vec<usize> {
     walk
 }
 
-/// So many encoders after the first, none after itself.
-fn some_pairs(seed: u64, count: usize) -> Vec<usize> {
+/// So many of the first encoders after the very first, none after itself.
+fn some_pairs(seed: u64, count: usize, among: usize) -> Vec<usize> {
     let (mut state, mut at) = (seed, 0);
     let mut next = || {
         // Knuth's MMIX generator; its upper bits are random enough for a walk.
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let step = 1 + (state >> 33) as usize % (ENCODERS.len() - 1);
-        at = (at + step) % ENCODERS.len();
+        let step = 1 + (state >> 33) as usize % (among - 1);
+        at = (at + step) % among;
         at
     };
     (0..count).map(|_| next()).collect()
@@ -115,7 +118,7 @@ fn report(seen: &[Value]) {
 #[test]
 fn chromium_goes_on_through_a_sample_of_switches() {
     let _turn = turn();
-    report(&watch(&some_pairs(4, 6)));
+    report(&watch(&some_pairs(4, 6, ENCODERS.len() - 1)));
 }
 
 #[test]
@@ -131,7 +134,7 @@ fn soak_chromium_goes_on_through_every_pair_of_encoders() {
 #[ignore = "the long form, for `make soak`"]
 fn soak_chromium_goes_on_through_a_hundred_switches() {
     let _turn = turn();
-    report(&watch(&some_pairs(1, 100)));
+    report(&watch(&some_pairs(1, 100, ENCODERS.len())));
 }
 
 /// aiortc decodes H.264 and VP8 only.
