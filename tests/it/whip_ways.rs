@@ -279,7 +279,6 @@ fn cycles(count: usize) {
     for cycle in 0..count {
         server.expect("frames", None, PATIENCE);
         let live = appliance.until_state("it is live", PATIENCE, is_live);
-        assert_eq!(live["encode"]["restarts"], 0);
         // The pictures of the first cycles fill caches.
         if cycle == 2.min(count / 2) {
             first = Some(held(pid));

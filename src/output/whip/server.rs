@@ -25,6 +25,15 @@ pub(super) fn words(status: StatusCode, body: &str) -> Option<String> {
     }
 }
 
+/// Whether the same answer says that the stream is there, with its media; none where it is of another server.
+pub(super) fn has(status: StatusCode, body: &str) -> Option<bool> {
+    match status {
+        StatusCode::OK => serde_json::from_str::<Value>(body).ok()?.get("isOnline")?.as_bool(),
+        StatusCode::NOT_FOUND => Some(false),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,11 +48,14 @@ mod tests {
             words(StatusCode::OK, body).as_deref(),
             Some("the server lists the stream without media, 0 viewers")
         );
+        assert_eq!(has(StatusCode::OK, body), Some(false));
+        assert_eq!(has(StatusCode::OK, r#"{"viewers":0,"isOnline":true}"#), Some(true));
+        assert_eq!(has(StatusCode::NOT_FOUND, ""), Some(false));
         assert_eq!(words(StatusCode::NOT_FOUND, "").as_deref(), Some("the server does not list the stream"));
         for (status, body) in
             [(StatusCode::OK, "<html>"), (StatusCode::OK, "{}"), (StatusCode::FORBIDDEN, "")]
         {
-            assert_eq!(words(status, body), None, "{body}");
+            assert_eq!((words(status, body), has(status, body)), (None, None), "{body}");
         }
     }
 }

@@ -52,6 +52,12 @@ impl Wires {
         }
     }
 
+    /// Whether somebody may listen at an address; not only where the host says that nobody does.
+    pub(super) async fn listens(&self, url: url::Url) -> bool {
+        let asked = self.client.request(http::Method::OPTIONS, url).timeout(STATUS).send().await;
+        !asked.is_err_and(|error| failure(&error).kind == FailureKind::NobodyListens)
+    }
+
     /// Sends one request of the machine's and reads its answer, both within the request's limits.
     pub(super) async fn send(&self, request: Request) -> Result<Response, Failure> {
         let limit = request.connect + request.answer;

@@ -34,6 +34,8 @@
 //! - **A session is DELETEd** on stop and before any new one; when no answer came, once more before the next attempt,
 //!   as long as the server may still hold it (40 s; consent has expired by then, RFC 7675). Whatever is answered counts
 //!   as done.
+//! - **A server in doubt is asked.** Silence counts by itself after four seconds at the soonest. Meanwhile the driver asks
+//!   over HTTP whether anybody listens there ([`Machine::doubts`]), which tells at once of a server that was killed.
 //! - **Broadcast Box** takes the key as base64 ([`KeyForm`]); it is recognised by its 201.
 
 mod endpoint;

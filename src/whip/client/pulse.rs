@@ -16,6 +16,8 @@ const YOUNG: Duration = Duration::from_secs(8);
 const UNTOLD: Duration = Duration::from_secs(15);
 /// Reports of audio and video that come together count once.
 const TOGETHER: Duration = Duration::from_millis(20);
+/// Silence shorter than this raises no doubt.
+const DOUBT: Duration = Duration::from_secs(1);
 /// Media that pauses longer than this does not flow; a server may then be silent.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -70,6 +72,14 @@ impl Pulse {
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         let since = self.last?.max(self.sending_since?);
         self.flows(now).then(|| since + self.patience())
+    }
+
+    /// Whether it is silent for longer than is usual, and not yet for as long as counts by itself.
+    pub(super) fn is_doubtful(&self, now: Instant) -> bool {
+        let Some(since) = self.last.zip(self.sending_since).map(|(last, sending)| last.max(sending)) else {
+            return false;
+        };
+        self.intervals >= TELLING && self.flows(now) && since + (self.usual * 3).max(DOUBT) <= now
     }
 
     fn flows(&self, now: Instant) -> bool {

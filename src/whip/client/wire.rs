@@ -49,6 +49,8 @@ pub enum Input {
     Answered(RequestId, Response),
     /// A request was not answered.
     Unanswered(RequestId, Failure),
+    /// The server was asked when [`Machine::doubts`](super::Machine::doubts) said so, and has the session no more; in words.
+    Gone(String),
     /// Nothing, but the deadline may have passed.
     Timer,
 }

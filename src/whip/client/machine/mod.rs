@@ -152,6 +152,15 @@ impl Machine {
         self.endpoint.broadcast_box().filter(|_| self.learned.broadcast_box)
     }
 
+    /// Where to ask whether the server is still there, when it has fallen silent so that this is in doubt; tell it by
+    /// [`Input::Gone`].
+    pub fn doubts(&self, now: Instant) -> Option<&Url> {
+        match &self.stage {
+            Stage::Joined(joined) if joined.is_doubtful(now) => Some(self.endpoint.url()),
+            _ => None,
+        }
+    }
+
     /// When to call [`Machine::on`] with [`Input::Timer`] at the latest; always later than the `now` last given. It is
     /// right after that call only.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
@@ -176,6 +185,12 @@ impl Machine {
             Input::Transport(id, event) => self.on_transport(now, id, event),
             Input::Answered(id, response) => self.on_answer(now, id, &response),
             Input::Unanswered(id, failure) => self.on_failure(now, id, &failure),
+            Input::Gone(words) => {
+                // Only while it is in doubt: it may have been heard of since.
+                if self.doubts(now).is_some() {
+                    self.lose(now, words, None);
+                }
+            }
             Input::Timer => {}
         }
         self.settle(now);

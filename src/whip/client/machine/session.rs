@@ -73,6 +73,11 @@ impl Joined {
         (until <= now).then_some(request)
     }
 
+    /// Whether the server is silent for longer than is usual.
+    pub(super) fn is_doubtful(&self, now: Instant) -> bool {
+        self.live_since.is_some() && self.pulse.is_doubtful(now)
+    }
+
     /// Why the session is lost, if it is.
     pub(super) fn verdict(&self, now: Instant) -> Option<String> {
         if self.live_since.is_none() {

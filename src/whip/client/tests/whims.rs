@@ -21,6 +21,7 @@ enum Whim {
     Transport(TransportEvent),
     Answer(u16, usize),
     Fail(FailureKind),
+    Gone,
     /// All goes well, with an offer that is complete or not and a server of this kind.
     Forward(bool, usize),
 }
@@ -64,6 +65,7 @@ fn any_whim() -> impl Strategy<Value = Whim> {
         10 => event.prop_map(Whim::Transport),
         8 => (status, 0usize..8).prop_map(|(status, how)| Whim::Answer(status, how)),
         2 => kind.prop_map(Whim::Fail),
+        1 => Just(Whim::Gone),
         20 => (any::<bool>(), 0usize..2).prop_map(|(complete, how)| Whim::Forward(complete, how)),
     ]
 }
@@ -117,6 +119,7 @@ impl World {
             }
             Whim::Answer(status, how) => self.answer(*status, *how),
             Whim::Forward(complete, how) => self.forward(*complete, *how),
+            Whim::Gone => self.tell(Input::Gone("it is gone".to_owned())),
             Whim::Fail(kind) => {
                 if let Some(request) = self.in_flight.pop() {
                     self.tell(Input::Unanswered(request.id, failure(*kind)));

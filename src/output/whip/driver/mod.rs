@@ -1,5 +1,7 @@
 //! The machine's clock, HTTP and transport.
 
+mod ask;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Order, Report, Settings, Wires, server};
+use super::{Order, Report, Settings, Wires};
 use crate::engine::Engine;
 use crate::engine::webrtc::{
     Lane, PublishError, Relay, Transport, TransportEvent, TransportSink, TransportStats,
@@ -25,9 +27,6 @@ use crate::whip::trickle::Candidate;
 /// How often transports are looked at. The machine wants to hear of media twice a second.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How often a Broadcast Box is asked about the stream.
-const ASK: Duration = Duration::from_secs(5);
-
 /// Answers that are missed in a row before it counts as silent.
 const MISSES: u32 = 3;
 
@@ -39,8 +38,10 @@ enum Event {
     Made(u64, TransportId, Result<Box<dyn Transport>, PublishError>),
     Said(u64, TransportId, TransportEvent),
     Answered(u64, RequestId, Result<Response, Failure>),
-    /// What the server says about the stream; none when it did not answer.
-    Server(Option<String>),
+    /// What the server says about the stream, and whether it has it; none when it did not answer.
+    Server(Option<(String, bool)>),
+    /// A server in doubt was asked; why its session is lost, if it is.
+    Doubted(u64, Option<String>),
 }
 
 /// Where orders and other media come from.
@@ -84,6 +85,10 @@ pub(super) struct Driver {
     reconnects: u64,
     report: Report,
     ask_at: Option<Instant>,
+    /// When it was last asked because it had fallen silent.
+    doubt_at: Option<Instant>,
+    /// A Broadcast Box said in this session that it has the stream.
+    listed: bool,
     misses: u32,
     finishing: bool,
     /// The last two lines of its log since it was live: an outage that goes on is told once.
@@ -119,6 +124,8 @@ impl Driver {
             reconnects: 0,
             report: Report::new(Phase::Idle.as_str()),
             ask_at: None,
+            doubt_at: None,
+            listed: false,
             misses: 0,
             finishing: false,
             told: Default::default(),
@@ -223,9 +230,15 @@ impl Driver {
                     });
                 }
             }
+            Event::Doubted(number, gone) => {
+                if let Some(words) = gone.filter(|_| number == self.number) {
+                    self.feed(Input::Gone(words));
+                }
+            }
             Event::Server(words) => match words {
-                Some(words) => {
+                Some((words, has)) => {
                     self.misses = 0;
+                    self.listed = has;
                     self.report.server = Some(words);
                 }
                 None => {
@@ -279,27 +292,7 @@ impl Driver {
             }
         }
         self.ask_server();
-    }
-
-    /// Asks a Broadcast Box about the stream while it is live.
-    fn ask_server(&mut self) {
-        let live = self.machine.as_ref().filter(|machine| machine.state().phase == Phase::Live);
-        let Some(stream) = live.and_then(Machine::watch) else {
-            self.ask_at = None;
-            return;
-        };
-        let now = now();
-        if *self.ask_at.get_or_insert(now + LOOK) > now {
-            return;
-        }
-        self.ask_at = Some(now + ASK);
-        let (wires, tell) = (self.wires.clone(), self.tell.clone());
-        tokio::spawn(async move {
-            let answer = wires.get(stream.status_url()).await;
-            let words = answer.and_then(|(status, body)| server::words(status, &body));
-            // Nobody may be there any more.
-            let _ = tell.send(Event::Server(words)).await;
-        });
+        self.ask_in_doubt();
     }
 
     fn feed(&mut self, input: Input) {
@@ -441,6 +434,7 @@ impl Driver {
         }
         if state.phase != Phase::Live {
             self.report.server = None;
+            self.listed = false;
             self.misses = 0;
         }
     }
