@@ -14,8 +14,8 @@ mod tests;
 
 pub use appliance::{
     AudioInput, BoxConfig, CaptureConfig, CaptureMode, HttpConfig, JwtConfig, NoSignal, OutputConfig,
-    OutputKind, ProfileChoice, PublisherConfig, SecretSource, SfuConfig, VideoInput, ViewConfig,
-    WebhookConfig, parse_box, parse_box_with,
+    OutputKind, ProfileChoice, PublisherConfig, RecordingConfig, SecretSource, SfuConfig, VideoInput,
+    ViewConfig, WebhookConfig, parse_box, parse_box_with,
 };
 pub use diagnostic::{Complaint, Diagnostic, Diagnostics, Severity};
 pub use profile::{

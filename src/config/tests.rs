@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::parse::{Document, FromText, Override};
 use super::*;
-use crate::media::{Bitrate, Codec, Delay, FrameSize, Framerate, StreamName};
+use crate::media::{Bitrate, ByteSize, Codec, Delay, FrameSize, Framerate, StreamName};
 
 fn set(file: &str, overrides: &[&str]) -> (Option<BoxConfig>, Diagnostics) {
     let overrides: Vec<Override> = overrides.iter().map(|text| Override::new(text)).collect();
@@ -45,7 +45,10 @@ fn every_key_of_the_interface_is_read() {
         [[output]]
         name = "disk"
         kind = "record"
-        path = "/srv/show.mkv"
+        path = "/srv/{stream}-{time}"
+        segment = "1 h"
+        keep = "7 d"
+        max_size = "200 GB"
         [[output]]
         name = "relay"
         kind = "srt"
@@ -88,7 +91,7 @@ fn every_key_of_the_interface_is_read() {
         kind,
         url: Some(url.to_owned()),
         url_file: None,
-        path: None,
+        recording: None,
         token: None,
         adaptive: false,
         ice_servers: Vec::new(),
@@ -113,7 +116,12 @@ fn every_key_of_the_interface_is_read() {
             },
             OutputConfig {
                 url: None,
-                path: Some("/srv/show.mkv".to_owned()),
+                recording: Some(RecordingConfig {
+                    path: "/srv/{stream}-{time}.mkv".to_owned(),
+                    segment: Some(Duration::from_secs(3_600)),
+                    keep: Some(Duration::from_secs(7 * 86_400)),
+                    max_size: Some(ByteSize::from_bytes(200_000_000_000)),
+                }),
                 ..output("disk", OutputKind::Record, "")
             },
             OutputConfig {

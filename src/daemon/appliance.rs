@@ -25,7 +25,7 @@ use crate::engine::webrtc::Lane;
 use crate::engine::{Engine, Outlet};
 use crate::lifecycle::{Event, Strikes};
 use crate::media::MediaTime;
-use crate::output::{Adapt, Local, Whip};
+use crate::output::{Adapt, Local, Output};
 use crate::plan::Choice;
 use crate::sfu;
 use crate::telemetry::Drops;
@@ -71,7 +71,7 @@ pub(super) struct Appliance {
     pub(super) sound: Outlet,
     pub(super) sfu: Option<sfu::Handle>,
     pub(super) local: Option<Local>,
-    pub(super) outputs: Vec<Whip>,
+    pub(super) outputs: Vec<Output>,
     pub(super) adapt: Adapt,
     /// Outputs that were stopped by name.
     pub(super) resting: BTreeSet<String>,

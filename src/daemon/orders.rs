@@ -7,7 +7,7 @@ use crate::config::EncoderChoice;
 use crate::control::{Command, CommandError, Done, Order};
 use crate::engine::ControlError;
 use crate::media::{Bitrate, Fault};
-use crate::output::Whip;
+use crate::output::Output;
 use crate::plan::{BitrateControl, Downstream};
 
 /// The most that an encoder is started anew with by command.
@@ -158,7 +158,7 @@ impl Appliance {
         Ok(Done(format!("output `{name}` stops")))
     }
 
-    fn output(&self, name: &str) -> Result<&Whip, CommandError> {
+    fn output(&self, name: &str) -> Result<&Output, CommandError> {
         if let Some(output) = self.outputs.iter().find(|output| output.name() == name) {
             return Ok(output);
         }

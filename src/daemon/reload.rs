@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::appliance::Appliance;
 use super::change::{Prepared, Reply, What, refused};
 use super::files::Loaded;
-use super::start::{outputs, refuse_what_is_missing};
+use super::start::{Place, outputs, refuse_what_is_missing};
 use super::target::{Wanted, aim};
 use crate::config::{BoxConfig, Look, ProfileChoice};
 use crate::control::CommandError;
@@ -76,10 +76,12 @@ impl Appliance {
             tokio::spawn(output.finish(FAREWELL));
         }
         let fresh: Vec<_> = config.outputs.iter().filter(|output| !same(&output.name)).cloned().collect();
-        match outputs(&self.engine, &fresh, &self.lanes(), self.seed) {
+        let place =
+            Place { engine: &self.engine, disk: self.loaded.queues.disk, stream: &self.config.sfu.stream };
+        match outputs(&place, &fresh, &self.lanes(), self.seed) {
             Ok(started) => {
                 if self.stopped {
-                    started.iter().for_each(crate::output::Whip::stop);
+                    started.iter().for_each(crate::output::Output::stop);
                 }
                 self.outputs.extend(started);
                 String::new()

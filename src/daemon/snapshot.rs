@@ -11,7 +11,7 @@ use crate::control::{
 use crate::engine::{QueueLevel, Showing, StageCounters};
 use crate::lifecycle::Phase;
 use crate::media::{Bitrate, Codec, FrameSize, Framerate, Levels, MediaKind, SourceHealth};
-use crate::output::Whip;
+use crate::output::Output;
 use crate::plan::Downstream;
 use crate::sfu;
 
@@ -34,7 +34,7 @@ pub(super) struct View<'a> {
     pub(super) keyframes_forced: u64,
     pub(super) process: ProcessState,
     pub(super) sfu: Option<&'a sfu::Stats>,
-    pub(super) outputs: &'a [Whip],
+    pub(super) outputs: &'a [Output],
     /// The adaptive output that keeps the bitrate down.
     pub(super) limiter: Option<&'a str>,
     pub(super) now: Instant,
@@ -231,7 +231,7 @@ impl View<'_> {
             OutputKind::Trickle => "trickle",
         };
         match self.outputs.iter().find(|running| running.name() == output.name) {
-            Some(running) => self.whip(running, kind),
+            Some(running) => self.running(running, kind),
             // Listed so that nobody takes silence for success.
             None => OutputState {
                 name: output.name.clone(),
@@ -257,7 +257,7 @@ impl View<'_> {
         }
     }
 
-    fn whip(&self, output: &Whip, kind: &'static str) -> OutputState {
+    fn running(&self, output: &Output, kind: &'static str) -> OutputState {
         let report = output.report();
         let stats = &report.stats;
         let live = report.is_live();

@@ -22,6 +22,7 @@ use super::usage::Usage;
 use super::{Options, RunError, SocketPlaces, know_remembered, secret, survey};
 use crate::config::{AudioInput, BoxConfig, OutputConfig, OutputKind};
 use crate::control::{self, State};
+use crate::engine::container::Room;
 use crate::engine::webrtc::{Lane, Relay};
 use crate::engine::{self, Engine, Outlet};
 use crate::http::{
@@ -31,8 +32,8 @@ use crate::http::{
 use crate::lifecycle::Strikes;
 use crate::media::{MediaKind, StreamName};
 use crate::output::whip::{Relays, Settings, Wires};
-use crate::output::{Adapt, Whip};
-use crate::plan::{self, Downstream, GraphPlan, Role};
+use crate::output::{Adapt, Output, Record, Whip, record};
+use crate::plan::{self, Downstream, GraphPlan, QueueClass, Role};
 use crate::sfu;
 use crate::telemetry::Drops;
 use crate::telemetry::LogRing;
@@ -255,7 +256,10 @@ fn compose(
     appliance.show_active();
     appliance.warn_of_a_fixed_bitrate();
     let lanes = appliance.lanes();
-    appliance.outputs = outputs(&appliance.engine, &appliance.config.outputs, &lanes, seed)?;
+    let config = &appliance.config;
+    let place =
+        Place { engine: &appliance.engine, disk: appliance.loaded.queues.disk, stream: &config.sfu.stream };
+    appliance.outputs = outputs(&place, &config.outputs, &lanes, seed)?;
     Ok(appliance)
 }
 
@@ -295,13 +299,21 @@ fn lane(plan: &GraphPlan, outlet: &Outlet) -> Option<Lane> {
     })
 }
 
+/// What outputs of every kind need.
+pub(super) struct Place<'a> {
+    pub(super) engine: &'a Engine,
+    /// How much may wait for a disk.
+    pub(super) disk: QueueClass,
+    pub(super) stream: &'a StreamName,
+}
+
 /// Starts every output that there is in this version. What is wrong with one is its own state, and stops nothing else.
 pub(super) fn outputs(
-    engine: &Engine,
+    place: &Place<'_>,
     configured: &[OutputConfig],
     lanes: &Arc<[Lane]>,
     seed: u64,
-) -> Result<Vec<Whip>, RunError> {
+) -> Result<Vec<Output>, RunError> {
     if configured.is_empty() {
         return Ok(Vec::new());
     }
@@ -309,6 +321,22 @@ pub(super) fn outputs(
         .map_err(|reason| RunError::System { what: "TLS", source: std::io::Error::other(reason) })?;
     let mut running = Vec::new();
     for (number, output) in configured.iter().enumerate() {
+        let seed = seed.wrapping_add(number as u64);
+        if let Some(recording) = &output.recording {
+            let settings = record::Settings {
+                name: output.name.clone(),
+                path: recording.path.clone(),
+                stream: place.stream.to_string(),
+                segment: recording.segment,
+                keep: recording.keep,
+                max_size: recording.max_size,
+                room: Room { time: place.disk.time, bytes: place.disk.bytes },
+                lanes: Arc::clone(lanes),
+                seed,
+            };
+            running.push(Output::Record(Record::start(place.engine, settings)));
+            continue;
+        }
         if output.kind != OutputKind::Whip {
             tracing::warn!(output = %output.name, "this version has no outputs of this kind yet");
             continue;
@@ -330,9 +358,9 @@ pub(super) fn outputs(
             relays: relays(output),
             lanes: Arc::clone(lanes),
             adaptive: output.adaptive,
-            seed: seed.wrapping_add(number as u64),
+            seed,
         };
-        running.push(Whip::start(engine, &wires, settings));
+        running.push(Output::Whip(Whip::start(place.engine, &wires, settings)));
     }
     Ok(running)
 }

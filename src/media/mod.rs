@@ -20,4 +20,4 @@ pub use names::{NameError, StreamName};
 pub use sample::{AccessUnit, Frame, Packet};
 pub use source::{SourceHealth, SourceState};
 pub use time::{MediaTime, RtpTime};
-pub use units::{Bitrate, Delay, FrameSize, Framerate, UnitError, parse_duration};
+pub use units::{Bitrate, ByteSize, Delay, FrameSize, Framerate, UnitError, parse_duration};

@@ -91,6 +91,56 @@ impl FromStr for Bitrate {
     }
 }
 
+/// Room on a disk, in bytes. Written `"200 GB"`, `"1.5 TB"`, `"500 MB"`, in powers of ten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ByteSize(u64);
+
+impl ByteSize {
+    /// From bytes.
+    pub const fn from_bytes(bytes: u64) -> Self {
+        ByteSize(bytes)
+    }
+
+    /// Bytes.
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for ByteSize {
+    /// With at most one decimal: people read it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenths = |unit: u64| decimal((self.0 / (unit / 10)).saturating_mul(unit / 10), unit);
+        match self.0 {
+            1_000_000_000_000.. => write!(f, "{} TB", tenths(1_000_000_000_000)),
+            1_000_000_000.. => write!(f, "{} GB", tenths(1_000_000_000)),
+            1_000_000.. => write!(f, "{} MB", tenths(1_000_000)),
+            bytes => write!(f, "{} kB", decimal(bytes / 100 * 100, 1_000)),
+        }
+    }
+}
+
+impl FromStr for ByteSize {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let error =
+            || UnitError::new("size", text, "a number and a unit, such as `\"200 GB\"` or `\"1.5 TB\"`");
+        let (number, unit) = split_unit(text).ok_or_else(error)?;
+        let scale = match unit {
+            "kB" => 1_000,
+            "MB" => 1_000_000,
+            "GB" => 1_000_000_000,
+            "TB" => 1_000_000_000_000,
+            _ => return Err(error()),
+        };
+        match scaled(number, scale) {
+            Some(bytes) if bytes > 0 => Ok(ByteSize(bytes)),
+            _ => Err(error()),
+        }
+    }
+}
+
 /// Width and height in pixels. Written `"1280x720"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FrameSize {
@@ -260,7 +310,7 @@ impl FromStr for Delay {
     }
 }
 
-/// Reads a span of time: `"500 us"`, `"40 ms"`, `"2 s"`, `"1.5 s"`, `"10 min"`, `"1 h"`.
+/// Reads a span of time: `"500 us"`, `"40 ms"`, `"2 s"`, `"1.5 s"`, `"10 min"`, `"1 h"`, `"7 d"`.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     let error = || UnitError::new("duration", text, "a number and a unit, such as `\"2 s\"` or `\"500 ms\"`");
     let (number, unit) = split_unit(text).ok_or_else(error)?;
@@ -270,6 +320,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
         "s" => 1_000_000,
         "min" => 60_000_000,
         "h" => 3_600_000_000,
+        "d" => 86_400_000_000,
         _ => return Err(error()),
     };
     let micros = scaled(number, micros).ok_or_else(error)?;
@@ -328,6 +379,19 @@ const fn gcd(a: u32, b: u32) -> u32 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn room_on_a_disk_is_read_exactly_and_told_shortly() {
+        for (text, bytes) in [("200 GB", 200_000_000_000), ("1.5TB", 1_500_000_000_000), ("64 kB", 64_000)] {
+            assert_eq!(text.parse(), Ok(ByteSize(bytes)));
+        }
+        for wrong in ["200", "200 G", "0 GB", "-1 GB", "1 GiB", "99999999999 TB"] {
+            assert!(wrong.parse::<ByteSize>().is_err(), "{wrong}");
+        }
+        for (bytes, told) in [(999, "0.9 kB"), (1_234_567, "1.2 MB"), (200_000_000_000, "200 GB")] {
+            assert_eq!(ByteSize(bytes).to_string(), told);
+        }
+    }
 
     #[test]
     fn bitrates_are_read_exactly() {

@@ -19,6 +19,8 @@ pub struct Queues {
     pub audio: QueueClass,
     /// Encoded video on its way out, as access units or RTP: by time and bytes, for one keyframe is up to 150 packets.
     pub rtp: QueueClass,
+    /// Encoded media, picture or sound, that waits for a disk.
+    pub disk: QueueClass,
 }
 
 impl Queues {
@@ -53,8 +55,15 @@ pub fn parse_queues(source: Source) -> (Option<Queues>, Diagnostics) {
 fn read(mut root: Table<'_>) -> Option<Queues> {
     let mut class = |name| root.need_table(name, "buffers = 3").and_then(read_class);
     let (low, mid, high) = (class("video-low"), class("video-mid"), class("video-high"));
-    let (audio, rtp) = (class("audio"), class("rtp"));
-    Some(Queues { video_low: low?, video_mid: mid?, video_high: high?, audio: audio?, rtp: rtp? })
+    let (audio, rtp, disk) = (class("audio"), class("rtp"), class("disk"));
+    Some(Queues {
+        video_low: low?,
+        video_mid: mid?,
+        video_high: high?,
+        audio: audio?,
+        rtp: rtp?,
+        disk: disk?,
+    })
 }
 
 fn read_class(mut table: Table<'_>) -> Option<QueueClass> {

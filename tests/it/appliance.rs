@@ -49,8 +49,46 @@ impl Appliance {
         Appliance::start_all(media, config, profiles, &[])
     }
 
+    /// The same with a disk of its own, so big, in the configuration's folder under `disk`; only the daemon sees it.
+    pub(crate) fn start_with_disk(
+        size: &str,
+        config: impl Fn(&Path) -> String,
+        profiles: &[(&str, &str)],
+    ) -> Appliance {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = directory.path().join("disk");
+        fs::create_dir(&disk).unwrap();
+        let mut command = Command::new("unshare");
+        let mount = "mount -t tmpfs -o size=$0 tmpfs \"$1\" && shift && exec \"$@\"";
+        command.args(["--mount", "--map-root-user", "sh", "-c", mount, size]).arg(&disk);
+        command.arg(env!("CARGO_BIN_EXE_capcast"));
+        let config = config(&disk);
+        Appliance::start_in(directory, command, "127.0.0.1:0", &config, profiles, &[])
+    }
+
+    /// What it sees under this path.
+    pub(crate) fn sees(&self, path: &Path) -> PathBuf {
+        Path::new(&format!("/proc/{}/root", self.process.id())).join(path.strip_prefix("/").unwrap())
+    }
+
+    /// Its configuration's folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.directory.path()
+    }
+
     fn start_all(media: &str, config: &str, profiles: &[(&str, &str)], files: &[(&str, &str)]) -> Appliance {
         let directory = tempfile::tempdir().unwrap();
+        Appliance::start_in(directory, daemon(), media, config, profiles, files)
+    }
+
+    fn start_in(
+        directory: TempDir,
+        command: Command,
+        media: &str,
+        config: &str,
+        profiles: &[(&str, &str)],
+        files: &[(&str, &str)],
+    ) -> Appliance {
         let own = directory.path().join("profiles");
         fs::create_dir(&own).unwrap();
         for (name, text) in profiles {
@@ -63,7 +101,7 @@ impl Appliance {
         }
         let config = format!("{config}\n[sfu]\nmedia = \"{media}\"\n");
         fs::write(directory.path().join("capcast.toml"), config).unwrap();
-        let (process, log, base) = run(directory.path(), "127.0.0.1:0");
+        let (process, log, base) = run(command, directory.path(), "127.0.0.1:0");
         Appliance { directory, process, log, base }
     }
 
@@ -170,7 +208,7 @@ impl Appliance {
     /// Starts again under the same address.
     pub(crate) fn start_again(&mut self) {
         let address = self.base.trim_start_matches("http://").to_owned();
-        (self.process, self.log, self.base) = run(self.directory.path(), &address);
+        (self.process, self.log, self.base) = run(daemon(), self.directory.path(), &address);
     }
 }
 
@@ -188,8 +226,12 @@ impl Drop for Appliance {
     }
 }
 
-fn run(directory: &Path, listen: &str) -> (Child, Lines, String) {
-    let mut process = Command::new(env!("CARGO_BIN_EXE_capcast"))
+fn daemon() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_capcast"))
+}
+
+fn run(mut command: Command, directory: &Path, listen: &str) -> (Child, Lines, String) {
+    let mut process = command
         .args(["run", "--listen", listen, "--config"])
         .arg(directory.join("capcast.toml"))
         .env("CAPCAST_SOCKET", directory.join("capcast.sock"))

@@ -24,6 +24,7 @@ mod panel;
 mod plans;
 mod probe;
 mod quality;
+mod record;
 mod run;
 mod sfu;
 mod soak;

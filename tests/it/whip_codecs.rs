@@ -6,8 +6,9 @@ use std::time::Duration;
 use capcast::engine::Engine;
 use capcast::engine::webrtc::Lane;
 use capcast::media::{Bitrate, Codec};
+use capcast::output::Report;
 use capcast::output::Whip;
-use capcast::output::whip::{Report, Settings, Wires};
+use capcast::output::whip::{Settings, Wires};
 use capcast::plan::{Node, QueueClass, Role, Value};
 
 use crate::appliance::Watcher;

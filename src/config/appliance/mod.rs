@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::media::{Delay, FrameSize, Framerate, StreamName};
+use crate::media::{ByteSize, Delay, FrameSize, Framerate, StreamName};
 
 pub use read::{parse_box, parse_box_with};
 
@@ -134,8 +134,8 @@ pub struct OutputConfig {
     pub url: Option<String>,
     /// `url_file`, for `whip`: a URL that is itself the secret.
     pub url_file: Option<SecretSource>,
-    /// `path`, for `record`.
-    pub path: Option<String>,
+    /// `path`, `segment`, `keep` and `max_size`, for `record`.
+    pub recording: Option<RecordingConfig>,
     /// `token_file`.
     pub token: Option<SecretSource>,
     /// May this output lower the bitrate?
@@ -144,6 +144,19 @@ pub struct OutputConfig {
     pub ice_servers: Vec<String>,
     /// `ice_credential_file`: a user name and a password, one a line, for those of them that are TURN.
     pub ice_credential: Option<SecretSource>,
+}
+
+/// Where a recording goes, and how much of it stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordingConfig {
+    /// `path`: of each file, with `{stream}` and `{time}` to be filled in; ends in `.mkv`.
+    pub path: String,
+    /// `segment`: a new file after this long; at least a second.
+    pub segment: Option<Duration>,
+    /// `keep`: files that were last written longer ago are deleted.
+    pub keep: Option<Duration>,
+    /// `max_size`: the oldest files are deleted beyond this, all together.
+    pub max_size: Option<ByteSize>,
 }
 
 /// `kind = …` of an output.

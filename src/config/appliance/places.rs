@@ -176,13 +176,37 @@ pub(super) fn is_readable_on_the_way(url: &str) -> bool {
     !local.iter().any(|start| rest.starts_with(start))
 }
 
-pub(super) fn recording(text: &str) -> Result<String, Complaint> {
+/// A recording's path: whole, of a file, with nothing in braces but `{stream}` and `{time}`. `.mkv` is added where it
+/// lacks. With `many` files, each has to have a name of its own.
+pub(super) fn recording(text: &str, many: bool) -> Result<String, Complaint> {
     let path = absolute(text)?;
-    match text.ends_with('/') || path.file_name().is_none() {
-        true => Err(Complaint::new(format!("{} is a folder", quoted(text)))
-            .hint(format!("name a file in it, such as `\"{}/show.mkv\"`", text.trim_end_matches('/')))),
-        false => Ok(text.to_owned()),
+    if text.ends_with('/') || path.file_name().is_none() {
+        let folder = text.trim_end_matches('/');
+        return Err(Complaint::new(format!("{} is a folder", quoted(text)))
+            .hint(format!("name a file in it, such as `\"{folder}/{{stream}}-{{time}}.mkv\"`")));
     }
+    let bare = text.replace("{stream}", "").replace("{time}", "");
+    if bare.contains(['{', '}']) {
+        return Err(Complaint::new(format!("{} has braces that mean nothing", quoted(text)))
+            .hint("`{stream}` and `{time}` are filled in"));
+    }
+    let (folder, name) = text.rsplit_once('/').unwrap_or(("", text));
+    if folder.contains('{') {
+        return Err(Complaint::new("a folder's name cannot be filled in")
+            .hint("`{stream}` and `{time}` stand in the file's name"));
+    }
+    let end = name.rsplit_once('.').map(|(_, end)| end);
+    let end = end.filter(|end| end.len() <= 4 && end.bytes().all(|b| b.is_ascii_alphanumeric()));
+    if let Some(other) = end.filter(|end| *end != "mkv") {
+        return Err(
+            Complaint::new(format!("recordings are Matroska, not `.{other}`")).hint("end the path in `.mkv`")
+        );
+    }
+    if many && !name.contains("{time}") {
+        return Err(Complaint::new("every file would have the same name")
+            .hint("put `{time}` into it, or take `segment` out"));
+    }
+    Ok(if end.is_some() { text.to_owned() } else { format!("{text}.mkv") })
 }
 
 /// STUN and TURN URIs (RFC 7064, RFC 7065).

@@ -7,12 +7,18 @@ use std::time::Duration;
 use super::places::{self, Scheme};
 use super::{
     BoxConfig, CaptureConfig, HttpConfig, JwtConfig, NoSignal, OutputConfig, OutputKind, ProfileChoice,
-    PublisherConfig, SecretSource, SfuConfig, ViewConfig, WebhookConfig,
+    PublisherConfig, RecordingConfig, SecretSource, SfuConfig, ViewConfig, WebhookConfig,
 };
 use crate::config::diagnostic::quoted;
 use crate::config::parse::{Document, Item, Override, Table, Unique, nearest};
 use crate::config::{Complaint, Diagnostics, Source};
 use crate::media::StreamName;
+
+/// An example of a recording's path.
+const RECORDING: &str = "/var/lib/capcast/recordings/{stream}-{time}.mkv";
+
+/// Shorter files are of use to nobody, and each costs a keyframe.
+const SHORTEST_SEGMENT: Duration = Duration::from_secs(1);
 
 const OUTPUT_KINDS: [(&str, OutputKind); 4] = [
     ("whip", OutputKind::Whip),
@@ -145,7 +151,7 @@ fn output(mut table: Table<'_>, names: &mut Unique) -> Option<OutputConfig> {
     let url = table.get("url");
     let url_item = table.get("url_file");
     let url_file = url_item.as_ref().and_then(secret);
-    let path = table.get("path");
+    let recording = recording(&mut table, kind);
     let adaptive = table.get("adaptive");
     for key in ["token", "key", "secret", "password", "passphrase"] {
         table.forbid(key, "token_file", secret_in_line("token_file", "/etc/capcast/broadcast-box.key"));
@@ -153,13 +159,9 @@ fn output(mut table: Table<'_>, names: &mut Unique) -> Option<OutputConfig> {
     let (ice_servers, ice_credential) = relays(&mut table, kind);
     let token_item = table.get("token_file");
     let token = token_item.as_ref().and_then(secret);
-    let (mut url_text, mut path_text) = (None, None);
+    let mut url_text = None;
     match kind {
         Some(OutputKind::Record) => {
-            match &path {
-                None => table.lacks("path", "path = \"/var/lib/capcast/show.mkv\""),
-                Some(path) => path_text = path.read("/var/lib/capcast/show.mkv", places::recording),
-            }
             let refuse = |item: &Option<Item<'_>>, words: &str, hint: &str| {
                 if let Some(item) = item {
                     item.complain_at_key(Complaint::new(words).hint(hint));
@@ -200,11 +202,6 @@ fn output(mut table: Table<'_>, names: &mut Unique) -> Option<OutputConfig> {
                     }
                 }
             }
-            if let Some(path) = &path {
-                let complaint = Complaint::new("only a recording has a `path`")
-                    .hint("take it out, or `kind = \"record\"`");
-                path.complain_at_key(complaint);
-            }
         }
         None => {}
     }
@@ -222,12 +219,41 @@ fn output(mut table: Table<'_>, names: &mut Unique) -> Option<OutputConfig> {
         kind: kind?,
         url: url_text,
         url_file,
-        path: path_text,
+        recording,
         token,
         adaptive: adaptive.unwrap_or(false),
         ice_servers,
         ice_credential,
     })
+}
+
+/// Where a recording goes, and how much of it stays.
+fn recording(table: &mut Table<'_>, kind: Option<OutputKind>) -> Option<RecordingConfig> {
+    let path = table.get("path");
+    let (segment, keep, max_size) = (table.get("segment"), table.get("keep"), table.get("max_size"));
+    if kind? != OutputKind::Record {
+        for item in [&path, &segment, &keep, &max_size].into_iter().flatten() {
+            let complaint = Complaint::new(format!("only a recording has `{}`", item.key()));
+            item.complain_at_key(complaint.hint("take it out, or `kind = \"record\"`"));
+        }
+        return None;
+    }
+    let segment = segment.and_then(|item| {
+        let span = item.text::<Duration>()?;
+        if span < SHORTEST_SEGMENT {
+            item.complain(Complaint::new("a file of less than a second").hint("such as `\"1 h\"`"));
+        }
+        Some(span)
+    });
+    let keep = keep.and_then(|item| item.text());
+    let max_size = max_size.and_then(|item| item.text());
+    let Some(path) = path else {
+        table.lacks("path", &format!("path = \"{RECORDING}\""));
+        return None;
+    };
+    let many = segment.is_some();
+    let path = path.read(RECORDING, |text| places::recording(text, many))?;
+    Some(RecordingConfig { path, segment, keep, max_size })
 }
 
 /// STUN and TURN servers of a WHIP output, and where their secret is.

@@ -7,7 +7,7 @@ use super::suggest::nearest;
 use crate::config::Complaint;
 use crate::config::diagnostic::quoted;
 use crate::media::{
-    Bitrate, Codec, Delay, FrameSize, Framerate, NameError, StreamName, UnitError, parse_duration,
+    Bitrate, ByteSize, Codec, Delay, FrameSize, Framerate, NameError, StreamName, UnitError, parse_duration,
 };
 
 /// A type that is written as a string.
@@ -35,6 +35,14 @@ impl FromText for Bitrate {
     fn meant_by(number: i64) -> Option<String> {
         let bits = u64::try_from(number).ok().filter(|bits| (10_000..=Bitrate::MAX.bits()).contains(bits))?;
         Some(Bitrate::from_bits(bits).to_string())
+    }
+}
+
+impl FromText for ByteSize {
+    const EXAMPLE: &'static str = "200 GB";
+
+    fn from_text(text: &str) -> Result<Self, Complaint> {
+        text.parse().map_err(|error| unit(&error, None))
     }
 }
 

@@ -2,9 +2,14 @@
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+
+use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, access};
 
 use super::{Check, Level, Running, readable};
 use crate::config::{BoxConfig, OutputConfig, OutputKind};
+use crate::media::ByteSize;
 use crate::output::whip::Wires;
 use crate::sfu;
 
@@ -160,10 +165,36 @@ pub(super) fn outputs(config: &BoxConfig, checks: &mut Vec<Check>) {
     });
 }
 
+/// Whether a recording could be written, and how much room is left for it.
+fn room(name: &str, path: &str) -> Check {
+    let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
+    // The daemon makes folders that are missing.
+    let nearest = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    let shown = nearest.display();
+    if access(nearest, AccessFlags::W_OK | AccessFlags::X_OK).is_err() {
+        return Check::new(OUTPUTS, name, Level::Fail, format!("`{shown}` may not be written"))
+            .cure("give the folder to the daemon's user: `chown capcast`");
+    }
+    match statvfs(nearest) {
+        Ok(about) => {
+            let free = ByteSize::from_bytes(about.blocks_available() * about.fragment_size());
+            Check::new(OUTPUTS, name, Level::Ok, format!("{free} are free in `{shown}`"))
+        }
+        Err(error) => {
+            Check::new(OUTPUTS, name, Level::Fail, format!("`{shown}` cannot be looked at: {error}"))
+                .cure("is the disk mounted?")
+        }
+    }
+}
+
 fn ask(wires: &Wires, output: &OutputConfig) -> impl Future<Output = Check> + Send + 'static {
     let (wires, name, kind) = (wires.clone(), output.name.clone(), output.kind);
+    let place = output.recording.as_ref().map(|recording| room(&output.name, &recording.path));
     let url = output.url.as_ref().and_then(|url| url::Url::parse(url).ok());
     async move {
+        if let Some(place) = place {
+            return place;
+        }
         let check = |level, words: String| Check::new(OUTPUTS, &name, level, words);
         let url = match (kind, url) {
             (OutputKind::Whip, Some(url)) => url,

@@ -67,7 +67,7 @@ pub(super) fn rtp(codec: Codec, picture: Option<(FrameSize, Framerate)>, ssrc: u
 }
 
 /// Caps of access units, in the form that [`AccessUnit`](crate::media::AccessUnit) promises.
-pub(super) fn units(codec: Codec) -> gst::Caps {
+pub(in crate::engine) fn units(codec: Codec) -> gst::Caps {
     match codec {
         Codec::H264 => gst::Caps::builder("video/x-h264")
             .field("stream-format", "byte-stream")

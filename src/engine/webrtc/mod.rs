@@ -10,9 +10,8 @@
 //! [`Transport`] is the seam: who drives it knows offer, answer, events and numbers, and nothing of GStreamer. What the
 //! server says over HTTP is not its business.
 
-mod caps;
+pub(super) mod caps;
 mod certificate;
-mod intake;
 mod parts;
 mod publisher;
 mod report;

@@ -56,7 +56,10 @@ fn relay_uri(relay: &Relay) -> Option<String> {
     }
 }
 
-pub(super) fn element(factory: &'static str, package: &'static str) -> Result<gst::Element, PublishError> {
+pub(in crate::engine) fn element(
+    factory: &'static str,
+    package: &'static str,
+) -> Result<gst::Element, PublishError> {
     if gst::ElementFactory::find(factory).is_none() {
         return Err(PublishError::Missing { element: factory, package });
     }

@@ -21,11 +21,11 @@ use crate::media::{Bitrate, MediaKind};
 
 use super::caps;
 use super::certificate::{Certificate, with_fingerprint};
-use super::intake::Intake;
 use super::parts::{element, payloader, webrtcbin};
 use super::report::Shelf;
 use super::resend::Resender;
 use super::{Lane, Relay, Transport, TransportEvent, TransportSink, TransportStats};
+use crate::engine::intake::Intake;
 
 /// What the estimator may say at the least.
 const LEAST_ESTIMATE: u64 = 100_000;

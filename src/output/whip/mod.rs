@@ -8,15 +8,16 @@ mod server;
 mod wires;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::adapt::Way;
+use super::{Order, Report};
 use crate::engine::Engine;
-use crate::engine::webrtc::{Lane, Relay, TransportStats};
+use crate::engine::webrtc::{Lane, Relay};
 use crate::media::{Bitrate, MediaKind};
 use crate::whip::client::Phase;
 
@@ -49,63 +50,6 @@ pub struct Settings {
     pub seed: u64,
 }
 
-/// What is known of an output.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Report {
-    /// Its life in one word: the machine's, or `misconfigured`.
-    pub state: &'static str,
-    /// What there is to say about it.
-    pub words: String,
-    /// When the next attempt is due.
-    pub retry_at: Option<Instant>,
-    /// Where people watch it. It may hold the key: for the operator, not for logs or open pages.
-    pub watch: Option<String>,
-    /// What the server says about the stream, where it can be asked.
-    pub server: Option<String>,
-    /// Attempts that followed a failure or loss.
-    pub reconnects: u64,
-    /// Counters over all connections, measurements of the present one.
-    pub stats: TransportStats,
-}
-
-impl Report {
-    fn new(state: &'static str) -> Report {
-        Report {
-            state,
-            words: String::new(),
-            retry_at: None,
-            watch: None,
-            server: None,
-            reconnects: 0,
-            stats: TransportStats::default(),
-        }
-    }
-
-    /// Does media flow?
-    pub fn is_live(&self) -> bool {
-        self.state == Phase::Live.as_str()
-    }
-
-    /// Is it where it should be, live or stopped by command, or on its way there for the first time?
-    pub fn is_well(&self) -> bool {
-        let connecting = self.state == Phase::Connecting.as_str() && self.reconnects == 0;
-        let resting = [Phase::Stopped, Phase::Stopping, Phase::Idle];
-        connecting || self.is_live() || resting.iter().any(|phase| phase.as_str() == self.state)
-    }
-}
-
-/// What a driver is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
-    Start,
-    Stop,
-    /// Stop, and end when that is done.
-    Finish,
-}
-
-/// Orders that wait. The driver takes them at once; more than this is nobody's need.
-const ORDERS: usize = 8;
-
 /// One output. Ends when dropped, without a farewell; see [`Whip::finish`].
 pub struct Whip {
     name: String,
@@ -119,7 +63,7 @@ pub struct Whip {
 impl Whip {
     /// Starts its task, and publishing.
     pub fn start(engine: &Engine, wires: &Wires, settings: Settings) -> Whip {
-        let (orders, inbox) = mpsc::channel(ORDERS);
+        let (orders, inbox) = mpsc::channel(super::ORDERS);
         let report = Arc::new(ArcSwap::from_pointee(Report::new(Phase::Idle.as_str())));
         let (name, adaptive) = (settings.name.clone(), settings.adaptive);
         let (lanes, changed) = watch::channel(Arc::clone(&settings.lanes));

@@ -11,12 +11,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Order, Report, Settings, Wires};
+use super::{Settings, Wires};
 use crate::engine::Engine;
 use crate::engine::webrtc::{
     Lane, PublishError, Relay, Transport, TransportEvent, TransportSink, TransportStats,
 };
 use crate::media::{Codec, MediaKind};
+use crate::output::{Order, Report};
 use crate::whip::client::{
     self, Action, Endpoint, Failure, IceState, Input, KeyForm, Machine, Phase, Request, RequestId, Response,
     TransportId,

@@ -9,10 +9,10 @@ use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
-use super::Waiting;
-use crate::engine::Outlet;
-use crate::engine::clock::Timebase;
-use crate::engine::counters::Flow;
+use super::Outlet;
+use super::clock::Timebase;
+use super::counters::Flow;
+use super::webrtc::Waiting;
 use crate::media::{AccessUnit, Codec, MediaKind, MediaTime};
 use crate::plan::QueueClass;
 
@@ -70,6 +70,15 @@ impl Intake {
     /// Lets nothing in any more.
     pub(super) fn close(&self) {
         self.open.store(false, Relaxed);
+    }
+
+    /// Lets nothing in any more, and says downstream that this was the end.
+    pub(super) fn end(&self) {
+        self.close();
+        if let Some(appsrc) = self.appsrc.upgrade() {
+            // Refused only while the pipeline goes down.
+            let _ = appsrc.end_of_stream();
+        }
     }
 
     pub(super) fn kind(&self) -> MediaKind {

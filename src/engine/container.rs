@@ -1,0 +1,270 @@
+//! Access units multiplexed into one stream of bytes: a Matroska file.
+//!
+//! ```text
+//!  Outlet ─ access units ─> appsrc (bounded; drops to the next keyframe) ─ parser ─┐
+//!  Outlet ─ access units ─> appsrc ────────────────────────────────────────────────┴─> matroskamux ─ filesink
+//! ```
+//!
+//! Every block is with the system as soon as it is made, so a file whose writer was killed plays up to there. What is
+//! written at the end, an index and the duration, comes with [`Container::finish`].
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gstreamer as gst;
+use gstreamer::glib;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+
+use super::bus::words;
+use super::intake::Intake;
+use super::teardown::Teardown;
+use super::webrtc::{Lane, TransportStats, caps};
+use super::{Engine, Subscription};
+use crate::media::{Codec, MediaKind};
+use crate::plan::QueueClass;
+
+/// How long a file may take to be finished.
+const FINISH: Duration = Duration::from_secs(3);
+
+/// A cluster begins at each keyframe, or after this; a player that seeks without an index looks for clusters.
+const CLUSTER: Duration = Duration::from_secs(2);
+
+/// How much of each medium may wait for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Media time.
+    pub time: Duration,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Why nothing is written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ContainerError {
+    /// An element is missing.
+    #[error("GStreamer has no element `{element}` here (Debian package `{package}`)")]
+    Missing {
+        /// The factory.
+        element: &'static str,
+        /// The Debian package that has it.
+        package: &'static str,
+    },
+    /// No room is left.
+    #[error("no room is left")]
+    Full,
+    /// The parts do not fit together, or the file cannot be written.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<glib::BoolError> for ContainerError {
+    fn from(error: glib::BoolError) -> Self {
+        ContainerError::Failed(error.message.to_string())
+    }
+}
+
+/// One file that is being written. Dropping it leaves the file without its index.
+pub struct Container {
+    name: String,
+    pipeline: gst::Pipeline,
+    intakes: Vec<Arc<Intake>>,
+    subscriptions: Vec<Subscription>,
+    teardown: Teardown,
+    departed: bool,
+}
+
+impl Engine {
+    /// Writes `lanes` into a new file from the picture's next keyframe on. Opens the file: not for an async thread.
+    ///
+    /// # Errors
+    /// When GStreamer lacks something, or the file cannot be made.
+    pub fn matroska(
+        &self,
+        name: &str,
+        lanes: &[Lane],
+        room: Room,
+        path: &Path,
+    ) -> Result<Container, ContainerError> {
+        let Some(location) = path.to_str() else {
+            return Err(ContainerError::Failed("the path is not UTF-8".to_owned()));
+        };
+        let muxer = element("matroskamux", GOOD)?;
+        muxer.set_property("offset-to-zero", true);
+        muxer.set_property("min-cluster-duration", 0_i64);
+        muxer.set_property("max-cluster-duration", i64::try_from(CLUSTER.as_nanos()).unwrap_or(i64::MAX));
+        let sink = element("filesink", "libgstreamer1.0-0")?;
+        sink.set_property("location", location);
+        sink.set_property_from_str("buffer-mode", "unbuffered");
+        for (property, value) in [("sync", false), ("async", false)] {
+            sink.set_property(property, value);
+        }
+        let pipeline = gst::Pipeline::with_name(&format!("output-{name}"));
+        self.shared.timebase.apply(&pipeline);
+        // From here on dropping it takes the pipeline down, whatever fails.
+        let mut container = Container {
+            name: name.to_owned(),
+            pipeline,
+            intakes: Vec::new(),
+            subscriptions: Vec::new(),
+            teardown: self.shared.teardown.clone(),
+            departed: false,
+        };
+        container.pipeline.add_many([&muxer, &sink])?;
+        muxer.link(&sink)?;
+        for lane in lanes {
+            container.add(self, lane, room, &muxer)?;
+        }
+        if container.pipeline.set_state(gst::State::Playing).is_err() {
+            return Err(container.fault().unwrap_or(ContainerError::Failed("it does not start".to_owned())));
+        }
+        container.intakes.iter().for_each(|intake| intake.open());
+        Ok(container)
+    }
+}
+
+impl Container {
+    /// What went in.
+    pub fn stats(&self) -> TransportStats {
+        let mut stats = TransportStats::default();
+        for intake in &self.intakes {
+            let flow = intake.flow();
+            let (rate, bits) = flow.rates(intake.now());
+            stats.units += flow.frames();
+            stats.bytes += flow.bytes();
+            stats.bitrate += bits;
+            stats.dropped += intake.dropped();
+            if intake.kind() == MediaKind::Video {
+                stats.fps = rate;
+                stats.waiting = intake.waiting();
+            }
+        }
+        stats
+    }
+
+    /// The picture has begun, or the sound where there is no picture.
+    pub fn has_begun(&self) -> bool {
+        let leading = self.intakes.iter().find(|intake| intake.kind() == MediaKind::Video);
+        leading.or(self.intakes.first()).is_some_and(|intake| intake.flow().frames() > 0)
+    }
+
+    /// What has gone wrong since it was last asked.
+    pub fn fault(&self) -> Option<ContainerError> {
+        let bus = self.pipeline.bus()?;
+        let message = bus.pop_filtered(&[gst::MessageType::Error])?;
+        let gst::MessageView::Error(error) = message.view() else { return None };
+        if error.error().matches(gst::ResourceError::NoSpaceLeft) {
+            return Some(ContainerError::Full);
+        }
+        Some(ContainerError::Failed(words(&error.error(), error.debug().as_deref())))
+    }
+
+    /// Ends the file with its index. Waits for the disk, but not for ever: not for an async thread.
+    ///
+    /// # Errors
+    /// When the end could not be written; the file plays all the same.
+    pub fn finish(mut self) -> Result<(), ContainerError> {
+        self.subscriptions.clear();
+        self.intakes.iter().for_each(|intake| intake.end());
+        let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
+        let limit = gst::ClockTime::try_from(FINISH).ok();
+        let last = self.pipeline.bus().and_then(|bus| bus.timed_pop_filtered(limit, &kinds));
+        let outcome = match last.as_ref().map(|message| message.view()) {
+            Some(gst::MessageView::Eos(_)) => Ok(()),
+            Some(gst::MessageView::Error(error))
+                if error.error().matches(gst::ResourceError::NoSpaceLeft) =>
+            {
+                Err(ContainerError::Full)
+            }
+            Some(gst::MessageView::Error(error)) => {
+                Err(ContainerError::Failed(words(&error.error(), error.debug().as_deref())))
+            }
+            _ => Err(ContainerError::Failed("the disk did not take the end in time".to_owned())),
+        };
+        self.depart();
+        outcome
+    }
+
+    /// One medium: `appsrc`, a parser where the muxer needs what it finds, the muxer.
+    fn add(
+        &mut self,
+        engine: &Engine,
+        lane: &Lane,
+        room: Room,
+        muxer: &gst::Element,
+    ) -> Result<(), ContainerError> {
+        let appsrc = gst_app::AppSrc::builder()
+            .is_live(true)
+            .format(gst::Format::Time)
+            .caps(&entry_caps(lane))
+            .max_bytes(room.bytes)
+            .build();
+        appsrc.set_property("block", false);
+        appsrc.set_property("emit-signals", false);
+        let mut chain = vec![appsrc.upcast_ref::<gst::Element>().clone()];
+        match lane.codec {
+            Codec::H264 => chain.push(element("h264parse", BAD)?),
+            Codec::Av1 => chain.push(element("av1parse", BAD)?),
+            Codec::Vp9 => chain.push(element("vp9parse", BAD)?),
+            Codec::Vp8 | Codec::Opus => {}
+        }
+        self.pipeline.add_many(&chain)?;
+        gst::Element::link_many(&chain)?;
+        // An `appsrc` could be linked to any of the muxer's pads.
+        let entry = match lane.codec.kind() {
+            MediaKind::Video => "video_%u",
+            MediaKind::Audio => "audio_%u",
+        };
+        let entry = muxer.request_pad_simple(entry);
+        let exit = chain.last().and_then(|last| last.static_pad("src"));
+        let (Some(exit), Some(entry)) = (exit, entry) else {
+            return Err(ContainerError::Failed("the muxer takes no further medium".to_owned()));
+        };
+        exit.link(&entry).map_err(|error| ContainerError::Failed(error.to_string()))?;
+        let timebase = engine.shared.timebase.clone();
+        let waiting = QueueClass { buffers: 0, time: room.time, bytes: room.bytes };
+        let intake = Intake::new(&appsrc, lane.outlet.clone(), lane.codec, waiting, timebase);
+        let taking = Arc::clone(&intake);
+        self.subscriptions.push(lane.outlet.subscribe_units(move |unit| taking.take(unit)));
+        self.intakes.push(intake);
+        Ok(())
+    }
+
+    fn depart(&mut self) {
+        self.departed = true;
+        self.subscriptions.clear();
+        self.intakes.iter().for_each(|intake| intake.close());
+        drop(self.teardown.send(self.pipeline.clone(), self.name.clone(), Arc::new(|_| {})));
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        if !self.departed {
+            self.depart();
+        }
+    }
+}
+
+const GOOD: &str = "gstreamer1.0-plugins-good";
+const BAD: &str = "gstreamer1.0-plugins-bad";
+
+fn element(factory: &'static str, package: &'static str) -> Result<gst::Element, ContainerError> {
+    if gst::ElementFactory::find(factory).is_none() {
+        return Err(ContainerError::Missing { element: factory, package });
+    }
+    Ok(gst::ElementFactory::make(factory).build()?)
+}
+
+/// Caps of the access units, with what no parser could add.
+fn entry_caps(lane: &Lane) -> gst::Caps {
+    let mut entry = caps::units(lane.codec);
+    if let (Some((size, rate)), Some(entry)) = (lane.picture, entry.get_mut()) {
+        let int = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+        entry.set("width", int(size.width));
+        entry.set("height", int(size.height));
+        entry.set("framerate", gst::Fraction::new(int(rate.numerator()), int(rate.denominator())));
+    }
+    entry
+}

@@ -1,0 +1,363 @@
+//! The recording's clock, its files and its disk.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Settings;
+use super::names::{Finished, Names, TIME, surplus};
+use crate::engine::Engine;
+use crate::engine::container::{Container, ContainerError};
+use crate::engine::webrtc::{Lane, TransportStats};
+use crate::media::{Backoff, ByteSize, Codec};
+use crate::output::report::{BACKOFF, DISK_FULL, RECORDING};
+use crate::output::{Order, Report};
+use crate::whip::client::Phase;
+
+/// How often the file is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// How often what was written is put onto the disk itself, so that a power cut costs no more than that.
+const SYNC: Duration = Duration::from_secs(1);
+/// How often old files are looked for while one grows.
+const SWEEP: Duration = Duration::from_secs(60);
+/// How often a full disk is looked at.
+const ROOM: Duration = Duration::from_secs(2);
+/// A recording goes on when there is room for this long, at the bitrate that it had.
+const ENOUGH: Duration = Duration::from_secs(10);
+/// And for this much at the least.
+const ENOUGH_BYTES: u64 = 2_000_000;
+
+pub(super) struct Driver {
+    engine: Engine,
+    settings: Settings,
+    names: Names,
+    inbox: mpsc::Receiver<Order>,
+    lanes: watch::Receiver<Arc<[Lane]>>,
+    shown: Arc<ArcSwap<Report>>,
+    report: Report,
+    wanted: bool,
+    finishing: bool,
+    current: Option<Growing>,
+    /// Goes on until `current` has begun.
+    before: Option<Growing>,
+    ending: JoinSet<()>,
+    /// When to try again.
+    retry: Option<Instant>,
+    backoff: Backoff,
+    /// What a second took when it was last known.
+    bitrate: u64,
+    sync_at: Instant,
+    sweep_at: Instant,
+    /// Of files that are done.
+    carried: TransportStats,
+}
+
+/// A file that is being written.
+struct Growing {
+    container: Container,
+    path: PathBuf,
+    codec: Option<Codec>,
+    since: Instant,
+}
+
+impl Driver {
+    pub(super) fn new(
+        engine: Engine,
+        settings: Settings,
+        inbox: mpsc::Receiver<Order>,
+        lanes: watch::Receiver<Arc<[Lane]>>,
+        shown: Arc<ArcSwap<Report>>,
+    ) -> Driver {
+        let names = Names::new(&settings.path, &settings.stream);
+        let backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15), settings.seed);
+        let now = now();
+        Driver {
+            engine,
+            names,
+            settings,
+            inbox,
+            lanes,
+            shown,
+            report: Report::new(Phase::Idle.as_str()),
+            wanted: false,
+            finishing: false,
+            current: None,
+            before: None,
+            ending: JoinSet::new(),
+            retry: None,
+            backoff,
+            bitrate: 0,
+            sync_at: now,
+            sweep_at: now,
+            carried: TransportStats::default(),
+        }
+    }
+
+    /// Until it is told to finish and has, or nobody holds the output any more.
+    pub(super) async fn run(mut self) {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                order = self.inbox.recv() => match order {
+                    Some(order) => self.obey(order).await,
+                    None => return,
+                },
+                Ok(()) = self.lanes.changed() => {
+                    self.settings.lanes = Arc::clone(&self.lanes.borrow_and_update());
+                }
+                Some(_) = self.ending.join_next() => {}
+                _ = looks.tick() => self.look().await,
+            }
+            self.show();
+            if self.finishing {
+                while self.ending.join_next().await.is_some() {}
+                return;
+            }
+        }
+    }
+
+    async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Start if !self.wanted => {
+                self.wanted = true;
+                self.backoff.reset();
+                self.begin().await;
+            }
+            Order::Start => {}
+            Order::Stop | Order::Finish => {
+                self.finishing = order == Order::Finish;
+                self.wanted = false;
+                self.retry = None;
+                for file in [self.before.take(), self.current.take()].into_iter().flatten() {
+                    self.end(file);
+                }
+                self.report = Report { stats: self.carried, ..Report::new(Phase::Stopped.as_str()) };
+            }
+        }
+    }
+
+    /// Opens the next file; the present one goes on until that has its first picture.
+    async fn begin(&mut self) {
+        self.retry = None;
+        let (engine, names, lanes) =
+            (self.engine.clone(), self.names.clone(), Arc::clone(&self.settings.lanes));
+        let (name, room) = (self.settings.name.clone(), self.settings.room);
+        let (least, folder) = (self.enough(), self.names.folder().to_owned());
+        let codec = lanes.first().map(|lane| lane.codec);
+        let opened = spawn_blocking(move || {
+            fs::create_dir_all(&folder).map_err(|error| cannot(&folder, &error))?;
+            if free(&folder).is_some_and(|free| free < least) {
+                return Err(ContainerError::Full);
+            }
+            let time = chrono::Local::now().format(TIME).to_string();
+            let path = names.fresh(&time, Path::exists);
+            // GStreamer's own words for a folder that is not to be written to name neither.
+            fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(&path)
+                .map_err(|error| cannot(&path, &error))?;
+            let made = engine.matroska(&name, &lanes, room, &path);
+            if made.is_err() {
+                // It is empty.
+                let _ = fs::remove_file(&path);
+            }
+            Ok((made?, path))
+        });
+        match opened.await.unwrap_or_else(|error| Err(ContainerError::Failed(error.to_string()))) {
+            Ok((container, path)) => {
+                tracing::info!(output = %self.settings.name, "recording to `{}`", path.display());
+                let file = Growing { container, path, codec, since: now() };
+                if let Some(earlier) = self.before.take() {
+                    self.end(earlier);
+                }
+                self.before = self.current.replace(file);
+                self.sweep_at = now();
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    async fn look(&mut self) {
+        if self.retry.is_some_and(|at| at <= now()) {
+            return self.begin().await;
+        }
+        let Some(current) = &self.current else { return };
+        if let Some(error) = current.container.fault() {
+            return self.fail(&error);
+        }
+        let stats = current.container.stats();
+        self.bitrate = self.bitrate.max(stats.bitrate);
+        if current.container.has_begun() {
+            if stats.units > 0 && now() >= current.since + SYNC {
+                self.backoff.reset();
+            }
+            if let Some(before) = self.before.take() {
+                self.end(before);
+            }
+            self.keep_safe();
+            self.sweep(stats.bytes);
+        }
+        let Some(current) = &self.current else { return };
+        let codec = self.settings.lanes.first().map(|lane| lane.codec);
+        let due = self.settings.segment.is_some_and(|segment| now() >= current.since + segment);
+        if self.before.is_none() && (codec != current.codec || due) {
+            self.begin().await;
+        }
+    }
+
+    /// The files end as they are; the next attempt is due when there is hope.
+    fn fail(&mut self, error: &ContainerError) {
+        for file in [self.before.take(), self.current.take()].into_iter().flatten() {
+            self.end(file);
+        }
+        let folder = self.names.folder().display();
+        let (state, wait, words) = match error {
+            ContainerError::Full => {
+                let least = ByteSize::from_bytes(self.enough());
+                let words = format!("`{folder}` is full; goes on when {least} are free");
+                (DISK_FULL, ROOM, words)
+            }
+            error => (BACKOFF, self.backoff.next_wait(), error.to_string()),
+        };
+        if self.report.words != words {
+            tracing::warn!(output = %self.settings.name, "{words}");
+        }
+        self.retry = Some(now() + wait);
+        let reconnects = self.report.reconnects + 1;
+        self.report = Report { words, reconnects, stats: self.carried, ..Report::new(state) };
+    }
+
+    /// Finishes a file, on a thread that may wait for the disk.
+    fn end(&mut self, file: Growing) {
+        self.carried = sum(&self.carried, file.container.stats());
+        let output = self.settings.name.clone();
+        self.ending.spawn_blocking(move || {
+            let begun = file.container.has_begun();
+            let outcome = file.container.finish();
+            if !begun {
+                // Nothing is in it.
+                let _ = fs::remove_file(&file.path);
+                return;
+            }
+            match outcome {
+                Ok(()) => tracing::info!(output, "`{}` is done", file.path.display()),
+                Err(error) => tracing::warn!(output, "`{}` has no index: {error}", file.path.display()),
+            }
+        });
+    }
+
+    /// Puts what was written onto the disk itself.
+    fn keep_safe(&mut self) {
+        if now() < self.sync_at || self.ending.len() > 4 {
+            return;
+        }
+        self.sync_at = now() + SYNC;
+        if let Some(path) = self.current.as_ref().map(|file| file.path.clone()) {
+            self.ending.spawn_blocking(move || {
+                // A disk that refuses says so to the writer as well.
+                let _ = fs::File::open(path).and_then(|file| file.sync_data());
+            });
+        }
+    }
+
+    /// Deletes what is too old or too much.
+    fn sweep(&mut self, growing: u64) {
+        let limits = (self.settings.keep, self.settings.max_size.map(ByteSize::bytes));
+        if limits == (None, None) || now() < self.sweep_at {
+            return;
+        }
+        self.sweep_at = now() + SWEEP;
+        let (names, output) = (self.names.clone(), self.settings.name.clone());
+        let Some(current) = self.current.as_ref().map(|file| file.path.clone()) else { return };
+        self.ending.spawn_blocking(move || {
+            let finished = finished(&names, &current);
+            for path in surplus(finished, growing, limits, system_time()) {
+                match fs::remove_file(&path) {
+                    Ok(()) => tracing::info!(output, "deleted `{}`, as configured", path.display()),
+                    Err(error) => tracing::warn!(output, "cannot delete `{}`: {error}", path.display()),
+                }
+            }
+        });
+    }
+
+    /// How much room it takes to begin.
+    fn enough(&self) -> u64 {
+        (self.bitrate / 8 * ENOUGH.as_secs()).max(ENOUGH_BYTES)
+    }
+
+    fn show(&mut self) {
+        if let Some(current) = &self.current {
+            let present = current.container.stats();
+            let path = current.path.display();
+            let spans = now().saturating_duration_since(current.since).as_secs();
+            let size = ByteSize::from_bytes(present.bytes);
+            self.report.state =
+                if current.container.has_begun() { RECORDING } else { Phase::Connecting.as_str() };
+            self.report.words = match self.report.state {
+                RECORDING => {
+                    format!("to `{path}`, {}:{:02}:{:02}, {size}", spans / 3_600, spans / 60 % 60, spans % 60)
+                }
+                _ => "waits for a keyframe".to_owned(),
+            };
+            self.report.stats = sum(&self.carried, present);
+        }
+        self.report.retry_at = self.retry;
+        if **self.shown.load() != self.report {
+            self.shown.store(Arc::new(self.report.clone()));
+        }
+    }
+}
+
+/// The output's own files, but the one that grows.
+fn finished(names: &Names, current: &Path) -> Vec<Finished> {
+    let Ok(entries) = fs::read_dir(names.folder()) else { return Vec::new() };
+    let ours = entries.flatten().filter(|entry| names.is_ours(&entry.file_name().to_string_lossy()));
+    let others = ours.filter(|entry| entry.path() != current);
+    others
+        .filter_map(|entry| {
+            let about = entry.metadata().ok().filter(fs::Metadata::is_file)?;
+            Some(Finished { path: entry.path(), bytes: about.len(), written: about.modified().ok()? })
+        })
+        .collect()
+}
+
+/// Bytes that this process may still write where the folder is.
+fn free(folder: &Path) -> Option<u64> {
+    let about = nix::sys::statvfs::statvfs(folder).ok()?;
+    Some(about.blocks_available() * about.fragment_size())
+}
+
+fn cannot(path: &Path, error: &std::io::Error) -> ContainerError {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ContainerError::Full,
+        _ => ContainerError::Failed(format!("cannot write `{}`: {error}", path.display())),
+    }
+}
+
+/// Counters of both, measurements of the second.
+fn sum(carried: &TransportStats, present: TransportStats) -> TransportStats {
+    TransportStats {
+        units: carried.units + present.units,
+        bytes: carried.bytes + present.bytes,
+        dropped: carried.dropped + present.dropped,
+        ..present
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the clock that files are cut by")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "files tell their age by the wall clock")]
+fn system_time() -> SystemTime {
+    SystemTime::now()
+}
