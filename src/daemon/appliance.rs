@@ -272,6 +272,7 @@ impl Appliance {
             capture: &self.capture,
             source: self.watched.health(),
             showing: self.watched.showing(),
+            goes_on: self.watched.goes_on(),
             audio_capture: self.audio_capture.as_ref(),
             encode: &self.encode,
             audio_encode: self.audio_encode.as_ref(),

@@ -26,6 +26,8 @@ pub(super) struct View<'a> {
     /// How its source is, and what is seen of it.
     pub(super) source: &'a SourceHealth,
     pub(super) showing: Showing,
+    /// The picture goes on without it.
+    pub(super) goes_on: bool,
     pub(super) audio_capture: Option<&'a Part>,
     pub(super) encode: &'a Part,
     pub(super) audio_encode: Option<&'a Part>,
@@ -101,7 +103,7 @@ impl View<'_> {
 
     /// Something is seen in place of the source. A frame that is late is none of that.
     fn stands_in(&self) -> bool {
-        self.showing != Showing::Source && !self.source.is_live()
+        self.goes_on && !self.source.is_live()
     }
 
     /// The whole in one sentence.

@@ -9,7 +9,7 @@ use super::appliance::Appliance;
 use super::change::{Prepared, What, refused};
 use super::target::{self, Wanted, aim};
 use crate::config::{EncoderChoice, NoSignal};
-use crate::device::{self, Plugged, Sight, SightWatch};
+use crate::device::{self, Plugged, Sight, SightWatch, Signal};
 use crate::engine::{Engine, RawHub, SLATE_AFTER, Showing, Slate};
 use crate::lifecycle::{Event, Evidence, Phase, Remedy, Source, is_noise, judge};
 use crate::media::{FrameSize, SourceHealth, SourceState};
@@ -38,6 +38,12 @@ pub(super) struct Watched {
     /// The device that is looked at.
     followed: Option<PathBuf>,
     seen: Option<Sight>,
+    /// What arrived when the capture was planned.
+    planned_for: Option<Signal>,
+    /// Capcast had the device open at the last look.
+    was_ours: bool,
+    /// The picture goes on without the source.
+    goes_on: bool,
     source: Source,
     /// Since when it is as it is, and what the log was told of it last.
     since: Duration,
@@ -67,6 +73,9 @@ impl Watched {
             news,
             followed: None,
             seen: None,
+            planned_for: None,
+            was_ours: false,
+            goes_on: false,
             source: Source::default(),
             since: Duration::ZERO,
             logged: SourceState::Live,
@@ -83,6 +92,11 @@ impl Watched {
         self.source.health()
     }
 
+    /// The picture goes on without it.
+    pub(super) fn goes_on(&self) -> bool {
+        self.goes_on
+    }
+
     /// What is seen of it.
     pub(super) fn showing(&self) -> Showing {
         self.slate.as_ref().map_or(Showing::Source, Slate::showing)
@@ -91,14 +105,25 @@ impl Watched {
     /// Has the device looked at anew: what was seen of it is past.
     pub(super) fn look_again(&mut self) {
         self.seen = None;
+        self.planned_for = None;
         self.followed = None;
+    }
+
+    /// Has the same device looked at now: what arrives there is as it was.
+    fn look_once_more(&mut self) {
+        if let Some(seen) = &mut self.seen {
+            seen.taken = false;
+        }
+        if let Some(watch) = &self.watch {
+            watch.follow(self.followed.clone());
+        }
     }
 
     fn follow(&mut self, node: Option<PathBuf>) {
         if node == self.followed {
             return;
         }
-        self.seen = None;
+        (self.seen, self.planned_for) = (None, None);
         self.followed.clone_from(&node);
         if let Some(watch) = &self.watch {
             watch.follow(node);
@@ -135,6 +160,10 @@ impl Appliance {
             News::Plugged(Plugged::SoundCame(_) | Plugged::SoundWent(_)) => {}
             News::Seen(sight) => {
                 if self.watched.followed.as_ref() == Some(&sight.node) {
+                    // A driver may follow its signal by itself, so that the card is set to what nobody planned for.
+                    if sight.fits && matches!(sight.signal, Signal::Present { .. }) {
+                        self.watched.planned_for.get_or_insert(sight.signal);
+                    }
                     self.watched.seen = Some(sight);
                 }
             }
@@ -156,6 +185,13 @@ impl Appliance {
             self.watched.since = now;
         }
         let goes_on = is_card && !self.stopped && self.config.capture.no_signal == NoSignal::Slate;
+        let ours = self.capture.graph().is_some() || self.capture.is_leaving();
+        if self.watched.was_ours && !ours {
+            // What was seen of its buffers was Capcast's own doing.
+            self.watched.look_once_more();
+        }
+        self.watched.was_ours = ours;
+        self.watched.goes_on = goes_on && self.watched.slate.is_some();
         let health = self.watched.source.health().clone();
         if let Some(slate) = &self.watched.slate {
             if news {
@@ -191,7 +227,7 @@ impl Appliance {
         judge(&Evidence {
             absent,
             seen: seen.map(|sight| &sight.health),
-            fits: seen.is_none_or(|sight| sight.fits),
+            fits: self.fits(),
             taken: seen.is_some_and(|sight| sight.taken),
             ours: self.capture.graph().is_some() || self.capture.is_leaving(),
             slow: seen.is_some_and(|sight| sight.slow_link) && is_wide(plan),
@@ -201,10 +237,17 @@ impl Appliance {
         })
     }
 
+    /// What arrives is what the capture was planned for.
+    fn fits(&self) -> bool {
+        let Some(sight) = &self.watched.seen else { return true };
+        let present = matches!(sight.signal, Signal::Present { .. });
+        sight.fits && (!present || self.watched.planned_for.is_none_or(|planned| planned == sight.signal))
+    }
+
     fn remedy(&mut self, now: Duration, health: &SourceHealth) {
         let open = self.capture.graph().is_some();
         let waiting = self.capture.phase() == Phase::WaitingForDevice;
-        let ready = self.watched.seen.as_ref().is_some_and(|sight| sight.health.is_live() && sight.fits);
+        let ready = self.watched.seen.as_ref().is_some_and(|sight| sight.health.is_live()) && self.fits();
         let leaving = self.capture.is_leaving();
         match self.watched.source.remedy(now, open, leaving, waiting, ready) {
             Remedy::Release => self.capture.drive(now, Event::DeviceGone(health.reason.clone())),
@@ -252,8 +295,7 @@ impl Appliance {
         if health.is_live() {
             tracing::info!("source {name}: live");
         } else {
-            let state = health.state.as_str().replace('_', " ");
-            tracing::warn!("source {name}: {state}: {}", health.reason);
+            tracing::warn!("source {name}: {}", health.reason);
         }
     }
 }

@@ -7,6 +7,9 @@ use crate::media::{SourceHealth, SourceState};
 /// A signal that is away for so long is not waited for with the device open: it is opened anew when it comes back.
 pub const RELEASE_AFTER: Duration = Duration::from_secs(1);
 
+/// A source that should bring pictures and has not for so long is planned for anew: it may be another one by now.
+const RETHINK_AFTER: Duration = Duration::from_secs(2);
+
 /// What is known of the source.
 #[derive(Clone, Debug)]
 pub struct Evidence<'a> {
@@ -111,6 +114,9 @@ impl Source {
             return Remedy::Retake;
         }
         match self.health.state {
+            SourceState::Stalled if !open && !leaving && away >= RETHINK_AFTER => {
+                self.replan(now, Duration::ZERO)
+            }
             SourceState::Live | SourceState::Stalled | SourceState::Usb2Link | SourceState::Busy => {
                 self.plugged = false;
                 Remedy::None

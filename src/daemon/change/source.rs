@@ -20,13 +20,17 @@ impl Appliance {
             return self.finish(Err(CommandError::NotOnAir(health.reason.clone())));
         }
         let found = capture.title.clone();
-        if capture == self.capture.plan() {
+        let same = capture == self.capture.plan();
+        if same {
             self.capture.drive(now, Event::DeviceBack);
         } else {
             self.capture.replace(now, capture.clone());
         }
         self.watched.look_again();
         if goes_on(self.encode.plan(), &target.plan.video_encode[0]) {
+            if same {
+                return self.finish(Err(CommandError::NotOnAir("it is as it was planned for".to_owned())));
+            }
             return self.land(*target, &format!("; captured is {found}"));
         }
         if let Some(change) = &mut self.change {

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use v4l::Device;
 
-use super::super::{ioctl, sysfs};
+use super::super::{Signal, ioctl, sysfs};
 use crate::media::{SourceHealth, SourceState};
 
 /// How often it is looked at. Drivers that tell of changes are heard at once; many do not.
@@ -24,7 +24,9 @@ pub struct Sight {
     pub node: PathBuf,
     /// What speaks against a picture; `live` where nothing does, which is no promise that one comes.
     pub health: SourceHealth,
-    /// The card is set to what arrives. False: another size or rate arrives than is captured.
+    /// What arrives, as far as the driver says.
+    pub signal: Signal,
+    /// The card is set to what arrives. False: another size or rate arrives than it is set to.
     pub fits: bool,
     /// Somebody has the device's buffers: Capcast itself, while it captures, or another program.
     pub taken: bool,
@@ -131,8 +133,14 @@ impl Watcher {
     }
 
     fn look(&mut self, node: &Path) -> Sight {
-        let sight =
-            |health, fits, taken, slow_link| Sight { node: node.to_owned(), health, fits, taken, slow_link };
+        let sight = |health, fits, taken, slow_link| Sight {
+            node: node.to_owned(),
+            health,
+            signal: Signal::Unknown,
+            fits,
+            taken,
+            slow_link,
+        };
         // A device that was plugged in again is another one behind the same name.
         if !node.exists() {
             self.device = None;
@@ -147,8 +155,10 @@ impl Watcher {
         };
         let class = Path::new("/sys/class/video4linux").join(node.file_name().unwrap_or_default());
         let slow = sysfs::usb_speed(&class).is_some_and(|megabits| megabits <= 480);
+        let mut signal = Signal::Unknown;
         let (state, fits) = match ioctl::arriving_timings(&device) {
             Ok(arriving) => {
+                signal = arriving.signal();
                 (SourceState::Live, ioctl::set_timings(&device).is_ok_and(|set| set.like(&arriving)))
             }
             Err(Errno::ENOLINK) => (SourceState::NoSignal, true),
@@ -166,7 +176,7 @@ impl Watcher {
         if ioctl::subscribe_to_changes(&device).is_ok() {
             self.device = Some(device);
         }
-        sight(SourceHealth::of(state), fits, taken, slow)
+        Sight { signal, ..sight(SourceHealth::of(state), fits, taken, slow) }
     }
 }
 
