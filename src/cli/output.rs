@@ -104,10 +104,10 @@ pub(super) fn numbers(output: &Value) -> String {
             line.push_str(" and keeps the bitrate down");
         }
     }
-    for (name, words) in [("dropped", "dropped"), ("reconnects", "reconnects")] {
+    for (name, one, more) in [("dropped", "dropped", "dropped"), ("reconnects", "reconnect", "reconnects")] {
         let count = number(output, name);
         if count > 0.0 {
-            let _ = write!(line, ", {count:.0} {words}");
+            let _ = write!(line, ", {count:.0} {}", if count == 1.0 { one } else { more });
         }
     }
     line
@@ -124,7 +124,7 @@ mod tests {
              "bitrate_bps": 2_500_000, "rtt_ms": 12.08, "loss": 0.002, "estimate_bps": 2_700_000, "limits": true, "dropped": 0, "reconnects": 2,
              "server": "the server has the stream, 1 viewer", "watch": "https://b.example.org/k", "retry_in_s": null},
             {"name": "other", "kind": "whip", "state": "host_busy", "reason": "busy", "fps": 0.0, "bitrate_bps": 0,
-             "rtt_ms": null, "loss": null, "dropped": 0, "reconnects": 0, "server": null, "retry_in_s": 1.2},
+             "rtt_ms": null, "loss": null, "dropped": 0, "reconnects": 1, "server": null, "retry_in_s": 1.2},
         ]);
         assert_eq!(
             page(&outputs),
@@ -133,7 +133,7 @@ mod tests {
              \u{20}      live at https://b.example.org\n\
              \u{20}      the server has the stream, 1 viewer\n\
              \u{20}      watch at https://b.example.org/k\n\
-             other  host busy  whip\n\
+             other  host busy  whip, 1 reconnect\n\
              \u{20}      busy\n\
              \u{20}      next attempt in 2 s\n"
         );

@@ -133,13 +133,14 @@ fn rows(state: &Value) -> Vec<Row> {
             .map(|name| text(stream, name))
             .filter(|name| !name.is_empty())
             .collect();
-        let viewers = number(stream, "viewers");
-        let viewers = if viewers == 1.0 { "1 viewer".to_owned() } else { format!("{viewers:.0} viewers") };
-        let cells = [
-            format!("stream {}", text(stream, "name")),
-            live.to_owned(),
-            format!("{viewers}, {}", codecs.join(" + ")),
-        ];
+        let mut more = match number(stream, "viewers") {
+            1.0 => "1 viewer".to_owned(),
+            viewers => format!("{viewers:.0} viewers"),
+        };
+        if !codecs.is_empty() {
+            let _ = write!(more, ", {}", codecs.join(" + "));
+        }
+        let cells = [format!("stream {}", text(stream, "name")), live.to_owned(), more];
         rows.push(Row { cells, reason: String::new() });
     }
     rows
@@ -170,6 +171,7 @@ fn with(part: &Value, names: &[&str], encoded: bool) -> String {
     }
     match number(part, "restarts") {
         0.0 => {}
+        1.0 => line.push_str(", rebuilt once"),
         restarts => {
             let _ = write!(line, ", rebuilt {restarts:.0} times");
         }
@@ -221,12 +223,13 @@ mod tests {
         let state = serde_json::json!({
             "version": "0.1.0", "uptime_s": 8000.0, "state": "degraded", "words": "on air: 1 viewer", "profile": "auto",
             "capture": {"state": "running", "reason": "", "source": {"name": "test", "state": "live", "reason": ""}, "format": "I420", "size": "1280x720",
-                        "fps": 29.97, "dropped": 0, "restarts": 0, "latency_p50_ms": 0.4},
+                        "fps": 29.97, "dropped": 0, "restarts": 1, "latency_p50_ms": 0.4},
             "encode": {"state": "backoff", "reason": "no buffer for 2000 ms", "encoder": "x264", "codec": "h264",
                        "size": "1280x720", "fps": 0.0, "bitrate_bps": 0, "target_bitrate_bps": 3_000_000,
                        "dropped": 4, "restarts": 2, "latency_p50_ms": null},
             "audio": null, "outputs": [],
-            "streams": [{"name": "live", "live": true, "video": "h264", "audio": null, "viewers": 1}],
+            "streams": [{"name": "live", "live": true, "video": "h264", "audio": null, "viewers": 1},
+                        {"name": "obs", "live": false, "video": null, "audio": null, "viewers": 0}],
             "queues": [{"name": "video-encode/from-hub", "dropped": 4, "blocked_ms": 1500.0},
                        {"name": "calm", "dropped": 0, "blocked_ms": 3.0}],
         });
@@ -235,10 +238,11 @@ mod tests {
             "On air: 1 viewer\n\
              capcast 0.1.0, up 2 h 13 min, profile auto\n\
              \n\
-             capture      running  test I420, 30.0 a second, 0.4 ms\n\
+             capture      running  test I420, 30.0 a second, 0.4 ms, rebuilt once\n\
              encode       backoff  x264 h264 1280x720, 0.0 a second, 0 kbit/s of 3.0 Mbit/s, 4 dropped, rebuilt 2 times\n\
              \u{20}            no buffer for 2000 ms\n\
              stream live  live     1 viewer, h264\n\
+             stream obs   not live  0 viewers\n\
              \n\
              queues that dropped or held something up:\n  video-encode/from-hub: 4 dropped, 2 s blocked\n"
         );

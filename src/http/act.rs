@@ -2,50 +2,53 @@
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use axum::routing::{get, post};
-use axum::{Extension, Json, Router};
+use axum::routing::{MethodRouter, get, post};
+use axum::{Json, Router};
 
 use super::dto::{BitrateRequest, DoneDto, OutputDto, SwitchRequest};
-use super::trust::Via;
+use super::segment::Segment;
+use super::trust::MayControl;
 use super::{ApiError, Site};
 use crate::control::Command;
 
 pub(super) fn routes() -> Router<Site> {
     Router::new()
-        .route("/api/control/keyframe", post(keyframe))
+        .route("/api/control/keyframe", plain(Command::Keyframe))
         .route("/api/control/bitrate", post(bitrate))
         .route("/api/control/switch", post(switch))
-        .route("/api/control/start", post(start))
-        .route("/api/control/stop", post(stop))
-        .route("/api/control/restart", post(restart))
-        .route("/api/control/reload", post(reload))
+        .route("/api/control/start", plain(Command::Start))
+        .route("/api/control/stop", plain(Command::Stop))
+        .route("/api/control/restart", plain(Command::Restart))
+        .route("/api/control/reload", plain(Command::Reload))
         .route("/api/outputs", get(outputs))
-        .route("/api/outputs/{name}/start", post(output_start))
-        .route("/api/outputs/{name}/stop", post(output_stop))
+        .route("/api/outputs/{name}/start", of_output(Command::OutputStart))
+        .route("/api/outputs/{name}/stop", of_output(Command::OutputStop))
         .route_layer(from_fn(unstored))
 }
 
-async fn keyframe(
-    State(site): State<Site>,
-    Extension(via): Extension<Via>,
-    headers: HeaderMap,
-) -> Result<Json<DoneDto>, ApiError> {
-    site.trust.may_control(via, &headers)?;
-    carry_out(&site, Command::Keyframe).await
+/// A command that needs no words; a body is not read.
+fn plain(command: Command) -> MethodRouter<Site> {
+    post(async move |_: MayControl, State(site): State<Site>| carry_out(&site, command).await)
+}
+
+/// A command to the output that the address names.
+fn of_output(command: fn(String) -> Command) -> MethodRouter<Site> {
+    post(async move |_: MayControl, State(site): State<Site>, Segment(name): Segment| {
+        carry_out(&site, command(name)).await
+    })
 }
 
 async fn bitrate(
+    _: MayControl,
     State(site): State<Site>,
-    Extension(via): Extension<Via>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<DoneDto>, ApiError> {
-    site.trust.may_control(via, &headers)?;
     let wanted: BitrateRequest = json(&headers, body)?;
     let bitrate =
         wanted.bitrate.parse().map_err(|error: crate::media::UnitError| ApiError::Unprocessable {
@@ -57,80 +60,18 @@ async fn bitrate(
 
 /// Answered when the profile is on air, or cannot be.
 async fn switch(
+    _: MayControl,
     State(site): State<Site>,
-    Extension(via): Extension<Via>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<DoneDto>, ApiError> {
-    site.trust.may_control(via, &headers)?;
     let wanted: SwitchRequest = json(&headers, body)?;
     carry_out(&site, Command::Switch(wanted.profile)).await
 }
 
-async fn start(
-    State(site): State<Site>,
-    Extension(via): Extension<Via>,
-    headers: HeaderMap,
-) -> Result<Json<DoneDto>, ApiError> {
-    site.trust.may_control(via, &headers)?;
-    carry_out(&site, Command::Start).await
-}
-
-async fn stop(
-    State(site): State<Site>,
-    Extension(via): Extension<Via>,
-    headers: HeaderMap,
-) -> Result<Json<DoneDto>, ApiError> {
-    site.trust.may_control(via, &headers)?;
-    carry_out(&site, Command::Stop).await
-}
-
-async fn restart(
-    State(site): State<Site>,
-    Extension(via): Extension<Via>,
-    headers: HeaderMap,
-) -> Result<Json<DoneDto>, ApiError> {
-    site.trust.may_control(via, &headers)?;
-    carry_out(&site, Command::Restart).await
-}
-
-async fn reload(
-    State(site): State<Site>,
-    Extension(via): Extension<Via>,
-    headers: HeaderMap,
-) -> Result<Json<DoneDto>, ApiError> {
-    site.trust.may_control(via, &headers)?;
-    carry_out(&site, Command::Reload).await
-}
-
 /// Every output with where it is watched, which may be secret: so only for whoever may control the box.
-async fn outputs(
-    State(site): State<Site>,
-    Extension(via): Extension<Via>,
-    headers: HeaderMap,
-) -> Result<Json<Vec<OutputDto>>, ApiError> {
-    site.trust.may_control(via, &headers)?;
-    Ok(Json(site.control.state().outputs.iter().map(OutputDto::with_watch).collect()))
-}
-
-async fn output_start(
-    State(site): State<Site>,
-    Extension(via): Extension<Via>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-) -> Result<Json<DoneDto>, ApiError> {
-    site.trust.may_control(via, &headers)?;
-    carry_out(&site, Command::OutputStart(name)).await
-}
-
-async fn output_stop(
-    State(site): State<Site>,
-    Extension(via): Extension<Via>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-) -> Result<Json<DoneDto>, ApiError> {
-    site.trust.may_control(via, &headers)?;
-    carry_out(&site, Command::OutputStop(name)).await
+async fn outputs(_: MayControl, State(site): State<Site>) -> Json<Vec<OutputDto>> {
+    Json(site.control.state().outputs.iter().map(OutputDto::with_watch).collect())
 }
 
 async fn carry_out(site: &Site, command: Command) -> Result<Json<DoneDto>, ApiError> {

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Extension, Json, Router};
+use axum::{Json, Router};
 use tokio::sync::Mutex;
 
-use super::trust::Via;
+use super::trust::MayControl;
 use super::{ApiError, Site};
 use crate::control;
 
@@ -40,12 +40,7 @@ pub(super) fn routes() -> Router<Site> {
 }
 
 /// It names hosts, paths and addresses: so only for whoever may control the box.
-async fn last(
-    State(site): State<Site>,
-    Extension(via): Extension<Via>,
-    headers: HeaderMap,
-) -> Result<Response, ApiError> {
-    site.trust.may_control(via, &headers)?;
+async fn last(_: MayControl, State(site): State<Site>) -> Result<Response, ApiError> {
     match site.documents.doctor.last.load_full() {
         Some(report) => Ok(answer(&report)),
         None => Err(ApiError::NotFound(
@@ -54,12 +49,7 @@ async fn last(
     }
 }
 
-async fn look(
-    State(site): State<Site>,
-    Extension(via): Extension<Via>,
-    headers: HeaderMap,
-) -> Result<Response, ApiError> {
-    site.trust.may_control(via, &headers)?;
+async fn look(_: MayControl, State(site): State<Site>) -> Result<Response, ApiError> {
     let doctor = &site.documents.doctor;
     let at_work = Arc::clone(&doctor.at_work).try_lock_owned().map_err(|_| ApiError::Unavailable {
         reason: "a look at the box is under way".to_owned(),

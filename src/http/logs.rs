@@ -6,17 +6,18 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Extension, Router};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::trust::Via;
+use super::trust::MayControl;
 use super::{ApiError, Site};
 use crate::telemetry::{LogLine, LogRing};
 
@@ -31,6 +32,7 @@ pub(super) fn routes() -> Router<Site> {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Asked {
     /// `false`: what there is, and no more.
     #[serde(default = "yes")]
@@ -59,12 +61,13 @@ struct LaggedDto {
 }
 
 async fn logs(
+    _: MayControl,
     State(site): State<Site>,
-    Extension(via): Extension<Via>,
-    Query(asked): Query<Asked>,
+    query: Result<Query<Asked>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    site.trust.may_control(via, &headers)?;
+    let Query(asked) =
+        query.map_err(|rejection| ApiError::Malformed(format!("the query: {}", rejection.body_text())))?;
     let place = super::place(&site.feeds.logs)?;
     let ring = site.logs;
     let after =

@@ -18,6 +18,7 @@ mod login;
 mod logins;
 mod logs;
 mod metrics;
+mod openapi;
 mod pages;
 mod publishers;
 mod segment;
@@ -98,6 +99,7 @@ pub fn router(site: Site) -> Router {
         .merge(history::routes())
         .merge(logs::routes())
         .merge(login::routes())
+        .merge(openapi::routes())
         .fallback(|| async { ApiError::NotFound("there is nothing at this address".to_owned()) })
         .method_not_allowed_fallback(|| async { ApiError::Method })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

@@ -7,11 +7,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use subtle::ConstantTimeEq;
 
-use super::ApiError;
 use super::logins::Logins;
+use super::{ApiError, Site};
 
 /// How a request reached this server; every connection puts it into its requests' extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +138,21 @@ impl Trust {
     /// Ends a login.
     pub(super) fn log_out(&self, cookie: &str) {
         self.logins.close(cookie);
+    }
+}
+
+/// Extracted from a request that may control the daemon; others are refused, before anything more of them is read.
+pub(super) struct MayControl;
+
+impl FromRequestParts<Site> for MayControl {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, ApiError> {
+        let via = parts.extensions.get::<Via>().copied();
+        // Every connection says how it came; what does not is trusted least.
+        let via =
+            via.ok_or_else(|| ApiError::Unauthorised("nobody knows where this comes from".to_owned()))?;
+        site.trust.may_control(via, &parts.headers).map(|()| MayControl)
     }
 }
 

@@ -115,6 +115,7 @@ fn everywhere(text: &str) -> String {
 fn programs_get_every_check_with_its_level() {
     let output = doctor(QUIET, &["--json"]);
     let report = json(&output);
+    crate::http::contract::assert_schema("Report", &report);
     assert_eq!((output.status.code(), &report["well"]), (Some(0), &true.into()), "{report:#}");
     let checks = report["checks"].as_array().unwrap();
     let mut counts = std::collections::BTreeMap::new();

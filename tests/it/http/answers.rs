@@ -28,7 +28,7 @@ async fn state_health_and_metrics_tell_the_truth() {
     let page = metrics.text().await.unwrap();
     assert!(page.contains("capcast_state{state=\"on_air\"} 1.0\n"), "{page}");
     let profiles: Value = server.get("/api/profiles").await.json().await.unwrap();
-    assert_eq!(profiles, json!([{"name": "test"}]));
+    assert_eq!(profiles, json!([profile()]));
     let devices = problem(server.get("/api/devices").await, 500).await;
     assert_eq!(devices["detail"], "the driver hangs");
 }
@@ -138,7 +138,7 @@ async fn the_doctor_comes_when_called_and_the_last_report_stays() {
         problem(server.ask(method, path, &foreign, "").await, 401).await;
     }
     let made: Value = server.ask(Method::POST, "/api/control/doctor", &[], "").await.json().await.unwrap();
-    assert_eq!(made, json!({"well": true, "of": "1.2.3"}));
+    assert_eq!(made, report("1.2.3"));
     let kept = server.get("/api/doctor").await;
     assert_eq!(header(&kept, "cache-control"), "no-store");
     assert_eq!(kept.json::<Value>().await.unwrap(), made);

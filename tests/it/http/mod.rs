@@ -2,8 +2,10 @@
 
 mod answers;
 mod connections;
+pub(crate) mod contract;
 mod feeds;
 mod login;
+mod schema;
 mod sessions;
 
 use std::io::{Read, Write};
@@ -110,9 +112,9 @@ impl Server {
             feeds: Feeds::new(feeds),
             logs: logs.clone(),
             documents: Arc::new(Documents {
-                profiles: Document::new(|| Ok(json!([{"name": "test"}]))),
+                profiles: Document::new(|| Ok(json!([profile()]))),
                 devices: Document::new(|| Err("the driver hangs".to_owned())),
-                doctor: Doctor::new(Box::new(|state| Ok(json!({"well": true, "of": state.version})))),
+                doctor: Doctor::new(Box::new(|state| Ok(report(state.version)))),
             }),
         };
         for stream in ["obs", "cam"] {
@@ -156,11 +158,12 @@ impl Server {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Response {
-        let mut request = self.client.request(method, format!("http://{}{path}", self.address));
+        let mut request = self.client.request(method.clone(), format!("http://{}{path}", self.address));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        request.body(body.to_owned()).send().await.unwrap()
+        let response = request.body(body.to_owned()).send().await.unwrap();
+        contract::checked(&method, path, response).await
     }
 
     pub(super) async fn get(&self, path: &str) -> Response {
@@ -171,6 +174,20 @@ impl Server {
         let headers = [headers, &[("content-type", "application/sdp")]].concat();
         self.ask(Method::POST, path, &headers, sdp).await
     }
+}
+
+/// As `/api/profiles` has one.
+pub(super) fn profile() -> Value {
+    json!({
+        "name": "test", "summary": "one", "codec": "vp8", "encoder": null, "size": null, "framerate": "30", "bitrate": 1,
+        "runs": false, "tried": false, "missing": [{"message": "no encoder", "hint": null}], "active": true,
+    })
+}
+
+/// As the doctor makes one.
+pub(super) fn report(version: &str) -> Value {
+    let counts = json!({"ok": 0, "skip": 0, "warn": 0, "fail": 0});
+    json!({"version": version, "at": 1, "well": true, "counts": counts, "checks": []})
 }
 
 /// `obs` and `cam` may be published; `live` is the box's own. With `replace`, a publisher takes over from an earlier one.

@@ -54,6 +54,7 @@ fn what_cannot_be_planned_is_said_with_its_cure() {
 fn profiles_mark_the_active_one() {
     let output = capcast("profile = \"vp9-720p60\"\n", &["profiles", "--json"]);
     let offers: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    crate::http::contract::assert_schema("Profiles", &offers);
     let offers = offers.as_array().unwrap();
     assert!(offers.len() >= 8, "{offers:#?}");
     let active: Vec<&str> = offers
