@@ -238,10 +238,10 @@ mod tests {
             "On air: 1 viewer\n\
              capcast 0.1.0, up 2 h 13 min, profile auto\n\
              \n\
-             capture      running  test I420, 30.0 a second, 0.4 ms, rebuilt once\n\
-             encode       backoff  x264 h264 1280x720, 0.0 a second, 0 kbit/s of 3.0 Mbit/s, 4 dropped, rebuilt 2 times\n\
+             capture      running   test I420, 30.0 a second, 0.4 ms, rebuilt once\n\
+             encode       backoff   x264 h264 1280x720, 0.0 a second, 0 kbit/s of 3.0 Mbit/s, 4 dropped, rebuilt 2 times\n\
              \u{20}            no buffer for 2000 ms\n\
-             stream live  live     1 viewer, h264\n\
+             stream live  live      1 viewer, h264\n\
              stream obs   not live  0 viewers\n\
              \n\
              queues that dropped or held something up:\n  video-encode/from-hub: 4 dropped, 2 s blocked\n"
