@@ -79,6 +79,11 @@ impl PayloadTypes {
         self.0.iter().find(|(known, ..)| *known == codec).map(|(_, pt, _)| *pt)
     }
 
+    /// Any payload type under which packets are sent again.
+    pub(super) fn any_resend(&self) -> Option<Pt> {
+        self.0.iter().find_map(|(.., resend)| *resend)
+    }
+
     /// The payload type under which packets of that are sent again (RTX).
     pub(super) fn resend_of(&self, codec: Codec) -> Option<Pt> {
         self.0.iter().find(|(known, ..)| *known == codec)?.2

@@ -11,9 +11,11 @@
 //!
 //! This is the only module that names `str0m`, and `Peer` is the only type that owns an `Rtc`.
 
+mod adapt;
 mod batch;
 mod codecs;
 mod demux;
+mod estimate;
 mod fast;
 mod gate;
 mod ingest;

@@ -56,6 +56,8 @@ pub struct StreamStats {
     pub audio: Option<Codec>,
     /// Viewers now connected.
     pub viewers: u32,
+    /// Of those, the ones that are sent no picture, for their way carries none.
+    pub paused: u32,
     /// RTP packets that arrived.
     pub packets_in: u64,
     /// Payload bytes that arrived.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::ingest::MAX_LAYERS;
 use super::keyframes::Keyframes;
 use super::ring::Ring;
 use super::timeline::Timeline;
@@ -160,6 +161,16 @@ impl Stream {
         self.video.get(usize::from(layer)).map(|lane| &lane.ring)
     }
 
+    /// Bits a second of the layers, the best one first; 0 for those that bring nothing, or are too new to tell.
+    pub(super) fn rates(&self, now: Instant) -> [f64; MAX_LAYERS] {
+        let live = self.live_layers(now);
+        let rate = |layer: usize| {
+            let lane = self.video.get(layer).filter(|_| live & 1 << layer != 0);
+            lane.map_or(0.0, |lane| lane.bytes_per_second as f64 * 8.0)
+        };
+        std::array::from_fn(rate)
+    }
+
     /// Bit n is set while layer n brings pictures.
     pub(super) fn live_layers(&self, now: Instant) -> u8 {
         let fresh =
@@ -217,6 +228,7 @@ impl Stream {
                 .or(self.video[0].codec),
             audio: self.audio.codec,
             viewers,
+            paused: 0,
             packets_in: counted.packets_in,
             bytes_in: counted.bytes_in,
             packets_out: counted.packets_out,

@@ -20,6 +20,12 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 const REPORT_WITHIN: Duration = Duration::from_secs(1);
 /// What an RTX payload begins with: the number that is sent again (RFC 4588 §4).
 const OSN: usize = 2;
+/// The most padding there can be, its length at the end (RFC 3550 §5.1).
+const PADDING: [u8; 255] = {
+    let mut padding = [0; 255];
+    padding[254] = 255;
+    padding
+};
 
 /// What was negotiated for one m-line.
 #[derive(Clone, Debug)]
@@ -78,6 +84,8 @@ pub(in crate::sfu) struct Fast {
     video: Option<Sender>,
     audio: Option<Sender>,
     sent: Sent,
+    /// Bytes of all datagrams with media.
+    pub(in crate::sfu) bytes: u64,
     allowance: Allowance,
     cname: String,
     report_at: Instant,
@@ -112,6 +120,7 @@ impl Fast {
             video: None,
             audio: None,
             sent: Sent::new(now),
+            bytes: 0,
             allowance: Allowance::new(),
             cname,
             report_at: now,
@@ -170,6 +179,7 @@ impl Fast {
             time: packet.time.0,
             ssrc: sender.line.ssrc,
             transport: self.sent.next(),
+            padding: false,
             capture: packet.capture_time.map(|time| (ntp(time.at), (time.ahead * 4_294_967_296.0) as i64)),
         };
         let room = out.batch.room(route, length, out.wire);
@@ -180,6 +190,7 @@ impl Fast {
             return false;
         }
         self.sent.note(length, now);
+        self.bytes += length as u64;
         self.allowance.sent(length);
         sender.packets = sender.packets.wrapping_add(1);
         sender.octets = sender.octets.wrapping_add(payload as u32);
@@ -215,6 +226,7 @@ impl Fast {
             time: packet.time.0,
             ssrc,
             transport: self.sent.next(),
+            padding: false,
             capture: None,
         };
         let mut first = std::mem::take(&mut self.room);
@@ -231,7 +243,41 @@ impl Fast {
             return Resent::Refused;
         }
         self.sent.note(length, now);
+        self.bytes += length as u64;
         Resent::Sent
+    }
+
+    /// Sends a packet of nothing but padding where packets are sent again; receivers only say that it came. `false` where
+    /// that cannot be.
+    pub(in crate::sfu) fn pad(&mut self, payload_type: u8, now: Instant, out: &mut Out<'_>) -> bool {
+        let (Some(route), Some(sender)) = (self.route, &mut self.video) else {
+            return false;
+        };
+        let Some((ssrc, (last, _))) = sender.line.rtx.zip(sender.last) else { return false };
+        let header = &sender.plain;
+        let length = header.len() + PADDING.len() + TAG;
+        let index = sender.rtx_next;
+        sender.rtx_next += 1;
+        let fields = Fields {
+            marker: false,
+            payload_type,
+            sequence: index as u16,
+            time: last.0,
+            ssrc,
+            transport: self.sent.next(),
+            padding: true,
+            capture: None,
+        };
+        let room = out.batch.room(route, length, out.wire);
+        let (head, body) = room.split_at_mut(header.len());
+        header.write(&fields, head);
+        if self.srtp.seal(ssrc, index, head, [&PADDING, &[]], body).is_err() {
+            out.batch.take_back(length);
+            return false;
+        }
+        self.sent.note(length, now);
+        self.bytes += length as u64;
+        true
     }
 
     /// Reports what was sent, when that is due.

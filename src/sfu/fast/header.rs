@@ -40,6 +40,8 @@ pub(super) struct Fields {
     pub(super) time: u32,
     pub(super) ssrc: u32,
     pub(super) transport: u16,
+    /// The payload is padding alone, its last byte the length.
+    pub(super) padding: bool,
     /// NTP time, and how far that clock is ahead of the one in sender reports, both with 32 bits below the second.
     pub(super) capture: Option<(u64, i64)>,
 }
@@ -98,6 +100,7 @@ impl Header {
     /// Writes a packet's header into `out`, which is as long.
     pub(super) fn write(&self, fields: &Fields, out: &mut [u8]) {
         out.copy_from_slice(&self.bytes[..self.length]);
+        out[0] |= u8::from(fields.padding) << 5;
         out[1] = u8::from(fields.marker) << 7 | fields.payload_type;
         out[2..4].copy_from_slice(&fields.sequence.to_be_bytes());
         out[4..8].copy_from_slice(&fields.time.to_be_bytes());
@@ -123,6 +126,7 @@ mod tests {
         time: 0x0304_0506,
         ssrc: 0x0708_090a,
         transport: 0x0b0c,
+        padding: false,
         capture: Some((0x1112_1314_1516_1718, -2)),
     };
 

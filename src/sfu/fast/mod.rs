@@ -23,3 +23,4 @@ mod window;
 pub(super) use self::egress::{Fast, Line, Media, Outgoing, Resent};
 pub(super) use self::header::Extensions;
 pub(super) use self::keys::{Capture, PROBE};
+pub(super) use self::twcc::Told;

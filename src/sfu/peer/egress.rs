@@ -88,6 +88,7 @@ impl Peer {
             return false;
         };
         let (mut keyframes, mut resent, mut nacks) = (0, 0, 0);
+        let (way, mut judged) = (&mut self.way, None);
         rtcp::read(opened, |heard| match heard {
             Heard::Report { last, since, .. } => fast.measure(last, since, now, out),
             Heard::Missing { ssrc, pairs } if fast.is_video(ssrc) => {
@@ -114,9 +115,15 @@ impl Peer {
                 }
             }
             Heard::Keyframe { ssrc } => keyframes += u64::from(fast.is_video(ssrc)),
-            Heard::Arrived(feedback) => fast.arrivals(feedback, now, |_| {}),
-            Heard::Missing { .. } | Heard::Capacity(_) => {}
+            Heard::Arrived(feedback) => {
+                fast.arrivals(feedback, now, |told| judged = way.estimate.hear(told).or(judged));
+            }
+            Heard::Capacity(bits) => way.estimate.says(bits, now),
+            Heard::Missing { .. } => {}
         });
+        if let Some(judged) = judged {
+            self.adapt(judged, now, out);
+        }
         self.noted.keyframe_requests += keyframes;
         self.noted.resent += resent;
         self.noted.nacks += nacks;

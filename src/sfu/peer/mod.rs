@@ -8,6 +8,7 @@ mod egress;
 mod prepared;
 mod publisher;
 mod viewer;
+mod way;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub(super) use self::prepared::Ready;
 pub use self::prepared::{Prepared, Preparer};
 use self::viewer::Track;
 pub(super) use self::viewer::{Placed, STEP_EVERY};
+use self::way::Way;
 use super::batch::{Batcher, Wire};
 use super::fast::{Capture, Fast};
 use super::ingest::Ingest;
@@ -103,8 +105,9 @@ pub(super) struct Peer {
     candidates_taken: usize,
     video: Option<Track>,
     audio: Option<Track>,
-    /// The layer it asked for; the best one unless it did.
-    choice: u8,
+    /// The layer it asked for; what fits unless it did.
+    choice: Option<u8>,
+    way: Way,
     /// Where its keys arrive; none where str0m seals.
     capture: Option<Capture>,
     /// What is sealed here; none before it is connected, and where str0m seals.
@@ -151,7 +154,8 @@ impl Peer {
             candidates_taken: 0,
             video: None,
             audio: None,
-            choice: 0,
+            choice: None,
+            way: Way::default(),
             capture,
             fast: None,
             ingest,

@@ -68,8 +68,8 @@ impl Peer {
         plays || !self.offer.asks_for(codec.kind())
     }
 
-    /// From now on this layer, or the next one to it that there is.
-    pub(in crate::sfu) fn choose_layer(&mut self, layer: u8) {
+    /// From now on this layer, or the next one to it that there is; without one, what fits.
+    pub(in crate::sfu) fn choose_layer(&mut self, layer: Option<u8>) {
         self.choice = layer;
         self.noted.keyframe_requests += 1;
     }
@@ -81,8 +81,8 @@ impl Peer {
 
     /// A viewer that has just connected begins with the last keyframe, or asks for one.
     pub(in crate::sfu) fn begin(&mut self, now: Instant, out: &mut Out<'_>) -> Result<(), Disconnect> {
+        let wanted = best_layer(self.wanted_layer(), out.stream.live_layers(now));
         let Some(track) = self.video.as_mut().filter(|_| self.noted.connected) else { return Ok(()) };
-        let wanted = best_layer(self.choice, out.stream.live_layers(now));
         let ring = out.stream.ring(wanted);
         let entry = ring.and_then(|ring| Some((ring, ring.entry(now)?)));
         let start = entry.and_then(|(ring, entry)| Some((entry, ring.get(entry.sequence)?)));
@@ -97,11 +97,17 @@ impl Peer {
 
     /// Whether it still has to be sent what others have been sent.
     pub(in crate::sfu) fn is_behind(&self) -> bool {
-        self.video.as_ref().is_some_and(|track| track.cursor.is_some())
+        self.way.is_trying() || self.video.as_ref().is_some_and(|track| track.cursor.is_some())
+    }
+
+    /// The layer to show, if it brings pictures.
+    fn wanted_layer(&self) -> u8 {
+        self.choice.unwrap_or(self.way.layer())
     }
 
     /// Sends the next step of what it is behind by.
     pub(in crate::sfu) fn step(&mut self, now: Instant, out: &mut Out<'_>) -> Result<(), Disconnect> {
+        self.pad(now, out);
         self.catch_up(STEP, now, out)
     }
 
@@ -155,7 +161,11 @@ impl Peer {
         }
         let starts = placed.keyframe || kind == MediaKind::Audio;
         if kind == MediaKind::Video {
-            let wanted = best_layer(self.choice, placed.live_layers);
+            if self.way.is_paused(self.choice) {
+                (track.gate, track.cursor) = (Gate::Closed, None);
+                return Ok(());
+            }
+            let wanted = best_layer(self.choice.unwrap_or(self.way.layer()), placed.live_layers);
             if placed.layer == wanted && track.layer != wanted {
                 if starts || track.gate == Gate::Closed {
                     (track.layer, track.gate, track.cursor) = (wanted, Gate::Closed, None);

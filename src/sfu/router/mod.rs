@@ -271,6 +271,8 @@ impl Sfu {
         };
         let counted = |stream: &Stream| {
             let mut stats = stream.stats(connected(stream), now);
+            let viewers = stream.viewers.iter().filter_map(|key| self.peers[*key].as_ref());
+            stats.paused = viewers.filter(|peer| peer.is_paused()).count() as u32;
             if let Some(ingest) = self.ingest_of(stream) {
                 stats.packets_lost += ingest.lost();
                 stats.nacks += ingest.nacks();

@@ -124,7 +124,7 @@ impl Sfu {
         key
     }
 
-    /// Shows a viewer another layer of the picture: the one of this name, or the best one.
+    /// Shows a viewer another layer of the picture: the one of this name, or the best one that fits.
     pub fn choose_layer(
         &mut self,
         session: SessionId,
@@ -135,11 +135,12 @@ impl Sfu {
         let key = *self.sessions.get(&session).ok_or(LayerError::UnknownSession)?;
         let viewer = self.peers[key].as_ref().filter(|peer| peer.ingest().is_none());
         let layers = &self.streams[viewer.ok_or(LayerError::UnknownSession)?.stream].layers;
-        let chosen = match layer {
-            None => Some(0),
-            Some(name) => layers.iter().position(|layer| layer == name),
+        let chosen = layer.map(|name| layers.iter().position(|layer| layer == name));
+        let chosen = match chosen {
+            None => Some(None),
+            Some(layer) => layer.and_then(|layer| u8::try_from(layer).ok()).map(Some),
         };
-        let Some(chosen) = chosen.and_then(|layer| u8::try_from(layer).ok()) else {
+        let Some(chosen) = chosen else {
             let wanted = layer.unwrap_or_default().chars().take(32).collect();
             return Err(LayerError::UnknownLayer { wanted, layers: layers.clone() });
         };

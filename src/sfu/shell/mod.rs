@@ -231,7 +231,7 @@ impl Handle {
         asked.await.unwrap_or(Err(WhipError::Stopped))
     }
 
-    /// Shows a viewer another layer of the picture: the one of this name, or the best one.
+    /// Shows a viewer another layer of the picture: the one of this name, or the best one that fits.
     pub async fn choose_layer(&self, session: SessionId, layer: Option<String>) -> Result<(), LayerError> {
         let chosen = self.insist(|reply| Command::Layer(session, layer, reply)).await;
         chosen.unwrap_or(Err(LayerError::UnknownSession))

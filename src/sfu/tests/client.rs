@@ -41,6 +41,8 @@ pub(super) struct Sending {
     pub(super) frame: u32,
     pub(super) keyframe_wanted: bool,
     pub(super) keyframes_made: u32,
+    /// Layers are of 2.6, 0.9 and 0.1 Mbit/s.
+    pub(super) ladder: bool,
     /// These layers send nothing.
     pub(super) silent: Vec<u8>,
 }
@@ -49,6 +51,7 @@ pub(super) struct Sending {
 #[derive(Default)]
 pub(super) struct Manner {
     pub(super) layers: &'static [&'static str],
+    pub(super) ladder: bool,
     pub(super) rsa: bool,
     /// Neither candidates in the offer nor a PATCH, and the DTLS client, as OBS.
     pub(super) like_obs: bool,
@@ -170,7 +173,11 @@ impl Client {
                 if sending.silent.contains(&(layer as u8)) {
                     continue;
                 }
-                let count = if keyframe { 9 } else { 3 };
+                let count = match (sending.ladder, keyframe) {
+                    (_, true) => 9,
+                    (true, _) => [9, 3, 1][layer.min(2)],
+                    (false, _) => 3,
+                };
                 for index in 0..count {
                     let mut payload = vec![index; if index + 1 == count { 500 } else { 1_100 }];
                     payload[0] = if index == 0 { 0x10 } else { 0 };

@@ -4,6 +4,7 @@ mod client;
 mod egress;
 mod publishers;
 mod soak;
+mod ways;
 mod world;
 
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! The core, str0m viewers and an emulated network under one virtual clock.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -83,6 +84,8 @@ pub(super) struct World {
     pub(super) sent: Sent,
     up: Netem<Datagram>,
     down: Netem<Datagram>,
+    /// The way down to some, instead.
+    links: HashMap<SocketAddr, Netem<Datagram>>,
     pub(super) feed: Option<FeedId>,
     pub(super) source: Source,
     pub(super) largest: usize,
@@ -112,6 +115,7 @@ impl World {
             sent: Sent::default(),
             up: network(),
             down: network(),
+            links: HashMap::new(),
             feed: None,
             source: Source {
                 codec: Codec::H264,
@@ -140,6 +144,12 @@ impl World {
     /// From now on the way down is like this.
     pub(super) fn network(&mut self, config: NetemConfig) {
         self.down = Netem::new(config.latency(Duration::from_millis(10)).seed(7));
+    }
+
+    /// From now on the way down to one client is like this.
+    pub(super) fn link(&mut self, client: usize, config: NetemConfig) {
+        let link = Netem::new(config.latency(Duration::from_millis(10)).seed(3));
+        self.links.insert(self.clients[client].address, link);
     }
 
     pub(super) fn offer(&mut self, codecs: &[Codec]) -> (Client, String, str0m::change::SdpPendingOffer) {
@@ -314,6 +324,7 @@ impl World {
             frame: 0,
             keyframe_wanted: true,
             keyframes_made: 0,
+            ladder: manner.ladder,
             silent: Vec::new(),
         };
         self.clients.push(Client {
@@ -427,9 +438,14 @@ impl World {
         for datagram in self.sent.datagrams.drain(..) {
             self.largest = self.largest.max(datagram.bytes.len());
             self.nonces.see(&datagram);
-            self.down.handle_input(str0m_netem::Input::Packet(now, datagram));
+            let link = self.links.get_mut(&datagram.to).unwrap_or(&mut self.down);
+            link.handle_input(str0m_netem::Input::Packet(now, datagram));
         }
-        for datagram in arrived(&mut self.down, now) {
+        let mut came = arrived(&mut self.down, now);
+        for link in self.links.values_mut() {
+            came.extend(arrived(link, now));
+        }
+        for datagram in came {
             if let Some(client) = self.clients.iter_mut().find(|c| c.address == datagram.to && !c.gone)
                 && let Ok(receive) = Receive::new(Protocol::Udp, datagram.from, datagram.to, &datagram.bytes)
             {
