@@ -45,9 +45,11 @@ rust-test: web
 	setup/clips >/dev/null
 	cargo test --locked --no-fail-fast
 
-vm-test: packages-run packages-vm web ## real V4L2 and ALSA devices: a kernel with a virtual card, in user mode
+vm-test: packages-run packages-vm packages-deb web ## real V4L2 and ALSA devices, the package under systemd, the container's root: a kernel with a virtual card, in user mode
 	cargo build --locked
 	CAPCAST=$(target)/debug/capcast tests/vm/run
+	CAPCAST=$(target)/debug/capcast tests/vm/service
+	CAPCAST=$(target)/debug/capcast tests/container
 
 web: web/dist/index.html ## the player page
 web/dist/index.html: $(web_sources)

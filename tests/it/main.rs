@@ -20,6 +20,7 @@ mod follow;
 mod http;
 mod interop;
 mod launch;
+mod packaged;
 mod panel;
 mod plans;
 mod probe;
