@@ -151,8 +151,8 @@ mod tests {
         assert_eq!(gone(1_000, None, None), "");
         assert_eq!(gone(0, None, Some(150)), "");
         assert_eq!(gone(1, None, Some(150)), "a");
-        assert_eq!(gone(50, None, Some(150)), "a");
-        assert_eq!(gone(51, None, Some(150)), "ab");
+        assert_eq!(gone(40, None, Some(150)), "a");
+        assert_eq!(gone(41, None, Some(150)), "ab");
         assert_eq!(gone(1_000, None, Some(150)), "abc", "what grows is never touched");
         assert_eq!(gone(0, Some(Duration::from_secs(250)), None), "a");
         assert_eq!(gone(0, Some(Duration::from_secs(250)), Some(100)), "ab");
