@@ -115,9 +115,7 @@ fn rows(state: &Value) -> Vec<Row> {
         }
     }
     if let Some(audio) = part(state, "audio") {
-        let stopped = text(audio, "state") == "stopped";
-        let more = if stopped { text(audio, "source").to_owned() } else { with(audio, &["source"], false) };
-        add("audio".into(), audio, more);
+        add("audio".into(), audio, sound(audio));
         if let Some(encode) = part(audio, "encode") {
             add("audio encode".into(), encode, with(encode, &["encoder"], true));
         }
@@ -144,6 +142,30 @@ fn rows(state: &Value) -> Vec<Row> {
         rows.push(Row { cells, reason: String::new() });
     }
     rows
+}
+
+/// The source of the sound, and what it does.
+fn sound(audio: &Value) -> String {
+    let silent = audio.get("silent").and_then(Value::as_bool) == Some(true);
+    let mut line = match text(audio, "state") {
+        "stopped" if silent => String::new(),
+        "stopped" => text(audio, "source").to_owned(),
+        "running" | "degraded" => with(audio, &["source"], false),
+        _ => text(audio, "source").to_owned(),
+    };
+    if silent {
+        line = if line.is_empty() { "silent".to_owned() } else { format!("silent, {line}") };
+    }
+    if let Some(ppm) = audio.get("drift_ppm").and_then(Value::as_f64) {
+        let _ = write!(line, ", clock {ppm:+.0} ppm");
+    }
+    match number(audio, "overruns") {
+        0.0 => {}
+        overruns => {
+            let _ = write!(line, ", {overruns:.0} overruns");
+        }
+    }
+    line
 }
 
 /// What a part is, and what it does per second.

@@ -171,6 +171,14 @@ pub struct AudioState {
     pub source: String,
     /// How loud it is, where that is measured: what is read here is newer than the rest of the state.
     pub levels: Levels,
+    /// Nothing is heard of it: what goes out is silence.
+    pub silent: bool,
+    /// By how many millionths the card's clock is faster than the system's, where a card is heard. It is followed.
+    pub drift_ppm: Option<f64>,
+    /// How often a card lost sound, or brought too much at once.
+    pub overruns: u64,
+    /// How much silence was put in since the start.
+    pub silence: Duration,
     /// How often it was rebuilt.
     pub restarts: u64,
     /// Its counters.

@@ -22,7 +22,7 @@ use super::usage::Usage;
 use crate::config::{BoxConfig, Profile};
 use crate::control::{Command, CommandError, Inbox, State, Summary};
 use crate::engine::webrtc::Lane;
-use crate::engine::{Engine, Outlet};
+use crate::engine::{Engine, Outlet, SoundLine};
 use crate::lifecycle::{Event, Strikes};
 use crate::media::MediaTime;
 use crate::output::{Adapt, Local, Output};
@@ -65,6 +65,8 @@ pub(super) struct Appliance {
     pub(super) audio_capture: Option<Part>,
     pub(super) encode: Part,
     pub(super) audio_encode: Option<Part>,
+    /// From what captures sound to what encodes it.
+    pub(super) line: SoundLine,
     /// Why there is no sound, where there is none.
     pub(super) silence: String,
     pub(super) picture: Outlet,
@@ -87,6 +89,8 @@ pub(super) struct Appliance {
     pub(super) seed: u64,
     pub(super) inbox: Inbox,
     pub(super) told: mpsc::Receiver<Told>,
+    /// Where graphs tell, for parts to come.
+    pub(super) tell: mpsc::Sender<Told>,
     pub(super) drops: Drops,
     pub(super) usage: Usage,
     pub(super) last_told: Duration,
@@ -108,6 +112,7 @@ impl Appliance {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let now = self.now();
+        self.line.set_on(true);
         for part in self.parts() {
             part.drive(now, Event::Start);
         }
@@ -277,6 +282,7 @@ impl Appliance {
             encode: &self.encode,
             audio_encode: self.audio_encode.as_ref(),
             silence: &self.silence,
+            sound: self.line.report(),
             keyframes_forced: self.picture.stage().keyframes_forced,
             sfu: stats.as_deref(),
             outputs: &self.outputs,

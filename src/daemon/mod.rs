@@ -20,6 +20,7 @@ mod remembered;
 mod secret;
 mod snapshot;
 mod socket;
+mod sound;
 mod source;
 mod start;
 mod survey;

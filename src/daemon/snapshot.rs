@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::part::Part;
+use super::part::{Part, PartName};
 use crate::config::{BoxConfig, OutputConfig, OutputKind};
 use crate::control::{
     AudioState, CaptureState, EncodeState, OutputState, ProcessState, QueueState, StageState, State,
     StreamState, Summary,
 };
-use crate::engine::{QueueLevel, Showing, StageCounters};
+use crate::engine::{QueueLevel, Showing, SoundReport, StageCounters};
 use crate::lifecycle::Phase;
 use crate::media::{Bitrate, Codec, FrameSize, Framerate, Levels, MediaKind, SourceHealth};
 use crate::output::Output;
@@ -33,6 +33,8 @@ pub(super) struct View<'a> {
     pub(super) audio_encode: Option<&'a Part>,
     /// Why there is no sound, where there is none.
     pub(super) silence: &'a str,
+    /// How the sound's line fares.
+    pub(super) sound: SoundReport,
     pub(super) keyframes_forced: u64,
     pub(super) process: ProcessState,
     pub(super) sfu: Option<&'a sfu::Stats>,
@@ -65,7 +67,7 @@ impl View<'_> {
             profile: self.profile.to_owned(),
             process: self.process,
             capture: self.capture_state(),
-            audio: Some(self.audio_capture.map_or_else(|| no_sound(self.silence), audio_state)),
+            audio: Some(self.audio_state()),
             encode,
             outputs,
             streams: self.streams(),
@@ -111,6 +113,8 @@ impl View<'_> {
         let ill = |part: &Part| {
             let phase = part.phase().as_str().replace('_', " ");
             match part.reason() {
+                "" if self.is_silent(part) => "the sound is silent".to_owned(),
+                reason if self.is_silent(part) => format!("the sound is silent: {reason}"),
                 "" => format!("{} {phase}", part.name().as_str()),
                 reason => format!("{} {phase}: {reason}", part.name().as_str()),
             }
@@ -183,6 +187,40 @@ impl View<'_> {
             framerate,
             restarts: part.rebuilds(),
             stage: stage_state(&part.stage()),
+        }
+    }
+
+    /// A source of sound that is not heard; its track goes on without it.
+    fn is_silent(&self, part: &Part) -> bool {
+        part.name() == PartName::AudioCapture && self.sound.silent
+    }
+
+    fn audio_state(&self) -> AudioState {
+        let sound = &self.sound;
+        let state = AudioState {
+            // For good, and as it should be: nothing is tried again, and nothing is wrong with the rest.
+            lifecycle: Phase::Stopped,
+            reason: self.silence.to_owned(),
+            source: "none".to_owned(),
+            levels: Levels::default(),
+            silent: self.audio_encode.is_some() && sound.silent,
+            drift_ppm: sound.drift_ppm,
+            overruns: sound.jumps,
+            silence: sound.silence,
+            restarts: 0,
+            stage: StageState::default(),
+        };
+        match self.audio_capture {
+            None => state,
+            Some(part) => AudioState {
+                lifecycle: part.phase(),
+                reason: part.reason().to_owned(),
+                source: part.plan().title.clone(),
+                levels: part.levels(),
+                restarts: part.rebuilds(),
+                stage: stage_state(&part.stage()),
+                ..state
+            },
         }
     }
 
@@ -358,29 +396,6 @@ impl View<'_> {
             });
         }
         queues
-    }
-}
-
-/// For good, and as it should be: nothing is tried again, and nothing is wrong with the rest.
-fn no_sound(reason: &str) -> AudioState {
-    AudioState {
-        lifecycle: Phase::Stopped,
-        reason: reason.to_owned(),
-        source: "none".to_owned(),
-        levels: Levels::default(),
-        restarts: 0,
-        stage: StageState::default(),
-    }
-}
-
-fn audio_state(part: &Part) -> AudioState {
-    AudioState {
-        lifecycle: part.phase(),
-        reason: part.reason().to_owned(),
-        source: part.plan().title.clone(),
-        levels: part.levels(),
-        restarts: part.rebuilds(),
-        stage: stage_state(&part.stage()),
     }
 }
 

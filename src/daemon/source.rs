@@ -13,7 +13,7 @@ use crate::device::{self, Plugged, Sight, SightWatch, Signal};
 use crate::engine::{Engine, RawHub, SLATE_AFTER, Showing, Slate};
 use crate::lifecycle::{Event, Evidence, Phase, Remedy, Source, is_noise, judge};
 use crate::media::{FrameSize, SourceHealth, SourceState};
-use crate::plan::{Downstream, GraphPlan, Upstream};
+use crate::plan::{Downstream, GraphPlan, Plan, Upstream};
 
 /// News that wait to be heard; more than plugs can bring within one turn of the loop.
 const NEWS: usize = 256;
@@ -28,12 +28,15 @@ pub(super) enum News {
     Plugged(Plugged),
     /// How the one in use is.
     Seen(Sight),
+    /// A plan with a sound card that came.
+    SoundFound(Box<Plan>),
 }
 
 /// The picture's source, and what is known of it.
 pub(super) struct Watched {
     slate: Option<Slate>,
     watch: Option<SightWatch>,
+    tell: mpsc::Sender<News>,
     news: mpsc::Receiver<News>,
     /// The device that is looked at.
     followed: Option<PathBuf>,
@@ -54,7 +57,7 @@ impl Watched {
     /// Begins to listen. What the system does not give is told in the log and done without.
     pub(super) fn start(engine: &Engine, hub: &RawHub, plan: &GraphPlan) -> Watched {
         let (tell, news) = mpsc::channel(NEWS);
-        let plugs = tell.clone();
+        let (plugs, kept) = (tell.clone(), tell.clone());
         // A full queue means that the loop stands still; devices are looked for now and then all the same.
         if let Err(error) = device::watch_plugs(move |plugged| drop(plugs.try_send(News::Plugged(plugged)))) {
             tracing::warn!("devices that are plugged in are found more slowly: {error}");
@@ -70,6 +73,7 @@ impl Watched {
         Watched {
             slate,
             watch,
+            tell: kept,
             news,
             followed: None,
             seen: None,
@@ -85,6 +89,11 @@ impl Watched {
     /// The next news.
     pub(super) async fn next(&mut self) -> Option<News> {
         self.news.recv().await
+    }
+
+    /// Where further news are told.
+    pub(super) fn teller(&self) -> mpsc::Sender<News> {
+        self.tell.clone()
     }
 
     /// How the source is.
@@ -157,7 +166,10 @@ impl Appliance {
                     self.watched.look_again();
                 }
             }
-            News::Plugged(Plugged::SoundCame(_) | Plugged::SoundWent(_)) => {}
+            News::Plugged(Plugged::SoundCame(_)) => self.take_sound_card(),
+            // The capture hears of it by itself, from the driver.
+            News::Plugged(Plugged::SoundWent(_)) => {}
+            News::SoundFound(plan) => self.begin_or_end_capture(&plan),
             News::Seen(sight) => {
                 if self.watched.followed.as_ref() == Some(&sight.node) {
                     // A driver may follow its signal by itself, so that the card is set to what nobody planned for.

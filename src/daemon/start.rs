@@ -191,6 +191,9 @@ fn compose(
     let engine = Engine::new()?;
     let (tell, told) = mpsc::channel(TOLD);
     let (video_hub, audio_hub) = (engine.raw_hub(MediaKind::Video), engine.raw_hub(MediaKind::Audio));
+    let line = engine
+        .sound_line(&audio_hub)
+        .map_err(|error| RunError::System { what: "threads", source: std::io::Error::other(error) })?;
     let (picture, sound) = (engine.outlet(MediaKind::Video), engine.outlet(MediaKind::Audio));
     let seed = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
     let part = |name: PartName, plan, seat| {
@@ -204,13 +207,14 @@ fn compose(
     let silence = plan.choices.iter().find(|choice| choice.subject == "sound" && choice.taken);
     let silence = silence.map(|choice| choice.reason.clone()).unwrap_or_default();
     if plan.audio_capture.is_none() && config.capture.audio != AudioInput::None {
-        tracing::warn!("there is no sound: {silence}");
+        let none = if plan.audio_encode.is_some() { "the sound is silent" } else { "there is no sound" };
+        tracing::warn!("{none}: {silence}");
     }
     let watched = Watched::start(&engine, &video_hub, &plan.video_capture);
     let capture = part(PartName::Capture, plan.video_capture, Seat::Capture(video_hub.clone()));
     let encode = part(PartName::Encode, encode, Seat::Encode(video_hub, picture.clone()));
     let audio_capture =
-        plan.audio_capture.map(|plan| part(PartName::AudioCapture, plan, Seat::Capture(audio_hub.clone())));
+        plan.audio_capture.map(|plan| part(PartName::AudioCapture, plan, Seat::Sound(line.clone())));
     let audio_encode = plan
         .audio_encode
         .map(|plan| part(PartName::AudioEncode, plan, Seat::Encode(audio_hub, sound.clone())));
@@ -228,6 +232,7 @@ fn compose(
         audio_capture,
         encode,
         audio_encode,
+        line,
         silence,
         picture,
         sound,
@@ -245,6 +250,7 @@ fn compose(
         seed,
         inbox,
         told,
+        tell,
         drops: Drops::default(),
         usage: Usage::default(),
         last_told: Duration::ZERO,

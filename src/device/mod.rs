@@ -14,6 +14,7 @@ mod watch;
 
 pub use report::{json, text};
 pub use signal::Signal;
+pub use sound::is_missing as sound_card_is_missing;
 pub use watch::{Plugged, Sight, SightWatch, watch_plugs};
 
 use std::path::{Path, PathBuf};

@@ -26,6 +26,7 @@ use super::meter::Meter;
 use super::outlet::{Feed, Outlet};
 use super::probes::{Tally, watch_encoder, watch_pacer, watch_source};
 use super::rtp::Assembler;
+use super::sound::{self, Block, Inlet, Pace, SoundLine};
 use super::{stamp, thinning};
 
 pub(super) fn capture(
@@ -34,8 +35,44 @@ pub(super) fn capture(
     hub: &RawHub,
     events: EventSink,
 ) -> Result<Graph, BuildError> {
+    check(plan, &[GraphKind::VideoCapture], "to be a capture graph of the picture", hub.kind())?;
+    let (mut graph, sink, looping) = source(shared, plan, events)?;
+    if let Some(element) = graph.parts.role(Role::Stamp) {
+        stamp::install(element);
+    }
+    fill(&sink, hub.clone(), &shared.timebase, shift(plan), &graph.tally);
+    graph.watch = Some(watch(plan, &graph, looping, || ()));
+    Ok(graph)
+}
+
+pub(super) fn capture_sound(
+    shared: &Shared,
+    plan: &GraphPlan,
+    line: &SoundLine,
+    events: EventSink,
+) -> Result<Graph, BuildError> {
+    check(plan, &[GraphKind::AudioCapture], "to be a capture graph of sound", line.hub().kind())?;
+    let (mut graph, sink, looping) = source(shared, plan, events)?;
+    sink.set_caps(sound::CAPS.parse().ok().as_ref());
+    let pace = match plan.upstream {
+        Upstream::SoundCard { .. } => Pace::Own,
+        _ => Pace::Common,
+    };
+    let inlet = line.inlet();
+    let meter = Meter::new(graph.levels.clone());
+    speak(&sink, &inlet, pace, &shared.timebase, shift(plan), &graph.tally, meter);
+    graph.inlet = Some(inlet);
+    graph.watch = Some(watch(plan, &graph, looping, || ()));
+    Ok(graph)
+}
+
+/// What capture graphs of picture and sound have in common: the elements, what counts on them, and the end.
+fn source(
+    shared: &Shared,
+    plan: &GraphPlan,
+    events: EventSink,
+) -> Result<(Graph, gst_app::AppSink, Option<Arc<Looping>>), BuildError> {
     let kind = medium(plan.kind);
-    check(plan, &[GraphKind::VideoCapture, GraphKind::AudioCapture], "to be a capture graph", hub.kind())?;
     let parts = assemble(plan, &shared.timebase)?;
     let sink = app_sink(plan, &parts, Role::ToHub)?
         .ok_or_else(|| lacks(plan, "an `appsink` with the role `ToHub`"))?;
@@ -51,17 +88,12 @@ pub(super) fn capture(
     if let Some(pacer) = parts.role(Role::Pacer) {
         watch_pacer(pacer, kind, looping.as_ref(), &shared.timebase, &tally);
     }
-    if let Some(element) = parts.role(Role::Stamp) {
-        stamp::install(element);
-    }
-    let shift = Duration::from_micros(plan.shift.as_micros().max(0).unsigned_abs());
-    let levels = Levels::default();
-    let meter = (kind == MediaKind::Audio).then(|| Meter::new(levels.clone()));
-    fill(&sink, hub.clone(), &shared.timebase, shift, &tally, meter);
-    let mut graph = finish(shared, plan, parts, tally, events);
-    graph.levels = levels;
-    graph.watch = Some(watch(plan, &graph, looping, || ()));
-    Ok(graph)
+    Ok((finish(shared, plan, parts, tally, events), sink, looping))
+}
+
+/// By how much what is captured is put off.
+fn shift(plan: &GraphPlan) -> Duration {
+    Duration::from_micros(plan.shift.as_micros().max(0).unsigned_abs())
 }
 
 pub(super) fn encode(
@@ -170,6 +202,7 @@ fn finish(shared: &Shared, plan: &GraphPlan, parts: Parts, tally: Arc<Tally>, ev
         teardown: shared.teardown.clone(),
         link: None,
         feed: None,
+        inlet: None,
         keyframer: None,
         bitrate: plan.control.bitrate.clone(),
         bitrate_changed: AtomicU64::new(0),
@@ -207,14 +240,7 @@ fn app_sink(plan: &GraphPlan, parts: &Parts, role: Role) -> Result<Option<gst_ap
     Ok(Some(sink.clone()))
 }
 
-fn fill(
-    sink: &gst_app::AppSink,
-    hub: RawHub,
-    timebase: &Timebase,
-    shift: Duration,
-    tally: &Arc<Tally>,
-    mut meter: Option<Meter>,
-) {
+fn fill(sink: &gst_app::AppSink, hub: RawHub, timebase: &Timebase, shift: Duration, tally: &Arc<Tally>) {
     let (timebase, tally) = (timebase.clone(), Arc::clone(tally));
     let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
         let sample = sink.pull_sample().map_err(|_| gst::FlowError::Flushing)?;
@@ -223,9 +249,6 @@ fn fill(
             return Ok(gst::FlowSuccess::Ok);
         };
         let pts = pts + shift;
-        if let Some(meter) = &mut meter {
-            meter.measure(&sample);
-        }
         let now = timebase.now();
         tally.delays.record(now.saturating_since(pts));
         if hub.push(&with_pts(sample, pts), pts) {
@@ -235,6 +258,45 @@ fn fill(
             }
         } else {
             tally.malformed.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(gst::FlowSuccess::Ok)
+    });
+    sink.set_callbacks(callbacks.build());
+}
+
+fn speak(
+    sink: &gst_app::AppSink,
+    inlet: &Arc<Inlet>,
+    pace: Pace,
+    timebase: &Timebase,
+    shift: Duration,
+    tally: &Arc<Tally>,
+    mut meter: Meter,
+) {
+    let (timebase, tally, inlet) = (timebase.clone(), Arc::clone(tally), Arc::clone(inlet));
+    let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
+        let sample = sink.pull_sample().map_err(|_| gst::FlowError::Flushing)?;
+        let samples = sample.buffer().and_then(|buffer| buffer.map_readable().ok()).map(|map| {
+            let (samples, _) = map.as_chunks::<2>();
+            samples.iter().map(|bytes| i16::from_le_bytes(*bytes)).collect::<Vec<_>>()
+        });
+        let (Some(pts), Some(samples)) = (running_time(&sample), samples) else {
+            tally.malformed.fetch_add(1, Ordering::Relaxed);
+            return Ok(gst::FlowSuccess::Ok);
+        };
+        meter.measure(&sample);
+        let now = timebase.now();
+        tally.delays.record(now.saturating_since(pts));
+        let span = sound::span((samples.len() / sound::CHANNELS) as u64);
+        // Behind a conversion of rates, times are made up from counts of samples; what the card said stands at the source.
+        let end = match (pace, tally.source_end.load(Ordering::Relaxed)) {
+            (Pace::Own, end) if end > 0 => MediaTime::from_nanos(end),
+            _ => pts + span,
+        };
+        inlet.put(Block { samples, end: end + shift, pace });
+        tally.out.record(now, 0);
+        if tally.out.frames() == 1 {
+            post(sink, Note::Flowing);
         }
         Ok(gst::FlowSuccess::Ok)
     });

@@ -22,6 +22,7 @@ use super::link::Link;
 use super::outlet::{Feed, Outlet};
 use super::probes::Tally;
 use super::properties::{PropertyError, set_live};
+use super::sound::Inlet;
 use super::teardown::{Departure, Teardown};
 
 /// Why a control did not take effect.
@@ -79,6 +80,8 @@ pub struct Graph {
     pub(super) teardown: Teardown,
     pub(super) link: Option<(Arc<Link>, RawHub)>,
     pub(super) feed: Option<(Arc<Feed>, Outlet)>,
+    /// Where captured sound goes.
+    pub(super) inlet: Option<Arc<Inlet>>,
     pub(super) keyframer: Option<Arc<Keyframer>>,
     pub(super) bitrate: Option<BitrateControl>,
     pub(super) bitrate_changed: AtomicU64,
@@ -257,6 +260,9 @@ impl Graph {
     fn depart(&mut self) -> Departure {
         self.departed = true;
         self.stopping.store(true, Ordering::Release);
+        if let Some(inlet) = &self.inlet {
+            inlet.leave();
+        }
         if let Some((link, hub)) = &self.link {
             hub.detach(link);
         }

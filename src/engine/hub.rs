@@ -104,6 +104,11 @@ impl RawHub {
         last.map(|_| self.inner.timebase.now())
     }
 
+    /// Does a link that is on air hold it up at this moment?
+    pub fn is_blocked(&self) -> bool {
+        self.inner.blocked_since.load(Ordering::Relaxed) != 0
+    }
+
     /// Frames that were passed on so far, those that stood in for captured ones among them.
     pub fn frames(&self) -> u64 {
         self.inner.flow.frames()

@@ -6,7 +6,7 @@
 //!  │ source ─ … ─ appsink ───────┼─>│ by     ├───────>│ appsrc ─ … ─ encoder ─ … ─ appsink ┼─>│ one timeline ├─> frames (SFU)
 //!  └─────────────────────────────┘  │ refe-  │  Link  ├───────────────────────────────────┤  │ one sequence ├─> access units
 //!                                   │ rence  ├───────>│ the candidate, or a lower rendition┼─>│ keyframe gate│    (outputs)
-//!  Graph: AudioCapture ──> RawHub ──┴────────┴──> Graph: AudioEncode ──────────────────────┴─>└──────────────┘
+//!  Graph: AudioCapture ─> SoundLine ┴────────┴──> Graph: AudioEncode ──────────────────────┴─>└──────────────┘
 //! ```
 //!
 //! Each graph is a `GstPipeline` of its own on one clock and one base time ([`Engine`]), with one thread of its own that
@@ -43,6 +43,7 @@ mod probes;
 mod properties;
 mod rtp;
 mod slate;
+mod sound;
 mod stamp;
 mod svt;
 mod teardown;
@@ -70,6 +71,7 @@ pub use inventory::{Origin, inventory, origin};
 pub use outlet::{FrameSink, KEYFRAME_SPACING, Outlet, Subscription, UnitSink};
 pub use properties::{PropertyError, PropertyProblem};
 pub use slate::{HOLD_AFTER, SLATE_AFTER, Showing, Slate};
+pub use sound::{SoundLine, SoundReport};
 pub use teardown::{Departure, TEARDOWN_PATIENCE};
 pub use trial::{TRIAL_FRAMES, Trial, TrialError};
 
@@ -132,12 +134,37 @@ impl Engine {
         Slate::start(hub.clone(), self.shared.timebase.clone(), size, framerate)
     }
 
+    /// A new line for captured sound, which keeps `hub` filled; off until it is set on.
+    ///
+    /// # Errors
+    /// When the hub is for pictures, or the system gives no thread.
+    pub fn sound_line(&self, hub: &RawHub) -> Result<SoundLine, BuildError> {
+        if hub.kind() != MediaKind::Audio {
+            return Err(BuildError::Medium { kind: "sound-line" });
+        }
+        SoundLine::start(hub.clone(), self.shared.timebase.clone())
+            .map_err(|error| BuildError::Thread(error.to_string()))
+    }
+
     /// A new outlet, for one rendition or the sound.
     pub fn outlet(&self, kind: MediaKind) -> Outlet {
         Outlet::new(kind, self.shared.timebase.clone())
     }
 
-    /// Builds a capture graph that fills `hub`; [`Graph::start`] starts it.
+    /// Builds a capture graph of sound for `line`; [`Graph::start`] starts it.
+    ///
+    /// # Errors
+    /// When the plan cannot be built here.
+    pub fn capture_sound(
+        &self,
+        plan: &GraphPlan,
+        line: &SoundLine,
+        events: EventSink,
+    ) -> Result<Graph, BuildError> {
+        compose::capture_sound(&self.shared, plan, line, events)
+    }
+
+    /// Builds a capture graph of the picture that fills `hub`; [`Graph::start`] starts it.
     ///
     /// # Errors
     /// When the plan cannot be built here.

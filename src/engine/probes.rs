@@ -26,6 +26,8 @@ pub(super) struct Tally {
     pub(super) swallowed: AtomicU64,
     /// Frames of an odd kind: without PTS, RTP that cannot be read.
     pub(super) malformed: AtomicU64,
+    /// Running time of the end of what a sound card delivered last, by its driver; 0 before.
+    pub(super) source_end: AtomicU64,
     pub(super) keyframes: AtomicU64,
     pub(super) delays: Delays,
     inside: Inside,
@@ -98,11 +100,16 @@ fn follow(pad: &gst::Pad) -> Arc<Segment> {
 pub(super) fn watch_source(source: &gst::Element, kind: MediaKind, device: bool, tally: &Arc<Tally>) {
     let Some(pad) = source.static_pad("src") else { return };
     let tally = Arc::clone(tally);
+    let segment = (device && kind == MediaKind::Audio).then(|| follow(&pad));
     pad.add_probe(gst::PadProbeType::BUFFER, {
         let last = AtomicU64::new(u64::MAX);
         move |_, info| {
             let Some(buffer) = info.buffer() else { return gst::PadProbeReturn::Ok };
             let first = tally.frames_in.fetch_add(1, Relaxed) == 0;
+            if let Some(begin) = segment.as_ref().and_then(|segment| segment.running_time(buffer)) {
+                let span = buffer.duration().map_or(0, gst::ClockTime::nseconds);
+                tally.source_end.store(begin + span, Relaxed);
+            }
             if device && kind == MediaKind::Video {
                 let offset = buffer.offset();
                 let before = last.swap(offset, Relaxed);

@@ -121,6 +121,11 @@ struct AudioDto {
     state: &'static str,
     reason: String,
     source: String,
+    /// What goes out is silence.
+    silent: bool,
+    drift_ppm: Option<f64>,
+    overruns: u64,
+    silence_s: f64,
     peak_dbfs: Vec<f64>,
     restarts: u64,
     #[serde(flatten)]
@@ -280,6 +285,10 @@ impl AudioDto {
             state: audio.lifecycle.as_str(),
             reason: audio.reason.clone(),
             source: audio.source.clone(),
+            silent: audio.silent,
+            drift_ppm: audio.drift_ppm.map(rounded),
+            overruns: audio.overruns,
+            silence_s: rounded(audio.silence.as_secs_f64()),
             peak_dbfs: audio.levels.dbfs().into_iter().map(rounded).collect(),
             restarts: audio.restarts,
             stage: StageDto::new(&audio.stage, false),

@@ -222,7 +222,16 @@ impl Snapshot {
         let levels = self.state.audio.as_ref().map(|audio| audio.levels.dbfs()).unwrap_or_default();
         let rows = levels.into_iter().enumerate();
         let rows = rows.map(|(channel, peak)| (vec![("channel", channel.to_string())], peak)).collect();
-        sheet.gauges("capcast_audio_peak_dbfs", "Peak of the captured sound, 0 is full scale", rows)
+        sheet.gauges("capcast_audio_peak_dbfs", "Peak of the captured sound, 0 is full scale", rows)?;
+        let Some(audio) = &self.state.audio else { return Ok(()) };
+        let one = |value: f64| vec![(Vec::new(), value)];
+        let silent = one(f64::from(u8::from(audio.silent)));
+        sheet.gauges("capcast_audio_silent", "1 while silence stands in for the sound", silent)?;
+        let drift = audio.drift_ppm.map(one).unwrap_or_default();
+        let help = "Millionths by which the sound card's clock is too fast; it is followed";
+        sheet.gauges("capcast_audio_drift_ppm", help, drift)?;
+        let help = "Times that a sound card lost sound, or brought too much at once";
+        sheet.counters("capcast_audio_overruns", help, vec![(Vec::new(), audio.overruns)])
     }
 
     fn queues(&self, sheet: &mut Sheet<'_>) -> fmt::Result {

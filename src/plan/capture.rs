@@ -25,6 +25,17 @@ pub(super) struct Capture<'a> {
     pub(super) inventory: &'a Inventory,
 }
 
+/// Where the sound comes from.
+#[derive(Debug)]
+pub(super) enum Sound {
+    /// There is to be none.
+    None,
+    /// There is no card yet; until one comes, the stream has a silent track.
+    Awaited,
+    /// From here.
+    From(Box<GraphPlan>),
+}
+
 /// A source that was decided on.
 #[derive(Debug)]
 enum Found<'a> {
@@ -53,17 +64,17 @@ impl Capture<'_> {
         &self,
         picture: Option<&Upstream>,
         choices: &mut Vec<Choice>,
-    ) -> Result<Option<GraphPlan>, Vec<PlanError>> {
+    ) -> Result<Sound, Vec<PlanError>> {
         match &self.config.capture.audio {
             AudioInput::None => {
                 choices.push(choice("sound", "none", true, "the configuration says so"));
-                Ok(None)
+                Ok(Sound::None)
             }
             AudioInput::Test => {
                 choices.push(choice("sound", "tone", true, "the configuration says so"));
-                self.tone().map(Some)
+                self.tone().map(Box::new).map(Sound::From)
             }
-            AudioInput::Alsa(name) => self.alsa(name, choices).map(Some),
+            AudioInput::Alsa(name) => self.alsa(name, choices).map(Box::new).map(Sound::From),
             AudioInput::Auto => self.audio_auto(picture, choices),
         }
     }
@@ -72,7 +83,7 @@ impl Capture<'_> {
         &self,
         picture: Option<&Upstream>,
         choices: &mut Vec<Choice>,
-    ) -> Result<Option<GraphPlan>, Vec<PlanError>> {
+    ) -> Result<Sound, Vec<PlanError>> {
         match picture {
             Some(Upstream::File { path }) => {
                 let without = match self.inventory.clips.get(path) {
@@ -82,11 +93,11 @@ impl Capture<'_> {
                     }
                     Some(Ok(Clip { sound: Track::There, .. }) | Err(_)) | None => {
                         choices.push(choice("sound", "file", true, "a file brings its own"));
-                        return self.file_sound(path).map(Some);
+                        return self.file_sound(path).map(Box::new).map(Sound::From);
                     }
                 };
                 choices.push(choice("sound", "none", true, &without));
-                Ok(None)
+                Ok(Sound::None)
             }
             Some(from @ (Upstream::VideoDevice { .. } | Upstream::Absent { .. })) => {
                 let node = match from {
@@ -99,16 +110,19 @@ impl Capture<'_> {
                     (Some(card), _) => (card, "plugged in with the capture device"),
                     (None, Some(card)) => (card, "the first capture card"),
                     (None, None) => {
-                        choices.push(choice("sound", "none", true, "there is no sound card that captures"));
-                        return Ok(None);
+                        let reason = "there is no sound card that captures; one that is plugged in is taken";
+                        choices.push(choice("sound", "silence", true, reason));
+                        return Ok(Sound::Awaited);
                     }
                 };
                 choices.push(choice("sound", &card.hw, true, reason));
-                self.sound_card(&card.hw, &format!("{} ({})", card.hw, card.name)).map(Some)
+                self.sound_card(&card.hw, &format!("{} ({})", card.hw, card.name))
+                    .map(Box::new)
+                    .map(Sound::From)
             }
             _ => {
                 choices.push(choice("sound", "tone", true, "the test picture brings a tone"));
-                self.tone().map(Some)
+                self.tone().map(Box::new).map(Sound::From)
             }
         }
     }
@@ -322,18 +336,13 @@ impl Capture<'_> {
         let cards = &self.inventory.sound_cards;
         let wanted = name.split_once("CARD=").map(|(_, card)| card.split(',').next().unwrap_or(card));
         let known = |wanted: &str| cards.iter().find(|card| card.id == wanted);
-        let title = match wanted.map(known) {
-            None => name.to_owned(),
-            Some(Some(card)) => format!("{name} ({})", card.name),
-            Some(None) => {
-                return Err(vec![PlanError::NoDevice {
-                    name: name.to_owned(),
-                    key: "capture.audio",
-                    known: cards.iter().map(|card| card.hw.clone()).collect(),
-                }]);
-            }
+        let (title, reason) = match wanted.map(known) {
+            None => (name.to_owned(), "the configuration names it"),
+            Some(Some(card)) => (format!("{name} ({})", card.name), "the configuration names it"),
+            // Whether the name is wrong or the card is to come, nobody knows; silence until then.
+            Some(None) => (name.to_owned(), "the configuration names it; it is not there yet"),
         };
-        choices.push(choice("sound", name, true, "the configuration names it"));
+        choices.push(choice("sound", name, true, reason));
         self.sound_card(name, &title)
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::capture::Capture;
+use super::capture::{Capture, Sound};
 use super::encode::{Encode, Raw};
 use super::fragment::Fragment;
 use super::term::{Setting, THIRTY};
@@ -30,8 +30,15 @@ pub fn resolve(
     let raw = video_capture.as_ref().map(raw).unwrap_or_default();
     let video_encode = kept(encode.video(&raw, &mut choices), &mut errors);
     let picture = video_capture.as_ref().map(|graph| &graph.upstream);
-    let audio_capture = kept(capture.audio(picture, &mut choices), &mut errors).flatten();
-    let audio_encode = audio_capture.as_ref().and_then(|_| kept(encode.audio(&mut choices), &mut errors));
+    let sound = kept(capture.audio(picture, &mut choices), &mut errors).unwrap_or(Sound::None);
+    let audio_encode = match sound {
+        Sound::None => None,
+        Sound::Awaited | Sound::From(_) => kept(encode.audio(&mut choices), &mut errors),
+    };
+    let audio_capture = match sound {
+        Sound::From(graph) => Some(*graph),
+        Sound::None | Sound::Awaited => None,
+    };
 
     match (video_capture, video_encode) {
         (Some(video_capture), Some(video_encode)) if errors.is_empty() => Ok(Plan {

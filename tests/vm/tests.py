@@ -217,8 +217,102 @@ def a_mode_that_the_card_has_not_is_refused(box):
 def devices_that_are_not_there_are_refused(box):
     wrote = refused(box, config(video="/dev/video9", audio="none", no_signal="stop"))
     check("/dev/video9" in wrote and "/dev/video0" in wrote, f"it must name the device and what there is:\n{wrote}")
-    wrote = refused(box, config(video=CARD, audio="hw:CARD=Nope"))
-    check("Nope" in wrote and "Loopback" in wrote, f"it must name the card and what there is:\n{wrote}")
+
+
+def sound_of(box):
+    """What `capcast status --json` tells of the sound."""
+    return json.loads(box.must(CAPCAST, "status", "--json"))["audio"]
+
+
+async def sound_until(box, wanted, seconds, what):
+    """Waits until the sound's state is as `wanted` says; gives how long that took."""
+    begin, found = time.monotonic(), None
+    while time.monotonic() < begin + seconds:
+        found = await asyncio.to_thread(sound_of, box)
+        if wanted(found):
+            return time.monotonic() - begin
+        await asyncio.sleep(0.1)
+    raise Failure(f"no {what} within {seconds} s: {found}")
+
+
+@contextlib.contextmanager
+def without_sound_card(box):
+    """The sound card is pulled out, as far as a driver can be: its card goes while programs have it open."""
+    box.must("sh", "-c", "echo snd_aloop.0 >/sys/bus/platform/drivers/snd_aloop/unbind")
+    try:
+        yield
+    finally:
+        if "Loopback" not in box.must("cat", "/proc/asound/cards"):
+            plug_sound_in(box)
+
+
+def plug_sound_in(box):
+    box.must("sh", "-c", "echo snd_aloop.0 >/sys/bus/platform/drivers/snd_aloop/bind")
+    box.must("udevadm", "settle", "--timeout=30")
+
+
+def sound_whose_card_comes_later_begins_by_itself(box):
+    async def watch():
+        async with Viewer(WHEP) as seen:
+            await seen.until(lambda s: len(s.times) >= 30 and s.sample_rate, 90, "picture and a silent track")
+            check(max(map(abs, seen.samples)) < 50, f"not silent: {seen}")
+            state = sound_of(box)
+            check(state["silent"] and state["state"] == "waiting_for_device" and "not there" in state["reason"], state)
+            check("silent" in box.must(CAPCAST, "status"), "nobody is told")
+            plug_sound_in(box)
+            with tone(box, 523):
+                took = await sound_until(box, lambda s: not s["silent"], 20, "sound of the card")
+                frequency, share = await seen.clean_tone(523, 60)
+            print(f"  heard {took:.1f} s after it was plugged in, {frequency} Hz, {share:.1%} of the power")
+
+    with without_sound_card(box), daemon(box, config(video=CARD, mode="640x360@30", audio="hw:CARD=Loopback")):
+        asyncio.run(watch())
+
+
+def sound_survives_its_card_and_the_picture_does_not_notice(box):
+    async def watch():
+        async with Viewer(WHEP) as seen:
+            with tone(box, 440):
+                await seen.until(lambda s: len(s.times) >= 60 and s.heard_a_second(), 90, "picture and sound")
+                await seen.clean_tone(440, 60)
+            pictures = len(seen.times)
+            for turn in range(2):
+                with without_sound_card(box):
+                    silent = await sound_until(box, lambda s: s["silent"], 10, "silence")
+                    seen.samples.clear()
+                    await seen.until(lambda s: len(s.samples) >= 40_000, 20, "silence at the viewer")
+                    check(max(map(abs, seen.samples[20_000:])) < 50, f"not silent: {seen}")
+                with tone(box, 600 + 100 * turn):
+                    heard = await sound_until(box, lambda s: not s["silent"], 20, "sound again")
+                    frequency, share = await seen.clean_tone(600 + 100 * turn, 60)
+                print(f"  silent after {silent:.1f} s, back after {heard:.1f} s, {frequency} Hz, {share:.1%} of the power")
+            gaps = [b - a for a, b in zip(seen.times[pictures:], seen.times[pictures + 1 :])]
+            state = json.loads(box.must(CAPCAST, "status", "--json"))
+            check(state["capture"]["restarts"] == 0 and state["encode"]["restarts"] == 0, state["words"])
+            print(f"  longest gap between pictures {max(gaps) * 1000:.0f} ms")
+
+    with daemon(box, config(video=CARD, mode="640x360@30", audio="hw:CARD=Loopback")):
+        asyncio.run(watch())
+
+
+def a_card_whose_clock_is_off_is_followed(box):
+    async def watch():
+        async with Viewer(WHEP) as seen:
+            await seen.until(lambda s: len(s.times) >= 30 and s.heard_a_second(), 90, "picture and sound")
+            for shift, ppm in ((100_200, 2_000), (99_700, -3_000)):
+                box.must("amixer", "-q", "-c", "Loopback", "cset", "iface=PCM,name='PCM Rate Shift 100000'", shift)
+                near = lambda s: s["drift_ppm"] is not None and abs(abs(s["drift_ppm"]) - abs(ppm)) < 300
+                took = await sound_until(box, near, 60, f"{ppm} ppm")
+                state = sound_of(box)
+                print(f"  {shift}: {state['drift_ppm']:.0f} ppm after {took:.0f} s, {state['overruns']} overruns")
+            frequency, share = await seen.clean_tone(440, 60)
+            print(f"  {frequency} Hz, {share:.1%} of the power")
+
+    try:
+        with tone(box, 440), daemon(box, config(video=CARD, mode="640x360@30", audio="hw:CARD=Loopback")):
+            asyncio.run(watch())
+    finally:
+        box.must("amixer", "-q", "-c", "Loopback", "cset", "iface=PCM,name='PCM Rate Shift 100000'", 100_000)
 
 
 def each_fault_alone_is_survived(box):
@@ -300,6 +394,9 @@ TESTS = [
     ("usb", modes_to_choose_from_are_listed),
     ("usb", card_and_tone_play_at_a_viewer),
     ("usb", a_mode_that_the_card_has_not_is_refused),
+    ("usb", sound_whose_card_comes_later_begins_by_itself),
+    ("usb", sound_survives_its_card_and_the_picture_does_not_notice),
+    ("usb", a_card_whose_clock_is_off_is_followed),
 ]
 
 

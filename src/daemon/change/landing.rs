@@ -6,10 +6,10 @@ use super::{Before, What};
 use crate::config::EncoderChoice;
 use crate::control::Done;
 use crate::daemon::appliance::Appliance;
-use crate::daemon::part::Part;
+use crate::daemon::part::{Part, PartName, Seat};
 use crate::daemon::target::{Target, Wanted};
-use crate::lifecycle::Phase;
-use crate::plan::Plan;
+use crate::lifecycle::{Event, Phase};
+use crate::plan::{GraphPlan, Plan};
 
 impl Appliance {
     pub(super) fn land_after_break(&mut self, target: Target, before: &Before) {
@@ -67,10 +67,11 @@ impl Appliance {
     /// Sound that differs and was not tried beside the old one.
     fn replace_sound(&mut self, plan: &Plan) -> String {
         let now = self.now();
-        if plan.audio_capture.is_some() != self.audio_capture.is_some() {
-            let now = if plan.audio_capture.is_some() { "sound begins" } else { "sound ends" };
-            return format!("; {now} when the daemon is started anew");
+        if plan.audio_encode.is_some() != self.audio_encode.is_some() {
+            self.begin_or_end_sound(plan);
+            return if plan.audio_encode.is_some() { "; sound begins" } else { "; sound ends" }.to_owned();
         }
+        self.begin_or_end_capture(plan);
         if let Some((part, plan)) = self.audio_encode.as_mut().zip(plan.audio_encode.as_ref())
             && plan != part.plan()
             && !self.stopped
@@ -84,6 +85,49 @@ impl Appliance {
             if self.stopped { part.set_plan(plan.clone()) } else { part.replace(now, plan.clone()) }
         }
         String::new()
+    }
+
+    /// The stream gets a track of sound, or has one no longer. Viewers stay: every track is negotiated from the start.
+    fn begin_or_end_sound(&mut self, plan: &Plan) {
+        let now = self.now();
+        if let Some(mut part) = self.audio_encode.take() {
+            drop(part.end(now));
+        }
+        self.begin_or_end_capture(plan);
+        self.audio_encode = plan.audio_encode.as_ref().map(|plan| {
+            let seat = Seat::Encode(self.line.hub().clone(), self.sound.clone());
+            self.begin_part(PartName::AudioEncode, plan, seat)
+        });
+        self.local = None;
+        if !self.stopped {
+            self.publish_locally();
+        }
+    }
+
+    /// A source of sound where there was none, or none any more.
+    pub(in crate::daemon) fn begin_or_end_capture(&mut self, plan: &Plan) {
+        let chosen = plan.choices.iter().find(|choice| choice.subject == "sound" && choice.taken);
+        self.silence = chosen.map(|choice| choice.reason.clone()).unwrap_or_default();
+        if plan.audio_capture.is_some() == self.audio_capture.is_some() {
+            return;
+        }
+        let now = self.now();
+        if let Some(mut part) = self.audio_capture.take() {
+            drop(part.end(now));
+        }
+        self.audio_capture = plan
+            .audio_capture
+            .as_ref()
+            .map(|plan| self.begin_part(PartName::AudioCapture, plan, Seat::Sound(self.line.clone())));
+    }
+
+    fn begin_part(&self, name: PartName, plan: &GraphPlan, seat: Seat) -> Part {
+        let seed = self.seed.wrapping_add(name as u64);
+        let mut part = Part::new(name, plan.clone(), &self.engine, seat, self.tell.clone(), seed);
+        if !self.stopped {
+            part.drive(self.now(), Event::Start);
+        }
+        part
     }
 
     /// Falls back when the encoder on air has failed once too often.

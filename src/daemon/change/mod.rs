@@ -152,6 +152,7 @@ impl Appliance {
             return;
         }
         self.stopped = false;
+        self.line.set_on(true);
         self.publish_locally();
         for part in self.parts() {
             let note = part.note().to_owned();
@@ -176,6 +177,7 @@ impl Appliance {
             answer(change.reply, Err(CommandError::Conflict(reason)));
         }
         self.stopped = true;
+        self.line.set_on(false);
         for part in self.parts() {
             part.stop(now);
         }

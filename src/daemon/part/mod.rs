@@ -4,12 +4,14 @@ mod candidate;
 mod keeping_up;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::device;
 use crate::engine::{
-    BuildError, Engine, EventSink, Graph, GraphEvent, Outlet, QueueLevel, RawHub, StageCounters,
+    BuildError, Engine, EventSink, Graph, GraphEvent, Outlet, QueueLevel, RawHub, SoundLine, StageCounters,
     TEARDOWN_PATIENCE,
 };
 use crate::lifecycle::{Action, Event, Machine, Phase, Strain, Timing};
@@ -68,6 +70,8 @@ pub(super) struct Told {
 pub(super) enum Seat {
     /// It fills a hub.
     Capture(RawHub),
+    /// It feeds the sound's line.
+    Sound(SoundLine),
     /// It drains a hub into an outlet.
     Encode(RawHub, Outlet),
 }
@@ -82,8 +86,6 @@ pub(super) struct Part {
     machine: Machine,
     graph: Option<Graph>,
     generation: u64,
-    /// The last generation that was given to a graph, be it only a candidate.
-    issued: u64,
     /// Another encoder that is tried.
     candidate: Option<Candidate>,
     /// What became of the last one.
@@ -131,7 +133,6 @@ impl Part {
             machine,
             graph: None,
             generation: 0,
-            issued: 0,
             candidate: None,
             outcome: None,
             owed: false,
@@ -279,7 +280,9 @@ impl Part {
                     next = Some(Event::DeviceGone(health.reason.clone()));
                 }
                 Some(Action::Build) => {
-                    if let Err(error) = self.build() {
+                    if let Some(reason) = self.missing() {
+                        next = Some(Event::DeviceGone(reason));
+                    } else if let Err(error) = self.build() {
                         next = Some(Event::Error(error.fault(), error.to_string()));
                     }
                 }
@@ -380,21 +383,34 @@ impl Part {
             Seat::Capture(hub) => hub
                 .last_frame()
                 .is_some_and(|last| self.engine.now().saturating_since(last) < Duration::from_millis(100)),
+            // The line puts silence out meanwhile, so the hub's last frame says nothing.
+            Seat::Sound(line) => line.hub().is_blocked(),
             Seat::Encode(..) => offered == self.seen.1,
         }
     }
 
     fn frames_offered(&self) -> u64 {
         match &self.seat {
-            Seat::Capture(_) => 0,
+            Seat::Capture(_) | Seat::Sound(_) => 0,
             Seat::Encode(hub, _) => hub.frames(),
         }
     }
 
-    /// A number for one more graph.
-    fn issue(&mut self) -> u64 {
-        self.issued += 1;
-        self.issued
+    /// A number for one more graph, be it only a candidate. No two graphs of the daemon have the same, so that a part that
+    /// came for another hears nothing of its graphs.
+    fn issue(&self) -> u64 {
+        static ISSUED: AtomicU64 = AtomicU64::new(0);
+        ISSUED.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Why there is nothing to open, where that is known before it is tried.
+    fn missing(&self) -> Option<String> {
+        match &self.plan.upstream {
+            Upstream::SoundCard { hw } if device::sound_card_is_missing(hw) => {
+                Some(format!("`{hw}` is not there; it is taken when it is plugged in"))
+            }
+            _ => None,
+        }
     }
 
     /// Where a graph tells its events.
@@ -420,6 +436,7 @@ impl Part {
         let sink = self.sink(self.generation);
         let mut graph = match &self.seat {
             Seat::Capture(hub) => self.engine.capture(&self.plan, hub, sink)?,
+            Seat::Sound(line) => self.engine.capture_sound(&self.plan, line, sink)?,
             Seat::Encode(hub, outlet) => {
                 let graph = self.engine.encode(&self.plan, hub, outlet, sink)?;
                 outlet.attach(&graph);

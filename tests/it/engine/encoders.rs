@@ -6,7 +6,7 @@ use capcast::config::VideoInput;
 use capcast::engine::{ControlError, GraphEvent};
 use capcast::media::{Bitrate, Codec, MediaKind};
 
-use super::{frames_until, plan_for, shared_engine, told, unheard, wait_until};
+use super::{frames_until, line_on, plan_for, shared_engine, told, unheard, wait_until};
 
 /// Frames flow, begin with a keyframe, obey RTP's rules; a keyframe can be forced; the bitrate can change (or says why not).
 fn encodes(encoder: &str, codec: Codec, live_bitrate: bool) {
@@ -155,7 +155,9 @@ fn opus_encodes_the_tone_in_whole_frames() {
     let engine = shared_engine();
     let plan = plan_for("x264", "h264", VideoInput::Test);
     let (hub, outlet) = (engine.raw_hub(MediaKind::Audio), engine.outlet(MediaKind::Audio));
-    let mut capture = engine.capture(plan.audio_capture.as_ref().unwrap(), &hub, unheard()).unwrap();
+    let mut capture = engine
+        .capture_sound(plan.audio_capture.as_ref().unwrap(), &line_on(&engine, &hub), unheard())
+        .unwrap();
     let mut encode = engine.encode(plan.audio_encode.as_ref().unwrap(), &hub, &outlet, unheard()).unwrap();
     let (sender, inbox) = mpsc::sync_channel(4096);
     let _frames = outlet.subscribe(move |frame| {

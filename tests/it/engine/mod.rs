@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use capcast::config::{AudioInput, BoxConfig, Source, VideoInput, parse_profile};
-use capcast::engine::{self, Engine, EventSink, GraphEvent};
+use capcast::engine::{self, Engine, EventSink, GraphEvent, RawHub, SoundLine};
 use capcast::media::Frame;
 use capcast::plan::{
     Control, Downstream, Fragment, FragmentKind, Fragments, GraphKind, GraphPlan, Inventory, Link, Node,
@@ -30,6 +30,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn shared_engine() -> Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| Engine::new().expect("GStreamer starts")).clone()
+}
+
+/// A line that keeps the hub filled, and is on.
+fn line_on(engine: &Engine, hub: &RawHub) -> SoundLine {
+    let line = engine.sound_line(hub).unwrap();
+    line.set_on(true);
+    line
 }
 
 fn shipped(kind: FragmentKind, folder: &str) -> BTreeMap<String, Fragment> {

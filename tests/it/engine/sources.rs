@@ -10,7 +10,9 @@ use capcast::engine::{GraphEvent, StageCounters};
 use capcast::media::{Codec, Delay, MediaKind, MediaTime};
 use capcast::plan::{Downstream, GraphKind, Role, Value};
 
-use super::{PATIENCE, node, pass_through, plan_for, shared_engine, test_capture, told, unheard, wait_until};
+use super::{
+    PATIENCE, line_on, node, pass_through, plan_for, shared_engine, test_capture, told, unheard, wait_until,
+};
 
 fn late(stage: &StageCounters) -> u64 {
     stage.dropped.iter().find(|(place, _)| *place == "late").unwrap().1
@@ -106,7 +108,8 @@ fn a_file_loops_with_picture_and_sound_in_step() {
     let (events, mut said) = told();
     let (sound_events, mut sound_said) = told();
     let mut capture = engine.capture(&plan.video_capture, &hub, events).unwrap();
-    let mut capture_sound = engine.capture(sound_plan, &sound, sound_events).unwrap();
+    let mut capture_sound =
+        engine.capture_sound(sound_plan, &line_on(&engine, &sound), sound_events).unwrap();
     capture.start().unwrap();
     capture_sound.start().unwrap();
     said.wait_for("picture", |event| *event == GraphEvent::Flowing);
@@ -130,7 +133,7 @@ fn a_file_loops_with_picture_and_sound_in_step() {
     let gaps: Vec<Duration> = times.windows(2).map(|pair| pair[1].saturating_since(pair[0])).collect();
     let usual = gaps.iter().filter(|gap| (30..37).contains(&gap.as_millis())).count();
     assert!(usual >= 60, "{gaps:?}");
-    wait_until(&inbox, "sound of three turns", || sound.stage().frames_out >= 150);
+    wait_until(&inbox, "sound of three turns", || capture_sound.stage().frames_out >= 150);
     let format = sound.format().unwrap();
     assert_eq!((format.sample_rate, format.channels), (Some(48_000), Some(2)));
 
@@ -190,7 +193,8 @@ fn a_file_without_the_medium_says_what_is_missing() {
     let plan = plan_for("vp8", "vp8", VideoInput::File(path.clone()));
     let hub = engine.raw_hub(MediaKind::Audio);
     let (events, mut said) = told();
-    let mut graph = engine.capture(plan.audio_capture.as_ref().unwrap(), &hub, events).unwrap();
+    let mut graph =
+        engine.capture_sound(plan.audio_capture.as_ref().unwrap(), &line_on(&engine, &hub), events).unwrap();
     graph.start().unwrap();
     let GraphEvent::Error(error) = said.wait_for("an error", |e| matches!(e, GraphEvent::Error(_))) else {
         unreachable!()
@@ -237,12 +241,13 @@ fn captured_sound_is_metered() {
     pass.kind = GraphKind::AudioEncode;
     pass.downstream = Downstream::Audio { codec: Codec::Opus, bitrate: "64 kbit/s".parse().unwrap() };
     let (_encode, _kept, ticks) = taps(&pass, &hub);
+    let line = line_on(&engine, &hub);
     for (volume, range) in [(0.2, -14.1..-13.9), (0.0, -120.0..-119.9)] {
         let mut plan = plan_for("vp8", "vp8", VideoInput::Test).audio_capture.unwrap();
         let source = plan.nodes.iter_mut().find(|node| node.role == Role::Source).unwrap();
         source.properties.retain(|(name, _)| name != "volume");
         source.properties.push(("volume".to_owned(), Value::Float(volume)));
-        let mut capture = engine.capture(&plan, &hub, unheard()).unwrap();
+        let mut capture = engine.capture_sound(&plan, &line, unheard()).unwrap();
         let levels = capture.levels();
         assert!(levels.dbfs().is_empty(), "nothing is heard yet");
         capture.start().unwrap();

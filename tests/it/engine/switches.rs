@@ -9,7 +9,7 @@ use capcast::engine::{Graph, GraphEvent};
 use capcast::media::{Codec, Frame, MediaKind};
 use capcast::plan::{Role, Value};
 
-use super::{PATIENCE, frames_until, plan_for, shared_engine, told, unheard};
+use super::{PATIENCE, frames_until, line_on, plan_for, shared_engine, told, unheard};
 
 /// How far RTP time may be from the capture time: what a change moves it by, and rounding.
 const MOST_SHIFT: u64 = 50 * 90 + 1;
@@ -109,7 +109,9 @@ fn sound_changes_over_without_an_overlap() {
     let engine = shared_engine();
     let plan = plan_for("vp8", "vp8", VideoInput::Test);
     let (hub, outlet) = (engine.raw_hub(MediaKind::Audio), engine.outlet(MediaKind::Audio));
-    let mut capture = engine.capture(plan.audio_capture.as_ref().unwrap(), &hub, unheard()).unwrap();
+    let mut capture = engine
+        .capture_sound(plan.audio_capture.as_ref().unwrap(), &line_on(&engine, &hub), unheard())
+        .unwrap();
     let encode = plan.audio_encode.as_ref().unwrap();
     let mut on_air = engine.encode(encode, &hub, &outlet, unheard()).unwrap();
     let (sender, inbox) = mpsc::sync_channel(4096);

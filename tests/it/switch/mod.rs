@@ -294,6 +294,40 @@ fn a_reload_rebuilds_what_differs_and_a_broken_one_nothing() {
     });
 }
 
+/// The stream gets its sound and loses it while it plays; the picture goes on.
+#[test]
+fn a_reload_begins_ends_and_changes_the_sound() {
+    let with = |audio: &str| SOURCE.replace("audio = \"test\"", &format!("audio = \"{audio}\""));
+    let appliance = Appliance::start(&with("none"), &[("one", &profile("vp8", "\"vp8\""))]);
+    let state = on_air(&appliance);
+    assert!(state["audio"]["encode"].is_null() && state["streams"][0]["audio"].is_null(), "{state:#}");
+
+    appliance.write("capcast.toml", &with("test"));
+    assert!(succeeds(&appliance, &["reload"]).contains("; sound begins"));
+    appliance.until_state("a tone", LIMIT, |state| {
+        state["audio"]["silent"] == false
+            && state["streams"][0]["audio"] == "opus"
+            && state["state"] == "on_air"
+    });
+
+    appliance.write("capcast.toml", &with("hw:CARD=NobodyCallsACardThis"));
+    succeeds(&appliance, &["reload"]);
+    let state =
+        appliance.until_state("silence", LIMIT, |state| state["audio"]["state"] == "waiting_for_device");
+    let audio = &state["audio"];
+    assert!(audio["reason"].as_str().is_some_and(|why| why.contains("not there")), "{audio:#}");
+    appliance.until_state("a silent track that goes on", LIMIT, |state| {
+        state["audio"]["silent"] == true && state["audio"]["silence_s"].as_f64() > audio["silence_s"].as_f64()
+    });
+    let status = succeeds(&appliance, &["status"]);
+    assert!(status.contains("silent, hw:CARD=NobodyCallsACardThis"), "{status}");
+
+    appliance.write("capcast.toml", &with("none"));
+    assert!(succeeds(&appliance, &["reload"]).contains("; sound ends"));
+    let state = appliance.until_state("no sound", LIMIT, |state| state["audio"]["encode"].is_null());
+    assert_eq!(state["encode"]["restarts"], 0, "{state:#}");
+}
+
 /// rav1e cannot change its bitrate while it runs.
 #[test]
 fn a_bitrate_that_cannot_change_live_is_a_new_encoder_if_it_is_worth_one() {
