@@ -58,9 +58,10 @@ web/dist/index.html: $(web_sources)
 	npm --prefix web run build
 	touch $@
 
-soak: packages-run packages-test web ## the long forms of the tests: hours, or CAPCAST_SOAK_MINUTES=… of each
+soak: packages-run packages-test packages-vm build ## the long forms of the tests: hours, or CAPCAST_SOAK_MINUTES=… of each
 	setup/python >/dev/null
 	cargo test --locked --release --lib --test it -- soak --include-ignored --nocapture --test-threads=1
+	CAPCAST_SOAK_FAULTS=$${CAPCAST_SOAK_FAULTS:-200} CAPCAST=$(target)/release/capcast tests/vm/run faults_in_a_row
 
 bench: packages-run packages-test build ## measure: start, overhead, SFU load, outputs, glass to glass (leave the machine alone meanwhile)
 	benches/run

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::Options;
 use super::change::{Change, Prepared};
 use super::files::Loaded;
-use super::part::{Part, Told};
+use super::part::{Part, PartName, Told};
 use super::remembered::Remembered;
 use super::snapshot::View;
 use super::source::Watched;
@@ -234,7 +234,10 @@ impl Appliance {
         let Some(part) = self.parts().find(|part| part.name() == told.part) else { return false };
         let before = part.phase();
         part.hear(now, told.generation, told.event);
-        part.phase() != before
+        let changed = part.phase() != before;
+        // What became of the capture says how its source is, before anybody is told.
+        let news = told.part == PartName::Capture && self.mind_source();
+        changed || news
     }
 
     fn look(&mut self) -> bool {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -63,6 +64,7 @@ pub struct Live {
 /// When it cannot start; then nothing is left half started.
 pub fn run(options: &Options, on_live: impl FnOnce(Live)) -> Result<(), RunError> {
     let began = now();
+    raise_descriptor_limit();
     // GStreamer takes longest, and depends on nothing.
     let gstreamer = std::thread::spawn(engine::init);
     let (loaded, problems) = options.sources().load(&options.overrides());
@@ -84,6 +86,16 @@ pub fn run(options: &Options, on_live: impl FnOnce(Live)) -> Result<(), RunError
     // A graph that hangs has threads that never end; they are not waited for.
     runtime.shutdown_timeout(LAST);
     ended
+}
+
+/// Allows as many open files as the system grants. GStreamer 1.22's `v4l2src` keeps about six of each start for good, and a
+/// card that fails all day is opened often.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(errno) = raised {
+        tracing::debug!("the limit of open files stays as it is: {}", errno.desc());
+    }
 }
 
 async fn serve(

@@ -316,16 +316,16 @@ def a_card_whose_clock_is_off_is_followed(box):
 
 
 def each_fault_alone_is_survived(box):
-    with daemon(box, config(video=CARD, audio="none")):
-        faults.watched(box, faults.FAULTS)
+    with daemon(box, config(video=CARD, audio="none")) as running:
+        faults.watched(box, running, faults.FAULTS)
     replug(box)
 
 
 def faults_in_a_row_are_survived(box):
     seed = int(os.environ.get("CAPCAST_SEED", "5"))
     print(f"  seed {seed}")
-    with daemon(box, config(video=CARD, audio="none")):
-        faults.watched(box, faults.sequence(faults.soak_length(), seed))
+    with daemon(box, config(video=CARD, audio="none")) as running:
+        faults.watched(box, running, faults.sequence(faults.soak_length(), seed))
     replug(box)
 
 
@@ -354,6 +354,18 @@ def without_a_signal_the_daemon_goes_on_air(box):
     try:
         with daemon(box, config(video=CARD, audio="none")):
             asyncio.run(watch())
+    finally:
+        set_signal(box, 4, 7)
+
+
+def it_ends_in_time_while_the_source_is_away(box):
+    set_signal(box, 1)
+    try:
+        with daemon(box, config(video=CARD, audio="none")) as running:
+            running.lines.wait_for(lambda line: "live: on air" in line, 60, "slate on air")
+            name = os.path.basename(CAPCAST)
+            # `timeout` gives up, and 124 with it, after the two seconds that it may take.
+            box.must("sh", "-c", f"p=$(pidof {name} | cut -d' ' -f1); kill -TERM $p; timeout 2 tail --pid=$p -s 0.1 -f /dev/null")
     finally:
         set_signal(box, 4, 7)
 
@@ -391,6 +403,7 @@ TESTS = [
     ("hdmi", the_daemon_comes_before_the_card),
     ("hdmi", each_fault_alone_is_survived),
     ("hdmi", faults_in_a_row_are_survived),
+    ("hdmi", it_ends_in_time_while_the_source_is_away),
     ("usb", modes_to_choose_from_are_listed),
     ("usb", card_and_tone_play_at_a_viewer),
     ("usb", a_mode_that_the_card_has_not_is_refused),
