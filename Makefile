@@ -63,7 +63,7 @@ soak: packages-run packages-test packages-vm build ## the long forms of the test
 	cargo test --locked --release --lib --test it -- soak --include-ignored --nocapture --test-threads=1
 	CAPCAST_SOAK_FAULTS=$${CAPCAST_SOAK_FAULTS:-200} CAPCAST=$(target)/release/capcast tests/vm/run faults_in_a_row
 
-bench: packages-run packages-test build ## measure: start, overhead, SFU load, outputs, glass to glass (leave the machine alone meanwhile)
+bench: packages-run packages-test build ## measure: start, overhead, SFU load, outputs, panel, glass to glass (leave the machine alone meanwhile)
 	benches/run
 	cargo bench --locked --bench sfu_forward
 

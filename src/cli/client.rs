@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(32);
 
 /// How long it may take where its answer is not what matters.
 const PEEK: Duration = Duration::from_secs(2);
+
+/// How often a daemon that ended is looked for.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Why following ended by itself.
 const ENDED: &str = "the daemon ended";
@@ -78,41 +81,104 @@ pub(super) fn peek(path: &str) -> Option<Value> {
 pub(super) struct Event {
     /// Its name; empty for an ordinary one.
     pub(super) kind: String,
+    /// By which it is found again; empty where it has none.
+    pub(super) id: String,
     pub(super) text: String,
 }
 
-/// `GET path`, and each event that comes, until the daemon has no more or Ctrl-C. A daemon that ends meanwhile is a failure.
+/// `GET path`, and each event that comes, until the daemon has no more or Ctrl-C. A daemon that ends meanwhile is a failure,
+/// or, with `patiently`, waited for: then it goes on with the first event that was not seen.
 pub(super) fn follow(
     path: &str,
+    patiently: bool,
     mut each: impl FnMut(Event) -> anyhow::Result<Outcome>,
 ) -> anyhow::Result<Outcome> {
-    let Some(socket) = reachable() else { return Ok(Outcome::Unreachable) };
+    let Some(mut socket) = reachable() else { return Ok(Outcome::Unreachable) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut interrupt = interrupted()?;
-        let client = reqwest::Client::builder().unix_socket(socket).connect_timeout(PEEK).build()?;
-        let mut response = client.get(format!("http://localhost{path}")).send().await?;
-        if !response.status().is_success() {
-            complain(&response.json().await.unwrap_or_default());
-            return Ok(Outcome::Failed);
-        }
-        let mut pending = Vec::new();
+        let mut last = String::new();
         loop {
-            let piece = tokio::select! {
+            let ended = tokio::select! {
                 _ = interrupt.recv() => return Ok(Outcome::Done),
-                piece = response.chunk() => piece.context(ENDED)?,
+                ended = events(&socket, path, &mut last, &mut each) => ended?,
             };
-            let Some(piece) = piece else { return Ok(Outcome::Done) };
-            pending.extend_from_slice(&piece);
-            while let Some(end) = pending.windows(2).position(|pair| pair == b"\n\n") {
-                let event = event(&String::from_utf8_lossy(&pending[..end]));
-                pending.drain(..end + 2);
-                if !event.text.is_empty() {
-                    each(event)?;
-                }
+            match ended {
+                Ended::Whole if !patiently => return Ok(Outcome::Done),
+                Ended::Refused => return Ok(Outcome::Failed),
+                Ended::Broken(error) if !patiently => return Err(error.context(ENDED)),
+                Ended::Whole | Ended::Broken(_) => {}
             }
+            aside("(the daemon ended; this goes on when it is back)");
+            socket = tokio::select! {
+                _ = interrupt.recv() => return Ok(Outcome::Done),
+                socket = back() => socket,
+            };
         }
     })
+}
+
+/// How a stream of events came to its end.
+enum Ended {
+    /// There are no more.
+    Whole,
+    /// The daemon refused, which is told already.
+    Refused,
+    /// The connection broke, or there was none.
+    Broken(anyhow::Error),
+}
+
+/// The events of one connection, the first of them the one after `last`.
+async fn events(
+    socket: &Path,
+    path: &str,
+    last: &mut String,
+    each: &mut impl FnMut(Event) -> anyhow::Result<Outcome>,
+) -> anyhow::Result<Ended> {
+    let client = reqwest::Client::builder().unix_socket(socket).connect_timeout(PEEK).build()?;
+    let mut request = client.get(format!("http://localhost{path}"));
+    if !last.is_empty() {
+        request = request.header("Last-Event-ID", last.as_str());
+    }
+    let mut response = match request.send().await {
+        Ok(response) => response,
+        Err(error) => return Ok(Ended::Broken(error.into())),
+    };
+    if !response.status().is_success() {
+        complain(&response.json().await.unwrap_or_default());
+        return Ok(Ended::Refused);
+    }
+    let mut pending = Vec::new();
+    loop {
+        let piece = match response.chunk().await {
+            Ok(Some(piece)) => piece,
+            Ok(None) => return Ok(Ended::Whole),
+            Err(error) => return Ok(Ended::Broken(error.into())),
+        };
+        pending.extend_from_slice(&piece);
+        while let Some(end) = pending.windows(2).position(|pair| pair == b"\n\n") {
+            let event = event(&String::from_utf8_lossy(&pending[..end]));
+            pending.drain(..end + 2);
+            if !event.id.is_empty() {
+                last.clone_from(&event.id);
+            }
+            if !event.text.is_empty() {
+                each(event)?;
+            }
+        }
+    }
+}
+
+/// The socket of a daemon, once there is one.
+async fn back() -> PathBuf {
+    let mut looks = tokio::time::interval(AGAIN);
+    loop {
+        looks.tick().await;
+        let places = SocketPlaces::from_environment().to_connect();
+        if let Some(place) = places.into_iter().find(|place| UnixStream::connect(place).is_ok()) {
+            return place;
+        }
+    }
 }
 
 /// The fields of an event that are used here.
@@ -123,6 +189,8 @@ fn event(block: &str) -> Event {
             event.text += text.trim_start();
         } else if let Some(kind) = line.strip_prefix("event:") {
             kind.trim().clone_into(&mut event.kind);
+        } else if let Some(id) = line.strip_prefix("id:") {
+            id.trim().clone_into(&mut event.id);
         }
     }
     event
@@ -186,6 +254,12 @@ fn reachable() -> Option<PathBuf> {
     None
 }
 
+/// Says on stderr what is no answer.
+#[expect(clippy::print_stderr, reason = "stderr is where a command line reports")]
+fn aside(words: &str) {
+    eprintln!("{words}");
+}
+
 /// Says on stderr what a problem document says (RFC 9457).
 #[expect(clippy::print_stderr, reason = "stderr is where a command line reports")]
 fn complain(problem: &Value) {
@@ -218,7 +292,10 @@ mod tests {
     #[test]
     fn an_event_has_a_name_and_text() {
         let told = event("event: lagged\nid: 7-1\nretry: 1000\ndata: {\"missed\":\ndata: 3}");
-        assert_eq!(told, Event { kind: "lagged".to_owned(), text: "{\"missed\":3}".to_owned() });
+        assert_eq!(
+            told,
+            Event { kind: "lagged".to_owned(), id: "7-1".to_owned(), text: "{\"missed\":3}".to_owned() }
+        );
         assert_eq!(event(": keep alive"), Event::default());
     }
 }

@@ -14,7 +14,7 @@ use super::{Outcome, client};
     after_help = "Examples:\n  capcast logs\n  capcast logs -f\n  capcast logs --json | jq 'select(.level == \"warn\")'"
 )]
 pub(crate) struct Args {
-    /// Go on with what comes, until Ctrl-C
+    /// Go on with what comes, until Ctrl-C, also after a restart of the daemon
     #[arg(long, short)]
     follow: bool,
     /// One JSON object a line
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let colour =
         std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     let path = format!("/api/logs?follow={}", args.follow);
-    client::follow(&path, |event| {
+    client::follow(&path, args.follow, |event| {
         let shown = match event.kind.as_str() {
             "" if args.json => format!("{}\n", event.text),
             "" => line(&serde_json::from_str(&event.text).context("the daemon's log is not JSON")?, colour),

@@ -56,8 +56,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
 
 /// Says on stdout where the stream can be watched.
 fn announce(live: &Live) {
-    let mut text = format!("\n  Watch:    {}\n", url(live.http));
-    text += &format!("  Panel:    {}panel\n", url(live.http));
+    let mut text = format!("\n  Watch:    {}\n", url(live));
+    text += &format!("  Panel:    {}panel\n", url(live));
     text += &format!("  Stream:   {}, {}\n", live.stream, live.words);
     if live.socket {
         text += "  Control:  capcast status · capcast switch PROFILE · capcast bitrate '2 Mbit/s'\n";
@@ -68,11 +68,12 @@ fn announce(live: &Live) {
 }
 
 /// An address that a browser on this host can open.
-fn url(address: SocketAddr) -> String {
-    match address {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => format!("http://127.0.0.1:{}/", v4.port()),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => format!("http://localhost:{}/", v6.port()),
-        other => format!("http://{other}/"),
+fn url(live: &Live) -> String {
+    let scheme = if live.secure { "https" } else { "http" };
+    match live.http {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => format!("{scheme}://127.0.0.1:{}/", v4.port()),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => format!("{scheme}://localhost:{}/", v6.port()),
+        other => format!("{scheme}://{other}/"),
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Options;
 use super::change::{Change, Prepared};
+use super::doors::Doors;
 use super::files::Loaded;
 use super::part::{Part, PartName, Told};
 use super::remembered::Remembered;
@@ -54,6 +55,8 @@ pub(super) struct Appliance {
     /// The same for `/api/profiles`.
     pub(super) shown: Arc<ArcSwap<Loaded>>,
     pub(super) remembered: Option<Remembered>,
+    /// Who may come in.
+    pub(super) doors: Doors,
     /// What counts of the configuration.
     pub(super) config: BoxConfig,
     pub(super) profile: Profile,

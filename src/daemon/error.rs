@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::config::Diagnostics;
 use crate::engine::InitError;
-use crate::http::ListenError;
+use crate::http::{ListenError, TlsError};
 use crate::media::StreamName;
 use crate::plan::PlanError;
 use crate::sfu;
@@ -43,6 +43,16 @@ pub enum RunError {
         path: PathBuf,
         /// Why.
         reason: String,
+    },
+    /// A certificate and a key that TLS cannot use.
+    #[error("`http.tls_certificate` `{}` and `http.tls_key` `{}`: {reason}", certificate.display(), key.display())]
+    Tls {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's.
+        key: PathBuf,
+        /// Why.
+        reason: TlsError,
     },
     /// A publish key that says nothing.
     #[error(

@@ -11,6 +11,7 @@
 mod adapt;
 mod appliance;
 mod change;
+mod doors;
 mod error;
 mod options;
 mod orders;

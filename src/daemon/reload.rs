@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::appliance::Appliance;
 use super::change::{Prepared, Reply, What, refused};
+use super::doors::Keys;
 use super::files::Loaded;
 use super::start::{Place, outputs, refuse_what_is_missing};
 use super::target::{Wanted, aim};
@@ -29,6 +30,7 @@ impl Appliance {
                 });
             };
             refuse_what_is_missing(&loaded.config).map_err(refused)?;
+            Keys::read(&loaded.config).map_err(refused)?;
             let wanted = match loaded.config.profile == configured {
                 true => Wanted::named(&active),
                 false => Wanted::Chosen(loaded.config.profile.clone()),
@@ -41,18 +43,19 @@ impl Appliance {
     /// The new configuration counts from here. Tells what of it does not yet.
     pub(super) fn take_over(&mut self, loaded: Arc<Loaded>) -> String {
         let mut config = loaded.config.clone();
-        let mut later = Vec::new();
-        if config.sfu != self.config.sfu {
-            later.push("`[sfu]`");
-            config.sfu = self.config.sfu.clone();
-        }
-        if config.http != self.config.http {
-            later.push("`[http]`");
-            config.http = self.config.http.clone();
-        }
+        let later = keep_what_stays(&mut config, &self.config);
         let mut words = self.replace_outputs(&config);
+        // They were read without an error a moment ago.
+        match Keys::read(&config) {
+            Ok(keys) => self.doors.change(keys),
+            Err(error) => words += &format!("; keys and tokens stay as they were: {error}"),
+        }
+        if let Some(sfu) = &self.sfu {
+            config.sfu.publishers.iter().for_each(|publisher| sfu.declare(publisher.stream.clone()));
+        }
         if !later.is_empty() {
-            words += &format!("; {} counts when the daemon is started anew", later.join(" and "));
+            let counts = if later.len() == 1 { "counts" } else { "count" };
+            words += &format!("; {} {counts} when the daemon is started anew", later.join(" and "));
         }
         self.config = config;
         self.loaded = loaded;
@@ -98,5 +101,47 @@ impl Appliance {
             name => ProfileChoice::Named(name.to_owned()),
         };
         self.shown.store(Arc::new(shown));
+    }
+}
+
+/// Puts back what cannot change while the daemon runs; the keys of it that would differ.
+fn keep_what_stays(config: &mut BoxConfig, present: &BoxConfig) -> Vec<&'static str> {
+    let mut later = Vec::new();
+    let (http, sfu) = (&mut config.http, &mut config.sfu);
+    keep("`http.listen`", &mut http.listen, &present.http.listen, &mut later);
+    keep("`sfu.enabled`", &mut sfu.enabled, &present.sfu.enabled, &mut later);
+    keep("`sfu.stream`", &mut sfu.stream, &present.sfu.stream, &mut later);
+    keep("`sfu.media`", &mut sfu.media, &present.sfu.media, &mut later);
+    keep("`sfu.public_addresses`", &mut sfu.public_addresses, &present.sfu.public_addresses, &mut later);
+    keep("`sfu.max_viewers`", &mut sfu.max_viewers, &present.sfu.max_viewers, &mut later);
+    later
+}
+
+fn keep<T: Clone + PartialEq>(key: &'static str, wanted: &mut T, present: &T, later: &mut Vec<&'static str>) {
+    if wanted != present {
+        wanted.clone_from(present);
+        later.push(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_change_is_put_back_and_named() {
+        let present = BoxConfig::default();
+        let mut wanted = present.clone();
+        wanted.sfu.max_viewers += 1;
+        wanted.sfu.replace_publisher = !wanted.sfu.replace_publisher;
+        wanted.sfu.ice_servers.push("stun:stun.example.net".to_owned());
+        wanted.http.listen.set_port(1);
+        assert_eq!(keep_what_stays(&mut wanted, &present), ["`http.listen`", "`sfu.max_viewers`"]);
+        assert_eq!(
+            (wanted.http.listen, wanted.sfu.max_viewers),
+            (present.http.listen, present.sfu.max_viewers)
+        );
+        assert_ne!(wanted, present, "the rest counts");
+        assert!(keep_what_stays(&mut wanted, &present).is_empty());
     }
 }

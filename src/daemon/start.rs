@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::appliance::Appliance;
 use super::doctor::{self, Running};
+use super::doors::{Doors, Keys};
 use super::files::Loaded;
 use super::part::{Part, PartName, Seat};
 use super::remembered::Remembered;
@@ -27,8 +28,7 @@ use crate::engine::container::Room;
 use crate::engine::webrtc::{Lane, Relay};
 use crate::engine::{self, Engine, Outlet};
 use crate::http::{
-    self, ControlToken, Doctor, Document, Documents, FeedLimits, Feeds, History, Limits, ListenError,
-    Listener, Publishers, Site, Trust,
+    self, Doctor, Document, Documents, FeedLimits, Feeds, History, Limits, ListenError, Listener, Site,
 };
 use crate::lifecycle::Strikes;
 use crate::media::{MediaKind, StreamName};
@@ -50,6 +50,8 @@ const LAST: Duration = Duration::from_millis(200);
 pub struct Live {
     /// Where HTTP is served, with the real port.
     pub http: SocketAddr,
+    /// By TLS?
+    pub secure: bool,
     /// The stream that is watched there.
     pub stream: String,
     /// Does the command line reach it?
@@ -110,14 +112,10 @@ async fn serve(
     let config = loaded.config.clone();
     let ended = end_signal()?;
     let hangup = taken(SignalKind::hangup())?;
-    let tcp = Listener::tcp(config.http.listen).await?;
+    let doors = Doors::new(Keys::read(&config)?);
+    let tcp = Listener::tcp(config.http.listen).await?.speaking(doors.tls.clone());
     let http_address = tcp.local_addr().unwrap_or(config.http.listen);
     let unix = socket()?;
-    let token = match &config.http.control_token {
-        Some(source) => ControlToken::new(&secret::read("http.control_token_file", source)?),
-        None => None,
-    };
-    let publishers = publishers(&config)?;
     let sfu = config.sfu.enabled.then(|| sfu::start(sfu_options(&config))).transpose()?;
 
     gstreamer.join().map_err(|_| engine::InitError::Start("it panicked".to_owned()))??;
@@ -129,17 +127,21 @@ async fn serve(
     let site = Site {
         control,
         sfu: sfu.clone(),
+        listen: http_address,
+        tls: doors.tls.clone(),
         default_stream: config.sfu.stream.clone(),
-        ice_servers: config.sfu.ice_servers.clone(),
-        publishers,
-        trust: Trust::new(token),
+        ice_servers: doors.ice_servers.clone(),
+        publishers: doors.publishers.clone(),
+        trust: doors.trust.clone(),
         history: History::default(),
         feeds: Feeds::new(FeedLimits::default()),
         logs: LogRing::of_process(),
         documents: Arc::new(documents),
     };
     // Before anyone can ask: a viewer that comes early must hear "not live yet", not "no such stream".
-    let files = Files { options: options.clone(), loaded, shown, remembered };
+    let secure = doors.tls.is_spoken();
+    tokio::spawn(doors.clone().watch());
+    let files = Files { options: options.clone(), loaded, shown, remembered, doors };
     let mut appliance = compose(files, target, sfu, inbox)?;
     if let Some(sfu) = &appliance.sfu {
         appliance.config.sfu.publishers.iter().for_each(|publisher| sfu.declare(publisher.stream.clone()));
@@ -152,12 +154,12 @@ async fn serve(
     for listener in [Some(tcp), unix].into_iter().flatten() {
         tokio::spawn(http::serve(listener, router.clone(), Limits::default(), closing.clone()));
     }
-    tracing::info!("listening on http://{http_address}");
+    tracing::info!("listening on http{}://{http_address}", if secure { "s" } else { "" });
 
     appliance
         .run(ended, hangup, |state| {
             let words = state.words.clone();
-            on_live(Live { http: http_address, stream, socket: with_socket, words });
+            on_live(Live { http: http_address, secure, stream, socket: with_socket, words });
         })
         .await;
     close.send_replace(true);
@@ -171,6 +173,7 @@ struct Files {
     loaded: Arc<Loaded>,
     shown: Arc<ArcSwap<Loaded>>,
     remembered: Option<Remembered>,
+    doors: Doors,
 }
 
 /// The profile that was switched to, as long as it can run; else the configured one.
@@ -197,7 +200,7 @@ fn compose(
     sfu: Option<sfu::Handle>,
     inbox: control::Inbox,
 ) -> Result<Appliance, RunError> {
-    let Files { options, loaded, shown, remembered } = files;
+    let Files { options, loaded, shown, remembered, doors } = files;
     let Target { profile, plan } = target;
     let config = loaded.config.clone();
     let engine = Engine::new()?;
@@ -236,6 +239,7 @@ fn compose(
         loaded,
         shown,
         remembered,
+        doors,
         config,
         profile,
         choices: plan.choices,
@@ -410,12 +414,6 @@ fn relays(output: &OutputConfig) -> Relays {
 /// Going on without these would open what the user wanted closed.
 pub(super) fn refuse_what_is_missing(config: &BoxConfig) -> Result<(), RunError> {
     let unsupported = |key, hint| Err(RunError::Unsupported { key, hint });
-    if config.http.tls.is_some() {
-        return unsupported(
-            "http.tls_certificate",
-            "put a reverse proxy with TLS in front, and remove the key",
-        );
-    }
     if !config.sfu.views.is_empty() {
         return unsupported("sfu.view", "remove it: every stream can be watched without a key");
     }
@@ -426,20 +424,6 @@ pub(super) fn refuse_what_is_missing(config: &BoxConfig) -> Result<(), RunError>
         return unsupported("sfu.webhook", "remove it: every stream can be watched without being asked for");
     }
     Ok(())
-}
-
-/// Who else may publish, with their keys read. Two streams with one key would leave open which one it names.
-fn publishers(config: &BoxConfig) -> Result<Publishers, RunError> {
-    let mut keys: Vec<(StreamName, String)> = Vec::new();
-    for publisher in &config.sfu.publishers {
-        let key = secret::read("sfu.publisher.key_file", &publisher.key)?;
-        if let Some((other, _)) = keys.iter().find(|(_, known)| *known == key) {
-            let (stream, other) = (publisher.stream.clone(), other.clone());
-            return Err(RunError::SameKey { stream, other });
-        }
-        keys.push((publisher.stream.clone(), key));
-    }
-    Ok(Publishers::new(keys, config.sfu.replace_publisher))
 }
 
 fn sfu_options(config: &BoxConfig) -> sfu::Options {

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::{TcpListener, UnixListener};
 
+use super::Tls;
+
 /// Why requests cannot come in.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
@@ -49,8 +51,8 @@ pub enum ListenError {
 /// One way in.
 #[derive(Debug)]
 pub enum Listener {
-    /// A port.
-    Tcp(TcpListener),
+    /// A port, and the TLS that is spoken there, if any.
+    Tcp(TcpListener, Tls),
     /// A socket in the file system, and what keeps it ours.
     Unix(UnixListener, SocketLock),
 }
@@ -80,7 +82,7 @@ impl Listener {
             }
             bound => bound,
         };
-        bound.map(Listener::Tcp).map_err(|source| match source.kind() {
+        bound.map(|listener| Listener::Tcp(listener, Tls::default())).map_err(|source| match source.kind() {
             ErrorKind::AddrInUse => ListenError::PortInUse(address),
             _ => ListenError::Tcp { address, source },
         })
@@ -120,10 +122,19 @@ impl Listener {
         Ok(Listener::Unix(listener, lock))
     }
 
+    /// Speaks this TLS, as long as it has an identity; a socket never does.
+    #[must_use]
+    pub fn speaking(self, tls: Tls) -> Listener {
+        match self {
+            Listener::Tcp(listener, _) => Listener::Tcp(listener, tls),
+            socket @ Listener::Unix(..) => socket,
+        }
+    }
+
     /// The port's real address, also when port 0 was asked for; none for a socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match self {
-            Listener::Tcp(listener) => listener.local_addr().ok(),
+            Listener::Tcp(listener, _) => listener.local_addr().ok(),
             Listener::Unix(..) => None,
         }
     }

@@ -58,8 +58,9 @@ async fn open(
     }
     let wanted: LoginRequest = json(&headers, body)?;
     let cookie = site.trust.log_in(via.client_network(&headers), wanted.token.trim())?;
-    // Behind a proxy that speaks TLS, the cookie never leaves TLS.
-    let secure = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+    // Where TLS is spoken, here or by a proxy in front, the cookie never leaves it.
+    let secure =
+        matches!(via, Via::Tls(_)) || headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
     let secure = if secure { "; Secure" } else { "" };
     let age = logins::LIFE.as_secs();
     Ok(with_cookie(&format!(

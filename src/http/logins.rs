@@ -84,6 +84,11 @@ impl Logins {
         found.into()
     }
 
+    /// Ends all.
+    pub(super) fn close_all(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).open.clear();
+    }
+
     /// Ends it.
     pub(super) fn close(&self, cookie: &str) {
         let Ok(given) = URL_SAFE_NO_PAD.decode(cookie) else { return };

@@ -4,6 +4,7 @@
 //! who may control. Nothing here touches an `Rtc` or a graph: it asks the SFU's handle and the daemon's handle.
 
 mod act;
+mod addresses;
 pub mod assets;
 mod broadcast_box;
 mod doctor;
@@ -25,13 +26,16 @@ mod segment;
 mod serve;
 mod session;
 mod status;
+mod tls;
 mod trust;
 mod whep;
 mod whip;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, header};
@@ -51,6 +55,7 @@ pub use history::History;
 pub use listen::{ListenError, Listener, SocketLock};
 pub use publishers::Publishers;
 pub use serve::{Limits, serve};
+pub use tls::{Identity, Tls, TlsError};
 pub use trust::{ControlToken, Trust, Via};
 
 /// The longest body that is read.
@@ -63,10 +68,14 @@ pub struct Site {
     pub control: control::Handle,
     /// The bundled SFU; none when it is switched off.
     pub sfu: Option<sfu::Handle>,
+    /// The port, as it was bound.
+    pub listen: SocketAddr,
+    /// What is spoken there.
+    pub tls: Tls,
     /// Whose player is at `/`.
     pub default_stream: StreamName,
     /// STUN and TURN servers that viewers are told of.
-    pub ice_servers: Vec<String>,
+    pub ice_servers: Arc<ArcSwap<Vec<String>>>,
     /// Who else may publish.
     pub publishers: Publishers,
     /// Who may control.
@@ -94,6 +103,7 @@ pub fn router(site: Site) -> Router {
         .merge(broadcast_box::routes())
         .merge(health::routes())
         .merge(act::routes())
+        .merge(addresses::routes())
         .merge(doctor::routes())
         .merge(events::routes())
         .merge(history::routes())

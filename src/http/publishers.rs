@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
@@ -26,14 +27,18 @@ pub struct Publishers {
 }
 
 struct Inner {
-    keys: Vec<(StreamName, String)>,
-    replace: bool,
+    keys: ArcSwap<Keys>,
     failures: Mutex<Failures>,
+}
+
+struct Keys {
+    of: Vec<(StreamName, String)>,
+    replace: bool,
 }
 
 impl std::fmt::Debug for Publishers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.inner.keys.iter().map(|(stream, _)| stream)).finish()
+        f.debug_list().entries(self.inner.keys.load().of.iter().map(|(stream, _)| stream)).finish()
     }
 }
 
@@ -49,7 +54,13 @@ pub(super) enum Refused {
 impl Publishers {
     /// Each stream with its key. With `replace`, a publisher takes over from an earlier one of the same stream.
     pub fn new(keys: Vec<(StreamName, String)>, replace: bool) -> Publishers {
-        Publishers { inner: Arc::new(Inner { keys, replace, failures: Mutex::default() }) }
+        let keys = ArcSwap::from_pointee(Keys { of: keys, replace });
+        Publishers { inner: Arc::new(Inner { keys, failures: Mutex::default() }) }
+    }
+
+    /// These count from now on; who publishes already goes on.
+    pub fn set(&self, keys: Vec<(StreamName, String)>, replace: bool) {
+        self.inner.keys.store(Arc::new(Keys { of: keys, replace }));
     }
 
     /// Nobody may publish.
@@ -59,7 +70,7 @@ impl Publishers {
 
     /// Whether a publisher takes over from an earlier one of the same stream.
     pub(super) fn may_replace(&self) -> bool {
-        self.inner.replace
+        self.inner.keys.load().replace
     }
 
     /// The stream whose key the bearer is, as it stands or in base64; with `named`, only that stream's key counts.
@@ -86,14 +97,15 @@ impl Publishers {
             return Err(Refused::Later(wait));
         }
         let decoded = STANDARD.decode(bearer).unwrap_or_default();
+        let keys = self.inner.keys.load();
         let mut found = u32::MAX;
         // Every key is compared, whole, whichever fits.
-        for (index, (stream, key)) in (0_u32..).zip(&self.inner.keys) {
+        for (index, (stream, key)) in (0_u32..).zip(&keys.of) {
             let right = key.as_bytes().ct_eq(bearer.as_bytes()) | key.as_bytes().ct_eq(&decoded);
             let asked = Choice::from(u8::from(named.is_none_or(|name| name == stream.as_str())));
             found.conditional_assign(&index, right & asked);
         }
-        let stream = usize::try_from(found).ok().and_then(|index| self.inner.keys.get(index));
+        let stream = usize::try_from(found).ok().and_then(|index| keys.of.get(index));
         match stream {
             Some((stream, _)) => Ok(stream.clone()),
             None => {
@@ -174,6 +186,9 @@ mod tests {
             assert_eq!(ask(bearer, named), expected.map(str::to_owned), "{bearer:?} for {named:?}");
         }
         assert_eq!(Publishers::none().stream_at(via, "s3cret", None, now), Err(Refused::Key));
+        publishers.set(vec![("obs".parse().unwrap(), "another".to_owned())], false);
+        assert_eq!(ask("s3cret", None), Err(Refused::Key));
+        assert_eq!((ask("another", None), publishers.may_replace()), (Ok("obs".to_owned()), false));
         assert_eq!(format!("{publishers:?}").matches("s3cret").count(), 0);
     }
 

@@ -3,31 +3,36 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
-use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
+use tower_http::timeout::RequestBodyTimeoutLayer;
 
-use super::{Listener, Via};
+use super::tls::Transport;
+use super::{ApiError, Listener, Tls, Via};
 
 /// What one way in allows.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Connections at one time; further ones wait in the system's backlog.
     pub connections: usize,
-    /// How long a client may take to send a request's head, idle time between requests included.
+    /// How long a client may take to send a request's head, idle time between requests included; and for the handshake
+    /// of TLS.
     pub head: Duration,
     /// How long a client may pause while it sends a body.
     pub body: Duration,
@@ -57,7 +62,7 @@ impl Default for Limits {
 pub async fn serve(listener: Listener, router: Router, limits: Limits, mut closing: watch::Receiver<bool>) {
     let router = router
         .layer(RequestBodyTimeoutLayer::new(limits.body))
-        .layer(TimeoutLayer::with_status_code(axum::http::StatusCode::REQUEST_TIMEOUT, limits.answer));
+        .layer(from_fn(move |request, next| in_time(limits.answer, request, next)));
     let places = Arc::new(Semaphore::new(limits.connections));
     let guests = Guests::default();
     loop {
@@ -75,13 +80,14 @@ pub async fn serve(listener: Listener, router: Router, limits: Limits, mut closi
             accepted = accept(&listener) => accepted,
         };
         match accepted {
-            Ok((stream, via)) => {
+            Ok(caller) => {
+                let via = caller.via();
                 let Some(guest) = guests.admit(via, limits.each) else {
                     tracing::debug!(?via, "too many connections from there");
                     continue;
                 };
                 let place = (place, guest);
-                let connection = connection(stream, via, router.clone(), limits, closing.clone(), place);
+                let connection = connection(caller, router.clone(), limits, closing.clone(), place);
                 tokio::spawn(connection);
             }
             Err(error) if is_of_one_connection(&error) => tracing::debug!(%error, "a connection broke off"),
@@ -136,28 +142,62 @@ impl Drop for Guest {
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-async fn accept(listener: &Listener) -> io::Result<(Box<dyn Stream>, Via)> {
+/// Who connected, before the first byte is read.
+enum Caller {
+    Tcp(TcpStream, SocketAddr, Tls),
+    Unix(UnixStream),
+}
+
+impl Caller {
+    /// The way in, so far as it is known before a handshake.
+    fn via(&self) -> Via {
+        match self {
+            Caller::Tcp(_, peer, _) => Via::Tcp(*peer),
+            Caller::Unix(_) => Via::Socket,
+        }
+    }
+
+    /// Shakes hands where TLS is spoken.
+    async fn greet(self) -> io::Result<(Box<dyn Stream>, Via)> {
+        let (stream, via): (Box<dyn Stream>, Via) = match self {
+            Caller::Unix(stream) => (Box::new(stream), Via::Socket),
+            Caller::Tcp(stream, peer, tls) => match tls.accept(stream).await? {
+                Transport::Tls(stream) => (Box::new(stream), Via::Tls(peer)),
+                Transport::Plain(stream) => (Box::new(stream), Via::Tcp(peer)),
+            },
+        };
+        Ok((stream, via))
+    }
+}
+
+async fn accept(listener: &Listener) -> io::Result<Caller> {
     match listener {
-        Listener::Tcp(tcp) => {
+        Listener::Tcp(tcp, tls) => {
             let (stream, peer) = tcp.accept().await?;
             stream.set_nodelay(true)?;
-            Ok((Box::new(stream), Via::Tcp(peer)))
+            Ok(Caller::Tcp(stream, peer, tls.clone()))
         }
-        Listener::Unix(unix, _) => {
-            let (stream, _) = unix.accept().await?;
-            Ok((Box::new(stream), Via::Socket))
-        }
+        Listener::Unix(unix, _) => Ok(Caller::Unix(unix.accept().await?.0)),
     }
 }
 
 async fn connection(
-    stream: Box<dyn Stream>,
-    via: Via,
+    caller: Caller,
     router: Router,
     limits: Limits,
     mut closing: watch::Receiver<bool>,
     _place: (OwnedSemaphorePermit, Guest),
 ) {
+    let via = caller.via();
+    let greeted = tokio::select! {
+        greeted = tokio::time::timeout(limits.head, caller.greet()) => greeted,
+        () = closed(&mut closing) => return,
+    };
+    let (stream, via) = match greeted {
+        Ok(Ok(greeted)) => greeted,
+        Ok(Err(error)) => return tracing::debug!(%error, ?via, "a connection was not greeted"),
+        Err(_) => return tracing::debug!(?via, "a handshake took too long"),
+    };
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(via);
@@ -181,6 +221,17 @@ async fn connection(
     };
     if let Err(error) = ended {
         tracing::debug!(%error, ?via, "a connection ended early");
+    }
+}
+
+/// The answer, or that it takes too long.
+async fn in_time(limit: Duration, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let reason = format!("the answer took longer than {} s", limit.as_secs());
+            ApiError::Unavailable { reason, retry_after: Duration::from_secs(5) }.into_response()
+        }
     }
 }
 

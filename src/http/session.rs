@@ -173,7 +173,7 @@ fn created<P: Protocol>(site: &Site, answer: Answer) -> Result<Response, ApiErro
     set.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     set.insert(header::LOCATION, value(&format!("{}/session/{}", P::ENDPOINT, answer.session))?);
     set.insert(header::ETAG, value(&format!("\"{}\"", answer.etag))?);
-    for server in &site.ice_servers {
+    for server in site.ice_servers.load().iter() {
         set.append(header::LINK, value(&format!("<{server}>; rel=\"ice-server\""))?);
     }
     for extension in P::extensions(answer.session) {

@@ -6,7 +6,9 @@
 //! request was forwarded, and no other site may have sent it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
@@ -22,15 +24,22 @@ pub enum Via {
     Socket,
     /// By TCP, from here.
     Tcp(SocketAddr),
+    /// By TCP with TLS, from here.
+    Tls(SocketAddr),
 }
 
 impl Via {
     /// The network that a request came from, for limits that each has for itself: an IPv4 address, or the 64 bits that one
     /// subscriber has with IPv6.
     pub(super) fn network(self) -> Option<IpAddr> {
+        self.peer().map(|peer| network(peer.ip()))
+    }
+
+    /// The other end of the connection; none for the socket's.
+    fn peer(self) -> Option<SocketAddr> {
         match self {
             Via::Socket => None,
-            Via::Tcp(peer) => Some(network(peer.ip())),
+            Via::Tcp(peer) | Via::Tls(peer) => Some(peer),
         }
     }
 
@@ -87,19 +96,27 @@ pub(super) const COOKIE: &str = "capcast-control";
 /// Who is trusted; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    token: Option<ControlToken>,
+    token: Arc<ArcSwapOption<ControlToken>>,
     logins: Logins,
 }
 
 impl Trust {
     /// With the token that allows control from anywhere, if there is one.
     pub fn new(token: Option<ControlToken>) -> Trust {
-        Trust { token, logins: Logins::default() }
+        Trust { token: Arc::new(ArcSwapOption::from_pointee(token)), logins: Logins::default() }
+    }
+
+    /// This token counts from now on, or none. Logins by another one end.
+    pub fn set_token(&self, token: Option<ControlToken>) {
+        if self.token.load().as_deref() != token.as_ref() {
+            self.token.store(token.map(Arc::new));
+            self.logins.close_all();
+        }
     }
 
     /// Is there a control token?
     pub(super) fn has_token(&self) -> bool {
-        self.token.is_some()
+        self.token.load().is_some()
     }
 
     /// May this request control the daemon? The error says how it could.
@@ -107,7 +124,7 @@ impl Trust {
         if bearer(headers).is_none() && self.is_logged_in(headers) {
             return Ok(());
         }
-        may_control(via, headers, self.token.as_ref())
+        may_control(via, headers, self.token.load().as_deref())
     }
 
     /// Does this request hold the cookie of a login, and come from a page of this server? Cookies do not tell ports of a
@@ -118,7 +135,7 @@ impl Trust {
 
     /// Exchanges the control token for what a login's cookie holds. Wrong ones are counted for their network.
     pub(super) fn log_in(&self, source: Option<IpAddr>, given: &str) -> Result<String, ApiError> {
-        let Some(token) = &self.token else {
+        let Some(token) = self.token.load_full() else {
             return Err(ApiError::Forbidden {
                 reason: "this box has no control token".to_owned(),
                 hint: "set `http.control_token_file`, or use the `capcast` command on the box itself"
@@ -169,7 +186,7 @@ const FORWARDING: [&str; 7] = [
 
 /// The same without logins.
 fn may_control(via: Via, headers: &HeaderMap, token: Option<&ControlToken>) -> Result<(), ApiError> {
-    let Via::Tcp(peer) = via else { return Ok(()) };
+    let Some(peer) = via.peer() else { return Ok(()) };
     if let Some(given) = bearer(headers) {
         return match token {
             Some(token) if token.is(given) => Ok(()),
@@ -354,6 +371,13 @@ mod tests {
         let refusals: Vec<_> = (0..40).map(|_| trust.log_in(network, "guess").unwrap_err()).collect();
         assert!(matches!(refusals[39], ApiError::TooMany { .. }), "{:?}", refusals[39]);
         assert!(Trust::new(None).log_in(None, "").is_err());
+
+        let cookie = trust.log_in(None, "s3cret").unwrap();
+        trust.set_token(ControlToken::new("s3cret"));
+        assert!(trust.logins.is_open(&cookie), "the same token read again");
+        trust.set_token(ControlToken::new("other"));
+        assert!(!trust.logins.is_open(&cookie) && trust.log_in(None, "s3cret").is_err());
+        assert!(trust.log_in(None, "other").is_ok());
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(crate) struct Appliance {
     directory: TempDir,
     process: Child,
     log: Lines,
-    /// `http://127.0.0.1:PORT`
+    /// `http://127.0.0.1:PORT`, or the same with `https`
     pub(crate) base: String,
 }
 
@@ -39,7 +39,7 @@ impl Appliance {
     }
 
     /// Starts with this `capcast.toml` and these own profiles (name, text). It listens on free ports of loopback only;
-    /// the configuration must not hold `[http]` or `[sfu]`.
+    /// the configuration must hold no address in `[http]`, and no `[sfu]`.
     pub(crate) fn start(config: &str, profiles: &[(&str, &str)]) -> Appliance {
         Appliance::start_with_media("127.0.0.1:0", config, profiles)
     }
@@ -245,9 +245,10 @@ fn run(mut command: Command, directory: &Path, listen: &str) -> (Child, Lines, S
         .unwrap();
     let log = Lines::of(process.stderr.take().unwrap());
     let base = log.find(START, |line| {
-        let (_, rest) = line.split_once("http://127.0.0.1:")?;
+        let (before, rest) = line.split_once("://127.0.0.1:")?;
+        let scheme = before.rsplit(' ').next().unwrap_or_default();
         let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        Some(format!("http://127.0.0.1:{port}"))
+        scheme.starts_with("http").then(|| format!("{scheme}://127.0.0.1:{port}"))
     });
     let base = base.unwrap_or_else(|| {
         let _ = process.kill();

@@ -44,7 +44,7 @@ fn interrupt(child: &Child) {
 #[test]
 fn the_log_is_told_and_followed() {
     let _turn = turn();
-    let appliance = on_air();
+    let mut appliance = on_air();
     let told = appliance.cli(&["logs"]);
     let words = String::from_utf8_lossy(&told.stdout).into_owned();
     assert!(told.status.success() && words.contains(" INFO listening on http://"), "{words}");
@@ -59,6 +59,11 @@ fn the_log_is_told_and_followed() {
     until(&mut following, "listening on");
     assert!(appliance.cli(&["keyframe"]).status.success());
     until(&mut following, "by command: a keyframe follows");
+    // A daemon that was killed is waited for, and its log told from the start.
+    appliance.kill();
+    appliance.start_again();
+    until(&mut following, "listening on");
+    until(&mut following, "live: ");
     interrupt(&following);
     assert_eq!(following.wait().unwrap().code(), Some(0));
 }

@@ -4,6 +4,7 @@ import { History } from '../src/panel/history';
 import { KEPT, Log, wanted } from '../src/panel/log';
 import { sorted } from '../src/panel/profiles';
 import type { Profile, State } from '../src/panel/state';
+import { isHere, watchUrl } from '../src/panel/watch';
 import { bits, size, span } from '../src/panel/words';
 
 function state(dropped: number): State {
@@ -66,4 +67,13 @@ test('what is on comes first, then what runs', () => {
 test('numbers are written for people', () => {
   expect([bits(3_900_000), bits(128_000), span(119), span(7_300), size('1280x720')])
     .toEqual(['3.9 Mbit/s', '128 kbit/s', '119 s', '2 h 1 min', '1280 × 720']);
+});
+
+test('the address to watch is one that others reach', () => {
+  const streams = [{ name: 'obs', publisher: 'whip' }, { name: 'live', publisher: 'box' }] as State['streams'];
+  const url = (page: string, addresses: string[] | null) => watchUrl({ streams }, page, addresses);
+  expect(url('http://box.example:8899/panel', null)).toBe('http://box.example:8899/live');
+  expect(url('http://localhost:8899/panel', ['http://192.0.2.1:8899', 'http://[2001:db8::1]:8899'])).toBe('http://192.0.2.1:8899/live');
+  expect(url('http://127.0.0.1:8899/panel', [])).toBe('http://127.0.0.1:8899/live');
+  expect(['localhost', '[::1]', '127.0.1.1', '127.example.org', '192.0.2.1'].map(isHere)).toEqual([true, true, true, false, false]);
 });

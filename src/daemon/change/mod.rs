@@ -256,6 +256,13 @@ pub(super) fn refused(error: RunError) -> CommandError {
                 hint: reasons.iter().find_map(crate::plan::PlanError::hint),
             }
         }
+        // The files are at fault, and whoever asked can mend them.
+        files @ (RunError::Secret { .. }
+        | RunError::Tls { .. }
+        | RunError::SameKey { .. }
+        | RunError::Unsupported { .. }) => {
+            CommandError::Failed { fault: Fault::Config, reason: files.to_string() }
+        }
         other => CommandError::Failed { fault: Fault::Internal, reason: other.to_string() },
     }
 }

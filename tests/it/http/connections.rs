@@ -92,8 +92,10 @@ async fn the_socket_may_control_without_a_token() {
     let site = Site {
         control: handle,
         sfu: None,
+        listen: "127.0.0.1:1".parse().unwrap(),
+        tls: Tls::default(),
         default_stream: "live".parse().unwrap(),
-        ice_servers: Vec::new(),
+        ice_servers: Arc::default(),
         publishers: Publishers::none(),
         trust: Trust::new(ControlToken::new("s3cret")),
         history: History::default(),

@@ -7,6 +7,7 @@ mod feeds;
 mod login;
 mod schema;
 mod sessions;
+mod tls;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -14,10 +15,11 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use capcast::control::{self, Command, CommandError, Done, State, Summary};
 use capcast::http::{
     ControlToken, Doctor, Document, Documents, FeedLimits, Feeds, History, Limits, Listener, Publishers,
-    Site, Trust, router, serve,
+    Site, Tls, Trust, router, serve,
 };
 use capcast::media::{Bitrate, Codec, Frame, MediaTime, Packet, RtpTime};
 use capcast::sfu::{self, LocalFeed};
@@ -27,6 +29,9 @@ use serde_json::{Value, json};
 use str0m::media::{Direction, MediaKind};
 use str0m::{Candidate, Rtc};
 use tokio::sync::watch;
+
+/// STUN servers that sessions are told of.
+const ICE: [&str; 2] = ["stun:stun.example.net", "stun:two.example.net"];
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const ROOM: sfu::Room = sfu::Room { frames: 64, time: Duration::from_millis(500), bytes: 8_000_000 };
@@ -41,6 +46,8 @@ pub(super) struct Server {
     pub(super) address: SocketAddr,
     client: Client,
     pub(super) sfu: sfu::Handle,
+    /// Plain HTTP until it has an identity.
+    tls: Tls,
     feed: Option<LocalFeed>,
     state: watch::Sender<Arc<State>>,
     logs: LogRing,
@@ -101,11 +108,16 @@ impl Server {
                 });
             }
         });
+        let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let tls = Tls::default();
         let site = Site {
             control: handle,
             sfu: Some(sfu.clone()),
+            listen: address,
+            tls: tls.clone(),
             default_stream: "live".parse().unwrap(),
-            ice_servers: vec!["stun:stun.example.net".to_owned(), "stun:two.example.net".to_owned()],
+            ice_servers: Arc::new(ArcSwap::from_pointee(ICE.map(str::to_owned).to_vec())),
             publishers: publishers(replace),
             trust: Trust::new(token.and_then(ControlToken::new)),
             history: History::default(),
@@ -120,12 +132,10 @@ impl Server {
         for stream in ["obs", "cam"] {
             sfu.declare(stream.parse().unwrap());
         }
-        let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let address = listener.local_addr().unwrap();
         let (close, closing) = watch::channel(false);
-        tokio::spawn(serve(listener, router(site), limits, closing));
+        tokio::spawn(serve(listener.speaking(tls.clone()), router(site), limits, closing));
         let client = Client::builder().timeout(PATIENCE).build().unwrap();
-        Server { address, client, sfu, feed: None, state, logs, _close: close }
+        Server { address, client, sfu, tls, feed: None, state, logs, _close: close }
     }
 
     /// Makes `live` known, and live.

@@ -13,7 +13,7 @@ import { Profiles } from './profiles';
 import { Sources } from './sources';
 import type { Profile, State } from './state';
 import { Streams } from './streams';
-import { Watch } from './watch';
+import { isHere, Watch } from './watch';
 
 /** Everything the parts show comes from the daemon; nothing is guessed ahead of it. */
 export function Panel() {
@@ -21,6 +21,7 @@ export function Panel() {
   const [link, setLink] = useState<Link>({ kind: 'opening' });
   const [may, setMay] = useState<May | null>(null);
   const [profiles, setProfiles] = useState<Profile[] | null>(null);
+  const [addresses, setAddresses] = useState<string[] | null>(null);
   const [points, setPoints] = useState(0);
   const history = useRef(new History());
 
@@ -51,6 +52,8 @@ export function Panel() {
   useEffect(() => {
     if (link.kind !== 'open') return;
     void askMay();
+    // A page that was opened on the box itself does not know how others reach it.
+    if (isHere(location.hostname)) get<string[]>('/api/addresses').then(setAddresses, () => setAddresses([]));
     get<Columns>('/api/history').then((columns) => {
       history.current.replace(columns);
       setPoints((count) => count + 1);
@@ -72,11 +75,11 @@ export function Panel() {
             <div class="top">
               <div class="side">
                 <PreviewCard />
-                <Watch state={state} />
+                <Sources state={state} />
               </div>
               <div class="side">
                 <Air state={state} controls={controls} profile={profiles?.find(({ name }) => name === state.profile)} />
-                <Sources state={state} />
+                <Watch state={state} addresses={addresses} />
               </div>
             </div>
             <Charts history={history.current} points={points} state={state} />

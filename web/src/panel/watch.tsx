@@ -2,12 +2,25 @@ import { useMemo, useState } from 'preact/hooks';
 import { encode } from 'uqr';
 import type { State } from './state';
 
-/** Where the stream is watched: to copy, or to point a phone at. */
-export function Watch({ state }: { state: State }) {
-  const [copied, setCopied] = useState('');
+/** Is it a name that every computer has for itself? */
+export function isHere(hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || /^127\.[\d.]+$/.test(hostname);
+}
+
+/**
+ * Where the stream is watched: to copy, or to point a phone at. On the box itself this is its first `address` that others
+ * reach, where it has one.
+ */
+export function watchUrl(state: Pick<State, 'streams'>, page: string, addresses: string[] | null): string {
   const own = state.streams.find(({ publisher }) => publisher === 'box') ?? state.streams[0];
-  const url = new URL(own === undefined ? '/' : `/${own.name}`, location.href).href;
-  const here = ['localhost', '127.0.0.1', '[::1]'].includes(location.hostname);
+  const base = isHere(new URL(page).hostname) ? addresses?.[0] ?? page : page;
+  return new URL(own === undefined ? '/' : `/${own.name}`, base).href;
+}
+
+export function Watch({ state, addresses }: { state: State; addresses: string[] | null }) {
+  const [copied, setCopied] = useState('');
+  const url = watchUrl(state, location.href, addresses);
+  const unreachable = addresses?.length === 0;
   const copy = async () => {
     try {
       await navigator.clipboard.writeText(url);
@@ -30,7 +43,7 @@ export function Watch({ state }: { state: State }) {
       <details>
         <summary>QR code</summary>
         <Qr text={url} />
-        {here && <p class="soft">This address works on this computer only. Open the panel by the box’s name or address for one that phones can reach.</p>}
+        {unreachable && <p class="soft">This address works on this computer only: the box listens to nobody else. See <code>http.listen</code>.</p>}
       </details>
     </section>
   );

@@ -1,0 +1,99 @@
+//! What the command line and the real daemon tell as JSON is as the OpenAPI document has it.
+
+use std::time::Duration;
+
+use reqwest::{Client, Method};
+use serde_json::Value;
+
+use crate::appliance::{Appliance, turn};
+use crate::http::contract::{assert_schema, checked};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const PROFILE: &str = "summary = \"tried by a test\"\n[video]\ncodec = \"h264\"\nencoder = \"x264\"\nsize = \"320x180\"\n\
+                       framerate = \"15\"\nbitrate = \"500 kbit/s\"\nspeed = \"fastest\"\n";
+/// Nobody listens at that output's server.
+const CONFIG: &str = "profile = \"tried\"\n[capture]\nvideo = \"test\"\naudio = \"test\"\n\
+                      [[output]]\nname = \"far\"\nkind = \"whip\"\nurl = \"http://localhost:9/whip\"\n";
+
+#[test]
+fn every_answer_for_programs_is_as_it_is_documented() {
+    let _turn = turn();
+    let appliance = Appliance::start(CONFIG, &[("tried", PROFILE)]);
+    appliance.until_state("it is on air", LIMIT, |state| {
+        state["state"] == "on_air" || state["state"] == "degraded"
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let client = Client::builder().timeout(LIMIT).build().unwrap();
+        for path in [
+            "/api/status",
+            "/api/status?format=broadcast-box",
+            "/api/status?key=live",
+            "/api/history",
+            "/api/profiles",
+            "/api/devices",
+            "/api/outputs",
+            "/api/session",
+            "/api/openapi.json",
+            "/api/logs?follow=false",
+            "/metrics",
+            "/healthz",
+            "/readyz",
+            "/",
+            "/live",
+            "/panel",
+        ] {
+            let answer = client.get(format!("{}{path}", appliance.base)).send().await.unwrap();
+            assert!(answer.status().is_success(), "{path}: {answer:?}");
+            checked(&Method::GET, path, answer).await;
+        }
+        for path in [
+            "/api/control/keyframe",
+            "/api/outputs/far/stop",
+            "/api/outputs/far/start",
+            "/api/control/reload",
+        ] {
+            let answer = client.post(format!("{}{path}", appliance.base)).send().await.unwrap();
+            assert!(answer.status().is_success(), "{path}: {answer:?}");
+            checked(&Method::POST, path, answer).await;
+        }
+    });
+    let config = appliance.socket().with_file_name("capcast.toml");
+    let config = config.to_str().unwrap();
+    for (arguments, schema) in [
+        (&["status", "--json"][..], "Status"),
+        (&["devices", "--json"], "Devices"),
+        (&["plan", "tried", "--json", "--config", config], "Plan"),
+        (&["check", "--json", config], "Diagnostics"),
+        (&["keyframe", "--json"], "Done"),
+        (&["bitrate", "600 kbit/s", "--json"], "Done"),
+        (&["output", "far", "stop", "--json"], "Done"),
+    ] {
+        let answer = appliance.cli(arguments);
+        let said = String::from_utf8_lossy(&answer.stderr);
+        assert_eq!(answer.status.code(), Some(0), "{arguments:?}: {said}");
+        assert_schema(schema, &serde_json::from_slice(&answer.stdout).unwrap());
+    }
+    let outputs: Value = serde_json::from_slice(&appliance.cli(&["outputs", "--json"]).stdout).unwrap();
+    assert_schema("Output", &outputs[0]);
+    let lines = appliance.cli(&["logs", "--json"]);
+    for line in String::from_utf8_lossy(&lines.stdout).lines() {
+        assert_schema("LogLine", &serde_json::from_str(line).unwrap());
+    }
+
+    // What is refused says so on stderr, and nothing on stdout.
+    for (arguments, code, words) in [
+        (&["switch", "nothing"][..], 1, "there is no profile `nothing`"),
+        (&["bitrate", "1 kbit/s"], 1, "is not between"),
+        (&["output", "nothing", "start"], 1, "there is no output `nothing`"),
+        (&["plan", "nothing"], 1, "there is no profile `nothing`"),
+        (&["bitrate", "fast"], 2, "invalid value 'fast'"),
+        (&["nothing"], 2, "unrecognized subcommand"),
+    ] {
+        let answer = appliance.cli(arguments);
+        let said = String::from_utf8_lossy(&answer.stderr).into_owned();
+        assert_eq!(answer.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(words) && answer.stdout.is_empty(), "{arguments:?}: {said}");
+    }
+    drop(appliance);
+}
