@@ -142,7 +142,10 @@ fn another_codec_is_another_file() {
         let switched = appliance.cli(&["switch", profile]);
         assert!(switched.status.success(), "{switched:?}");
         appliance.until_state("it goes on in another file", SOON, |state| {
-            files(folder.path()).len() == number && output(state)["state"] == "recording"
+            let files = files(folder.path());
+            let newest = files.last().unwrap().display().to_string();
+            let grows = output(state)["state"] == "recording";
+            files.len() == number && grows && output(state)["reason"].as_str().unwrap().contains(&newest)
         });
     }
     assert!(appliance.cli(&["output", "show", "stop"]).status.success());
