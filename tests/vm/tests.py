@@ -305,11 +305,12 @@ def a_card_whose_clock_is_off_is_followed(box):
                 took = await sound_until(box, near, 60, f"{ppm} ppm")
                 state = sound_of(box)
                 print(f"  {shift}: {state['drift_ppm']:.0f} ppm after {took:.0f} s, {state['overruns']} overruns")
-            frequency, share = await seen.clean_tone(440, 60)
+            # The player hands the card 1,000 periods for 48,000 of the card's samples, of which it has more in a second now.
+            frequency, share = await seen.clean_tone(1003, 60)
             print(f"  {frequency} Hz, {share:.1%} of the power")
 
     try:
-        with tone(box, 440), daemon(box, config(video=CARD, mode="640x360@30", audio="hw:CARD=Loopback")):
+        with tone(box, 1000), daemon(box, config(video=CARD, mode="640x360@30", audio="hw:CARD=Loopback")):
             asyncio.run(watch())
     finally:
         box.must("amixer", "-q", "-c", "Loopback", "cset", "iface=PCM,name='PCM Rate Shift 100000'", 100_000)
