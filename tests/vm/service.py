@@ -96,7 +96,7 @@ def it_is_live_after_the_boot_by_itself(box):
     check((found["NRestarts"], found["UnitFileState"]) == ("0", "enabled"), f"{found}\n{journal(box)}")
     ready = (int(found["ActiveEnterTimestampMonotonic"]) - int(found["ExecMainStartTimestampMonotonic"])) / 1e6
     state = json.loads(asked("/api/status")[1])
-    check("video0" in state["capture"]["source"], f"not the card: {state['capture']}")
+    check("video0" in state["capture"]["source"]["name"], f"not the card: {state['capture']}")
     print(f"  ready after {ready:.2f} s: {show(box, 'StatusText')}; {watch()}")
 
 
@@ -164,10 +164,12 @@ def the_watchdog_ends_a_frozen_daemon_and_the_stream_is_back(box):
             await asyncio.to_thread(
                 until, box, "the watchdog did not bite", lambda found: found not in (pid, "0"), "MainPID"
             )
-            return time.monotonic() - start
+            took = time.monotonic() - start
+            # The viewer's farewell wants somebody who listens.
+            await asyncio.to_thread(until_on_air, box)
+            return took
 
     took = asyncio.run(freeze())
-    until_on_air(box)
     check(show(box, "NRestarts") == "1", journal(box))
     check("atchdog" in journal(box), journal(box))
     print(f"  another daemon {took:.1f} s after the freeze; {watch()}")
