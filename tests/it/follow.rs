@@ -92,7 +92,8 @@ fn the_state_is_watched_as_lines_where_there_is_no_terminal() {
 fn a_terminal_is_drawn_on_and_given_back_as_it_was() {
     let _turn = turn();
     let appliance = on_air();
-    let status = format!("{} status --watch", env!("CARGO_BIN_EXE_capcast"));
+    // A shell that stays would take the Ctrl-C as well, and say 130; which shell it is depends on `SHELL`.
+    let status = format!("exec {} status --watch", env!("CARGO_BIN_EXE_capcast"));
     // A terminal of its own; Debian's `bsdutils` has this program on every system.
     let mut terminal = Command::new("script")
         .args(["-qefc", &status, "/dev/null"])
