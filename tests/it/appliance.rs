@@ -60,7 +60,12 @@ impl Appliance {
         fs::create_dir(&disk).unwrap();
         let mut command = Command::new("unshare");
         let mount = "mount -t tmpfs -o size=$0 tmpfs \"$1\" && shift && exec \"$@\"";
-        command.args(["--mount", "--map-root-user", "sh", "-c", mount, size]).arg(&disk);
+        command.arg("--mount");
+        // Who is root needs no users of its own, which are not to be had everywhere.
+        if !nix::unistd::Uid::effective().is_root() {
+            command.arg("--map-root-user");
+        }
+        command.args(["sh", "-c", mount, size]).arg(&disk);
         command.arg(env!("CARGO_BIN_EXE_capcast"));
         let config = config(&disk);
         Appliance::start_in(directory, command, "127.0.0.1:0", &config, profiles, &[])

@@ -19,8 +19,9 @@ const CONFIG: &str = "profile = \"tried\"\n[capture]\nvideo = \"test\"\naudio = 
 fn every_answer_for_programs_is_as_it_is_documented() {
     let _turn = turn();
     let appliance = Appliance::start(CONFIG, &[("tried", PROFILE)]);
-    appliance.until_state("it is on air", LIMIT, |state| {
-        state["state"] == "on_air" || state["state"] == "degraded"
+    // What the SFU counts is seen a little later than what it is given.
+    appliance.until_state("it is on air, and its stream live", LIMIT, |state| {
+        (state["state"] == "on_air" || state["state"] == "degraded") && state["streams"][0]["live"] == true
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
