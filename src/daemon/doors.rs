@@ -1,4 +1,4 @@
-//! Who may come in, and how it is told apart: the control token, publish keys, TLS. All of it can change while requests
+//! Who may come in, and how it is told apart: the control token, keys of streams, TLS. All of it can change while requests
 //! come in: at a reload, and TLS also when its files do.
 
 use std::io::Read;
@@ -11,8 +11,8 @@ use arc_swap::ArcSwap;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{RunError, secret};
-use crate::config::BoxConfig;
-use crate::http::{ControlToken, Identity, Publishers, Tls, Trust};
+use crate::config::{BoxConfig, JwtConfig, SecretSource};
+use crate::http::{Access, ControlToken, Identity, Rules, Tls, TokenKey, Trust, Webhook};
 use crate::media::StreamName;
 
 /// How often the files of TLS are looked at: whatever renews a certificate tells nobody.
@@ -24,8 +24,7 @@ const LONGEST: u64 = 1024 * 1024;
 /// What the configuration names, read from its files.
 pub(super) struct Keys {
     token: Option<ControlToken>,
-    publishers: Vec<(StreamName, String)>,
-    replace: bool,
+    rules: Rules,
     ice_servers: Vec<String>,
     tls: Option<(Files, Identity)>,
 }
@@ -48,35 +47,62 @@ impl Keys {
             }
             None => None,
         };
-        Ok(Keys {
-            token,
-            publishers: publish_keys(config)?,
-            replace: config.sfu.replace_publisher,
-            ice_servers: config.sfu.ice_servers.clone(),
-            tls,
-        })
+        Ok(Keys { token, rules: rules(config)?, ice_servers: config.sfu.ice_servers.clone(), tls })
     }
 }
 
-/// Who else may publish. Two streams with one key would leave open which one it names.
-fn publish_keys(config: &BoxConfig) -> Result<Vec<(StreamName, String)>, RunError> {
+/// Who may publish and watch.
+fn rules(config: &BoxConfig) -> Result<Rules, RunError> {
+    let sfu = &config.sfu;
+    let publishers = sfu.publishers.iter().map(|publisher| (&publisher.stream, &publisher.key));
+    let views = sfu.views.iter().map(|view| (&view.stream, &view.key));
+    let webhook = sfu.webhook.as_ref().map(|webhook| Webhook::new(webhook.url.clone(), webhook.timeout));
+    Ok(Rules {
+        publish: keys("sfu.publisher", "sfu.publisher.key_file", publishers)?,
+        view: keys("sfu.view", "sfu.view.key_file", views)?,
+        tokens: sfu.jwt.as_ref().map(token_key).transpose()?,
+        webhook: webhook.transpose().map_err(RunError::Webhook)?,
+        replace: sfu.replace_publisher,
+    })
+}
+
+/// The keys of streams. Two streams with one key would leave open which one it names.
+fn keys<'a>(
+    table: &'static str,
+    file: &'static str,
+    streams: impl Iterator<Item = (&'a StreamName, &'a SecretSource)>,
+) -> Result<Vec<(StreamName, String)>, RunError> {
     let mut keys: Vec<(StreamName, String)> = Vec::new();
-    for publisher in &config.sfu.publishers {
-        let key = secret::read("sfu.publisher.key_file", &publisher.key)?;
+    for (stream, source) in streams {
+        let key = secret::read(file, source)?;
         if let Some((other, _)) = keys.iter().find(|(_, known)| *known == key) {
-            let (stream, other) = (publisher.stream.clone(), other.clone());
-            return Err(RunError::SameKey { stream, other });
+            let (stream, other) = (stream.clone(), other.clone());
+            return Err(RunError::SameKey { table, stream, other });
         }
-        keys.push((publisher.stream.clone(), key));
+        keys.push((stream.clone(), key));
     }
     Ok(keys)
+}
+
+fn token_key(config: &JwtConfig) -> Result<TokenKey, RunError> {
+    let (key, made) = match config {
+        JwtConfig::EdDsa(source) => {
+            let key = "sfu.jwt.public_key_file";
+            (key, TokenKey::ed_dsa(&secret::read(key, source)?))
+        }
+        JwtConfig::Hs256(source) => {
+            let key = "sfu.jwt.secret_file";
+            (key, TokenKey::hs256(&secret::read(key, source)?))
+        }
+    };
+    made.map_err(|reason| RunError::TokenKey { key, reason })
 }
 
 /// What the HTTP side holds of all this; cheap to clone.
 #[derive(Clone)]
 pub(super) struct Doors {
     pub(super) trust: Trust,
-    pub(super) publishers: Publishers,
+    pub(super) access: Access,
     pub(super) ice_servers: Arc<ArcSwap<Vec<String>>>,
     pub(super) tls: Tls,
     files: Arc<Mutex<Option<Files>>>,
@@ -87,7 +113,7 @@ impl Doors {
     pub(super) fn new(keys: Keys) -> Doors {
         let doors = Doors {
             trust: Trust::new(None),
-            publishers: Publishers::none(),
+            access: Access::new(Rules::default()),
             ice_servers: Arc::default(),
             tls: Tls::default(),
             files: Arc::default(),
@@ -99,7 +125,7 @@ impl Doors {
     /// From now on as `keys` say. Another control token ends every login; sessions and connections go on.
     pub(super) fn change(&self, keys: Keys) {
         self.trust.set_token(keys.token);
-        self.publishers.set(keys.publishers, keys.replace);
+        self.access.set(keys.rules);
         self.ice_servers.store(Arc::new(keys.ice_servers));
         let (files, identity) = keys.tls.unzip();
         *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::config::Diagnostics;
 use crate::engine::InitError;
-use crate::http::{ListenError, TlsError};
+use crate::http::{ListenError, TlsError, TokenKeyError};
 use crate::media::StreamName;
 use crate::plan::PlanError;
 use crate::sfu;
@@ -26,14 +26,6 @@ pub enum RunError {
         /// Every reason.
         reasons: Vec<PlanError>,
     },
-    /// The configuration asks for what this version does not do, where going on without would be wrong.
-    #[error("`{key}` is configured, and this version cannot do that yet\nhint: {hint}")]
-    Unsupported {
-        /// The key.
-        key: &'static str,
-        /// What to do.
-        hint: &'static str,
-    },
     /// A secret's file.
     #[error("`{key}`: cannot read `{}`: {reason}", path.display())]
     Secret {
@@ -54,11 +46,22 @@ pub enum RunError {
         /// Why.
         reason: TlsError,
     },
-    /// A publish key that says nothing.
-    #[error(
-        "`sfu.publisher`: `{stream}` and `{other}` have the same key\nhint: give each stream a key of its own"
-    )]
+    /// What tokens are signed with.
+    #[error("`{key}`: {reason}")]
+    TokenKey {
+        /// The key that names its file.
+        key: &'static str,
+        /// Why it does not serve.
+        reason: TokenKeyError,
+    },
+    /// No webhook can be asked.
+    #[error("`sfu.webhook`: {0}")]
+    Webhook(String),
+    /// A key that opens more than one stream.
+    #[error("`{table}`: `{stream}` and `{other}` have the same key\nhint: give each stream a key of its own")]
     SameKey {
+        /// Whose keys these are.
+        table: &'static str,
         /// One.
         stream: StreamName,
         /// The other.

@@ -6,7 +6,7 @@ use super::appliance::Appliance;
 use super::change::{Prepared, Reply, What, refused};
 use super::doors::Keys;
 use super::files::Loaded;
-use super::start::{Place, outputs, refuse_what_is_missing};
+use super::start::{Place, outputs};
 use super::target::{Wanted, aim};
 use crate::config::{BoxConfig, Look, ProfileChoice};
 use crate::control::CommandError;
@@ -29,7 +29,6 @@ impl Appliance {
                     hint: Some("`capcast check` reports the same without a reload".to_owned()),
                 });
             };
-            refuse_what_is_missing(&loaded.config).map_err(refused)?;
             Keys::read(&loaded.config).map_err(refused)?;
             let wanted = match loaded.config.profile == configured {
                 true => Wanted::named(&active),

@@ -74,7 +74,6 @@ pub fn run(options: &Options, on_live: impl FnOnce(Live)) -> Result<(), RunError
     for problem in &problems {
         tracing::warn!("{}: {}", problem.source.name(), problem.message);
     }
-    refuse_what_is_missing(&loaded.config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("http")
@@ -131,7 +130,7 @@ async fn serve(
         tls: doors.tls.clone(),
         default_stream: config.sfu.stream.clone(),
         ice_servers: doors.ice_servers.clone(),
-        publishers: doors.publishers.clone(),
+        access: doors.access.clone(),
         trust: doors.trust.clone(),
         history: History::default(),
         feeds: Feeds::new(FeedLimits::default()),
@@ -409,21 +408,6 @@ fn relays(output: &OutputConfig) -> Relays {
         };
         Ok(uris.iter().map(relay).collect())
     })
-}
-
-/// Going on without these would open what the user wanted closed.
-pub(super) fn refuse_what_is_missing(config: &BoxConfig) -> Result<(), RunError> {
-    let unsupported = |key, hint| Err(RunError::Unsupported { key, hint });
-    if !config.sfu.views.is_empty() {
-        return unsupported("sfu.view", "remove it: every stream can be watched without a key");
-    }
-    if config.sfu.jwt.is_some() {
-        return unsupported("sfu.jwt", "remove it: every stream can be watched without a token");
-    }
-    if config.sfu.webhook.is_some() {
-        return unsupported("sfu.webhook", "remove it: every stream can be watched without being asked for");
-    }
-    Ok(())
 }
 
 fn sfu_options(config: &BoxConfig) -> sfu::Options {

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq;
 
-use super::publishers::Failures;
+use super::access::Guesses;
 
 /// How long a login lasts.
 pub(super) const LIFE: Duration = Duration::from_secs(12 * 3600);
@@ -25,7 +25,7 @@ pub(super) struct Logins(Arc<Mutex<Inner>>);
 struct Inner {
     /// What the cookie holds, and since when.
     open: Vec<([u8; LENGTH], Instant)>,
-    failures: Failures,
+    failures: Guesses,
 }
 
 impl std::fmt::Debug for Logins {

@@ -3,6 +3,7 @@
 //! One file per group of routes; `dto` holds what goes over the wire as JSON, `error` how anything is refused, `trust`
 //! who may control. Nothing here touches an `Rtc` or a graph: it asks the SFU's handle and the daemon's handle.
 
+mod access;
 mod act;
 mod addresses;
 pub mod assets;
@@ -21,7 +22,6 @@ mod logs;
 mod metrics;
 mod openapi;
 mod pages;
-mod publishers;
 mod segment;
 mod serve;
 mod session;
@@ -47,13 +47,13 @@ use crate::media::StreamName;
 use crate::telemetry::LogRing;
 use crate::{control, sfu};
 
+pub use access::{Access, Rules, TokenKey, TokenKeyError, Webhook};
 pub use doctor::{Doctor, Examine};
 pub use document::{Document, Documents};
 pub use error::ApiError;
 pub use events::{FeedLimits, Feeds};
 pub use history::History;
 pub use listen::{ListenError, Listener, SocketLock};
-pub use publishers::Publishers;
 pub use serve::{Limits, serve};
 pub use tls::{Identity, Tls, TlsError};
 pub use trust::{ControlToken, Trust, Via};
@@ -76,8 +76,8 @@ pub struct Site {
     pub default_stream: StreamName,
     /// STUN and TURN servers that viewers are told of.
     pub ice_servers: Arc<ArcSwap<Vec<String>>>,
-    /// Who else may publish.
-    pub publishers: Publishers,
+    /// Who may publish and watch.
+    pub access: Access,
     /// Who may control.
     pub trust: Trust,
     /// Who follows the state and the log.

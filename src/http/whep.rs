@@ -8,12 +8,12 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::routing::post;
 use serde::Deserialize;
 
+use super::access::{Action, Asking};
 use super::act::json;
 use super::segment::Segment;
 use super::session::{self, Asked, Protocol, cors, no_session, preflight, session, sfu};
 use super::trust::bearer;
 use super::{ApiError, Site};
-use crate::media::StreamName;
 use crate::sfu::{Answer, LayerError, Role, SessionId, WhepError};
 
 pub(super) fn routes() -> Router<Site> {
@@ -38,17 +38,30 @@ impl Protocol for Whep {
         ]
     }
 
-    /// The bearer token names the stream; without one it is the box's own, which is what the player at `/` shows.
+    /// The bearer names the stream, or is its view key; without one it is the box's own, which is what the player at `/`
+    /// shows. Whoever may control the box may watch all of it. The key comes before the offer: what a stranger sends is
+    /// not looked at.
     async fn open(
         Asked { site, via, headers }: Asked<'_>,
         stream: Option<&str>,
         offer: impl FnOnce() -> Result<String, ApiError> + Send,
     ) -> Result<Answer, ApiError> {
-        let offer = offer()?;
-        let stream = stream.or_else(|| bearer(headers)).unwrap_or(site.default_stream.as_str());
-        let stream: StreamName =
-            stream.parse().map_err(|_| ApiError::NotFound("there is no stream of that name".to_owned()))?;
-        Ok(sfu(site)?.whep(&stream, offer, via.client_network(headers)).await?)
+        let (action, source, bearer) = (Action::View, via.network(), bearer(headers));
+        let stream = if bearer.is_none() && site.trust.may_control(via, headers).is_ok() {
+            let named = stream.map(str::parse).transpose();
+            let named =
+                named.map_err(|_| ApiError::NotFound("there is no stream of that name".to_owned()))?;
+            named.unwrap_or_else(|| site.default_stream.clone())
+        } else {
+            let default = Some(&site.default_stream);
+            let asking = Asking { action, bearer, named: stream, default, again: false, source };
+            site.access.admit(asking).await.map_err(|refused| refused.told(action))?
+        };
+        let answer = sfu(site)?.whep(&stream, offer()?, via.client_network(headers)).await;
+        if bearer.is_some() && matches!(answer, Err(WhepError::UnknownStream(_))) {
+            site.access.note_unknown(source);
+        }
+        Ok(answer?)
     }
 
     /// A viewer's only: a publisher's is not to be touched here, where no key is asked for.

@@ -1,11 +1,11 @@
-//! WHIP: publishing a stream (RFC 9725). Only streams that the configuration names, only with their keys.
+//! WHIP: publishing a stream (RFC 9725). Only with a key of the configuration, a signed token, or a webhook's consent.
 //!
 //! `/api/whip/{stream}` names the stream, and the bearer must be its key; at `/api/whip` the key itself names the stream,
 //! as Broadcast Box's publishers have it.
 
 use axum::Router;
 
-use super::publishers::Refused;
+use super::access::{Action, Asking};
 use super::session::{self, Asked, Protocol, no_session, session, sfu};
 use super::trust::bearer;
 use super::{ApiError, Site};
@@ -33,31 +33,43 @@ impl Protocol for Whip {
         stream: Option<&str>,
         offer: impl FnOnce() -> Result<String, ApiError> + Send,
     ) -> Result<Answer, ApiError> {
-        let stream = authorised(asked, stream)?;
-        Ok(sfu(asked.site)?.whip(&stream, offer()?, asked.site.publishers.may_replace()).await?)
+        let stream = authorised(asked, stream, false).await?;
+        let (access, sfu) = (&asked.site.access, sfu(asked.site)?);
+        let offer = offer()?;
+        if access.may_name_streams() {
+            sfu.announce(stream.clone());
+        }
+        Ok(sfu.whip(&stream, offer, access.may_replace()).await?)
     }
 
     /// Asked for with the key of its stream (RFC 9725 §4.7: on every request).
     async fn session(asked: Asked<'_>, id: &str) -> Result<SessionId, ApiError> {
-        let stream = authorised(asked, None)?;
-        let session = session(id)?;
-        match sfu(asked.site)?.role(session).await {
-            Some(Role::Publisher(published)) if published == stream => Ok(session),
-            Some(_) | None => Err(no_session()),
+        let published = match session(id) {
+            Ok(session) => sfu(asked.site)?.role(session).await.map(|role| (session, role)),
+            Err(_) => None,
+        };
+        let Some((session, Role::Publisher(published))) = published else {
+            // Who has no key hears nothing of sessions.
+            authorised(asked, None, true).await?;
+            return Err(no_session());
+        };
+        match authorised(asked, Some(published.as_str()), true).await {
+            Ok(_) => Ok(session),
+            // The key of another stream.
+            Err(refused) => Err(authorised(asked, None, true).await.map_or(refused, |_| no_session())),
         }
     }
 }
 
-/// The stream that the bearer's key publishes: the one named, if one is named.
-fn authorised(Asked { site, via, headers }: Asked<'_>, named: Option<&str>) -> Result<StreamName, ApiError> {
-    let Some(bearer) = bearer(headers) else {
-        return Err(ApiError::Unauthorised("send the publish key as `Authorization: Bearer …`".to_owned()));
-    };
-    site.publishers.stream_of(via.network(), bearer, named).map_err(|refused| match refused {
-        // Whether the stream exists is nobody's business who has not its key.
-        Refused::Key => ApiError::Unauthorised("that is not the key of a stream to publish here".to_owned()),
-        Refused::Later(retry_after) => ApiError::TooMany { retry_after },
-    })
+/// The stream that the bearer publishes: the one named, if one is named. `again`: its session is there already.
+async fn authorised(
+    Asked { site, via, headers }: Asked<'_>,
+    named: Option<&str>,
+    again: bool,
+) -> Result<StreamName, ApiError> {
+    let (action, source) = (Action::Publish, via.network());
+    let asking = Asking { action, bearer: bearer(headers), named, default: None, again, source };
+    site.access.admit(asking).await.map_err(|refused| refused.told(action))
 }
 
 impl From<WhipError> for ApiError {

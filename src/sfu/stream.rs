@@ -47,6 +47,8 @@ pub(super) struct Stream {
     pub(super) feed: Option<Feed>,
     /// It is the box's own picture: nobody else publishes it.
     pub(super) local: bool,
+    /// It is known whether anybody publishes it or not.
+    pub(super) stays: bool,
     /// A publisher that has an answer but is not connected yet.
     pub(super) connecting: Option<usize>,
     /// Layers of the picture, the best one first; empty without simulcast.
@@ -101,6 +103,7 @@ impl Stream {
             keyframes: Keyframes::default(),
             feed: None,
             local: false,
+            stays: false,
             connecting: None,
             layers: Vec::new(),
             since: None,
@@ -108,6 +111,12 @@ impl Stream {
             audio: Lane::new(MediaKind::Audio),
             counted: Counted::default(),
         }
+    }
+
+    /// Whether another stream may take its place: nothing names it, and nobody publishes or watches it.
+    pub(super) fn may_go(&self) -> bool {
+        let is_used = self.feed.is_some() || self.connecting.is_some() || !self.viewers.is_empty();
+        !self.stays && !self.local && !is_used
     }
 
     /// The lane of a kind; of the picture, that of a layer.

@@ -186,6 +186,24 @@ fn a_stream_that_does_not_exist_is_said_to_be_missing() {
 }
 
 #[test]
+fn a_stream_with_a_view_key_asks_for_it_and_plays_with_it() {
+    let _turn = turn();
+    let key = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(key.path(), "look at me\n").unwrap();
+    let config = format!("{TEST_SOURCE}[[sfu.view]]\nstream = \"live\"\nkey_file = {:?}\n", key.path());
+    let profile = small("vp8", "vp8", "320x180", 15);
+    let appliance = Appliance::start(&config, &[("tried", &profile)]);
+    // By its own name the box would take this for its operator's browser.
+    let page = appliance.base.replace("127.0.0.1", "box.localhost");
+    assert_ne!(page, appliance.base);
+    let mut stranger = Watcher::chromium(&format!("{page}/"), &["--until", "locked"]);
+    let told = stranger.expect("state", Some("locked"), LIMIT);
+    assert!(words(&told).starts_with("The stream needs a key. "), "{told}");
+    let mut guest = Watcher::chromium(&format!("{page}/#key=look%20at%20me"), &["--plays", "1"]);
+    played(&mut guest, "VP8", (320, 180), TONE);
+}
+
+#[test]
 fn mouse_and_keys_do_what_the_player_says() {
     let _turn = turn();
     let profile = small("vp8", "vp8", "640x360", 30);

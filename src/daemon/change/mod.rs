@@ -260,7 +260,7 @@ pub(super) fn refused(error: RunError) -> CommandError {
         files @ (RunError::Secret { .. }
         | RunError::Tls { .. }
         | RunError::SameKey { .. }
-        | RunError::Unsupported { .. }) => {
+        | RunError::TokenKey { .. }) => {
             CommandError::Failed { fault: Fault::Config, reason: files.to_string() }
         }
         other => CommandError::Failed { fault: Fault::Internal, reason: other.to_string() },

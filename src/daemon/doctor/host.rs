@@ -7,7 +7,7 @@ use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, User, access, geteuid};
 
 use super::{Check, Level, readable};
-use crate::config::BoxConfig;
+use crate::config::{BoxConfig, JwtConfig};
 use crate::daemon::SocketPlaces;
 use crate::device;
 
@@ -40,7 +40,12 @@ pub(super) fn look(config: &BoxConfig, checks: &mut Vec<Check>) {
     });
     let secrets = [("http.control_token_file", config.http.control_token.as_ref())];
     let publishers = config.sfu.publishers.iter().map(|one| ("sfu.publisher.key_file", Some(&one.key)));
-    for (key, source) in secrets.into_iter().chain(publishers) {
+    let views = config.sfu.views.iter().map(|one| ("sfu.view.key_file", Some(&one.key)));
+    let tokens = config.sfu.jwt.iter().map(|jwt| match jwt {
+        JwtConfig::EdDsa(source) => ("sfu.jwt.public_key_file", Some(source)),
+        JwtConfig::Hs256(source) => ("sfu.jwt.secret_file", Some(source)),
+    });
+    for (key, source) in secrets.into_iter().chain(publishers).chain(views).chain(tokens) {
         if let Some(Err(reason)) = source.map(|source| readable(key, source)) {
             checks.push(
                 Check::new(GROUP, key, Level::Fail, reason)

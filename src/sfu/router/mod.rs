@@ -25,6 +25,9 @@ use crate::media::StreamName;
 /// Peers' timers are looked at no more often than this.
 const TICK: Duration = Duration::from_millis(10);
 
+/// Streams at one time that nothing but their publishers names.
+const MAX_ANNOUNCED: usize = 64;
+
 /// Who seals what viewers are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SealedBy {
@@ -138,7 +141,22 @@ impl Sfu {
 
     /// Makes a stream known that others may publish; nothing is published yet.
     pub fn declare(&mut self, name: &StreamName) {
-        self.stream_of(name);
+        let stream = self.stream_of(name);
+        self.streams[stream].stays = true;
+    }
+
+    /// Makes a stream known for as long as somebody publishes or watches it, or nothing else needs its place. One too many
+    /// stays unknown.
+    pub fn announce(&mut self, name: &StreamName) {
+        if self.streams.iter().any(|stream| stream.name == *name) {
+            return;
+        }
+        let passing = self.streams.iter().filter(|stream| !stream.stays && !stream.local).count();
+        if passing < MAX_ANNOUNCED {
+            self.stream_of(name);
+        } else if let Some(idle) = self.streams.iter_mut().find(|stream| stream.may_go()) {
+            *idle = Stream::new(name.clone());
+        }
     }
 
     /// Makes a stream known as the box's own; frames of an earlier feed of that name no longer count.

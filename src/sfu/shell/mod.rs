@@ -79,9 +79,16 @@ struct Shared {
     public_addresses: Vec<IpAddr>,
     feeds: Mutex<Vec<FeedOut>>,
     feeds_waiting: AtomicBool,
-    declared: Mutex<Vec<StreamName>>,
+    declared: Mutex<Vec<Declared>>,
     stats: Mutex<Arc<Stats>>,
     stopped: AtomicBool,
+}
+
+/// A stream that others may publish.
+struct Declared {
+    stream: StreamName,
+    /// It is known as long as this runs.
+    stays: bool,
 }
 
 impl Shared {
@@ -89,7 +96,7 @@ impl Shared {
         self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_declared(&self) -> MutexGuard<'_, Vec<StreamName>> {
+    fn lock_declared(&self) -> MutexGuard<'_, Vec<Declared>> {
         self.declared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -214,7 +221,16 @@ impl Handle {
 
     /// Makes a stream known that others may publish: until they do, a viewer hears that it is not live.
     pub fn declare(&self, stream: StreamName) {
-        self.shared.lock_declared().push(stream);
+        self.tell(Declared { stream, stays: true });
+    }
+
+    /// Makes a stream known that is about to be published, until nobody publishes or watches it and its place is needed.
+    pub fn announce(&self, stream: StreamName) {
+        self.tell(Declared { stream, stays: false });
+    }
+
+    fn tell(&self, declared: Declared) {
+        self.shared.lock_declared().push(declared);
         self.shared.feeds_waiting.store(true, Ordering::Release);
         self.alive.wake();
     }

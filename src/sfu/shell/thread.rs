@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::feed::FeedOut;
 use super::socket::{MediaSocket, ReceiveRoom};
-use super::{BUSY, Options, SOCKET, Shared, addresses};
+use super::{BUSY, Declared, Options, SOCKET, Shared, addresses};
 use crate::media::{Frame, StreamName};
 use crate::sfu::{
     Answer, FeedId, LayerError, Patch, PatchError, Patched, Prepared, Role, SessionId, Sfu, WhepError,
@@ -121,8 +121,12 @@ impl SfuThread {
             self.feeds.push((id, feed));
         }
         // The box's own stream comes first in every list.
-        for stream in std::mem::take(&mut *self.shared.lock_declared()) {
-            self.sfu.declare(&stream);
+        for Declared { stream, stays } in std::mem::take(&mut *self.shared.lock_declared()) {
+            if stays {
+                self.sfu.declare(&stream);
+            } else {
+                self.sfu.announce(&stream);
+            }
         }
     }
 

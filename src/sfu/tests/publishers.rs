@@ -293,6 +293,25 @@ fn viewers_are_shown_the_best_layer_or_the_one_they_choose() {
 }
 
 #[test]
+fn streams_that_nothing_names_make_room_for_each_other_once_nobody_needs_them() {
+    let mut world = World::new(10);
+    world.sfu.announce(&live());
+    let publisher = world.publish_live(&Manner::default());
+    let name = |n: usize| format!("show-{n}").parse().unwrap();
+    (0..1_000).for_each(|n| world.sfu.announce(&name(n)));
+    let names = |world: &mut World| -> Vec<String> {
+        world.sfu.stats(world.now).streams.iter().map(|stream| stream.name.to_string()).collect()
+    };
+    let known = names(&mut world);
+    assert_eq!((known.len(), known[0].as_str()), (64, "live"), "{known:?}");
+    assert!(known.contains(&"show-999".to_owned()) && !world.clients[publisher].closed);
+    world.sfu.declare(&name(999));
+    (1_000..2_000).for_each(|n| world.sfu.announce(&name(n)));
+    let known = names(&mut world);
+    assert!(known.len() <= 65 && known.contains(&"show-999".to_owned()), "{known:?}");
+}
+
+#[test]
 fn what_cannot_be_published_is_refused_in_words() {
     let mut world = World::on_air(10);
     assert_eq!(world.publish(&Manner::default()).err(), Some(WhipError::OwnPicture(live())));

@@ -96,7 +96,7 @@ async fn the_socket_may_control_without_a_token() {
         tls: Tls::default(),
         default_stream: "live".parse().unwrap(),
         ice_servers: Arc::default(),
-        publishers: Publishers::none(),
+        access: Access::new(Rules::default()),
         trust: Trust::new(ControlToken::new("s3cret")),
         history: History::default(),
         feeds: Feeds::new(FeedLimits::default()),

@@ -1,5 +1,6 @@
 //! The HTTP server on a real port, with the real SFU behind it.
 
+mod access;
 mod answers;
 mod connections;
 pub(crate) mod contract;
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use capcast::control::{self, Command, CommandError, Done, State, Summary};
 use capcast::http::{
-    ControlToken, Doctor, Document, Documents, FeedLimits, Feeds, History, Limits, Listener, Publishers,
+    Access, ControlToken, Doctor, Document, Documents, FeedLimits, Feeds, History, Limits, Listener, Rules,
     Site, Tls, Trust, router, serve,
 };
 use capcast::media::{Bitrate, Codec, Frame, MediaTime, Packet, RtpTime};
@@ -73,6 +74,10 @@ impl Server {
     }
 
     async fn built(limits: Limits, token: Option<&str>, feeds: FeedLimits, replace: bool) -> Server {
+        Server::ruled(limits, token, feeds, rules(replace)).await
+    }
+
+    async fn ruled(limits: Limits, token: Option<&str>, feeds: FeedLimits, rules: Rules) -> Server {
         let logs = LogRing::new(7);
         let media = "127.0.0.1:0".parse().unwrap();
         let sfu = sfu::start(sfu::Options {
@@ -118,7 +123,7 @@ impl Server {
             tls: tls.clone(),
             default_stream: "live".parse().unwrap(),
             ice_servers: Arc::new(ArcSwap::from_pointee(ICE.map(str::to_owned).to_vec())),
-            publishers: publishers(replace),
+            access: Access::new(rules),
             trust: Trust::new(token.and_then(ControlToken::new)),
             history: History::default(),
             feeds: Feeds::new(feeds),
@@ -201,9 +206,10 @@ pub(super) fn report(version: &str) -> Value {
 }
 
 /// `obs` and `cam` may be published; `live` is the box's own. With `replace`, a publisher takes over from an earlier one.
-fn publishers(replace: bool) -> Publishers {
+pub(super) fn rules(replace: bool) -> Rules {
     let key = |stream: &str, key: &str| (stream.parse().unwrap(), key.to_owned());
-    Publishers::new(vec![key("obs", "s3cret"), key("cam", "other"), key("live", "never")], replace)
+    let publish = vec![key("obs", "s3cret"), key("cam", "other"), key("live", "never")];
+    Rules { publish, replace, ..Rules::default() }
 }
 
 pub(crate) fn offer() -> String {
