@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 pub use crate::lifecycle::Phase as Lifecycle;
-use crate::media::{Bitrate, Codec, FrameSize, Framerate, Levels, SourceHealth};
+use crate::media::{Bitrate, Codec, FrameSize, Framerate, Latency, Levels, SourceHealth};
 
 /// Everything `capcast status`, `/api/status`, the panel and the metrics show.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +28,9 @@ pub struct State {
     pub encode: Vec<EncodeState>,
     /// In the configured order.
     pub outputs: Vec<OutputState>,
+    /// How long the picture takes from its capture to the viewers' socket: each step in order, and `total` last. What is
+    /// not measured now is left out.
+    pub latency: Vec<Latency>,
     /// What can be watched at the bundled SFU.
     pub streams: Vec<StreamState>,
     /// Every queue, ring and link of the box.
@@ -59,6 +62,7 @@ impl State {
             audio: None,
             encode: Vec::new(),
             outputs: Vec::new(),
+            latency: Vec::new(),
             streams: Vec::new(),
             queues: Vec::new(),
         }

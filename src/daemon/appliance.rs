@@ -290,6 +290,7 @@ impl Appliance {
             silence: &self.silence,
             sound: self.line.report(),
             keyframes_forced: self.picture.stage().keyframes_forced,
+            ages: self.picture.ages(),
             sfu: stats.as_deref(),
             outputs: &self.outputs,
             limiter: self.limiter(),

@@ -10,7 +10,7 @@ use crate::control::{
 };
 use crate::engine::{QueueLevel, Showing, SoundReport, StageCounters};
 use crate::lifecycle::Phase;
-use crate::media::{Bitrate, Codec, FrameSize, Framerate, Levels, MediaKind, SourceHealth};
+use crate::media::{Ages, Bitrate, Codec, FrameSize, Framerate, Latency, Levels, MediaKind, SourceHealth};
 use crate::output::Output;
 use crate::plan::Downstream;
 use crate::sfu;
@@ -36,6 +36,8 @@ pub(super) struct View<'a> {
     /// How the sound's line fares.
     pub(super) sound: SoundReport,
     pub(super) keyframes_forced: u64,
+    /// How old pictures are where they leave the encoder.
+    pub(super) ages: Option<Ages>,
     pub(super) process: ProcessState,
     pub(super) sfu: Option<&'a sfu::Stats>,
     pub(super) outputs: &'a [Output],
@@ -70,6 +72,7 @@ impl View<'_> {
             audio: Some(self.audio_state()),
             encode,
             outputs,
+            latency: self.latency(),
             streams: self.streams(),
             queues: self.queues(),
         }
@@ -331,6 +334,21 @@ impl View<'_> {
                 latency_p95: None,
             },
         }
+    }
+
+    /// Step by step; the whole is told by the last place, since percentiles do not add up.
+    fn latency(&self) -> Vec<Latency> {
+        let graphs = [self.capture, self.encode].into_iter().filter_map(Part::graph);
+        let mut steps: Vec<Latency> = graphs.flat_map(crate::engine::Graph::steps).collect();
+        let own =
+            |lane: &&sfu::LaneStats| lane.stream == self.config.sfu.stream && lane.kind == MediaKind::Video;
+        let lane = self.sfu.and_then(|sfu| sfu.lanes.iter().find(own));
+        let sending = lane.and_then(|lane| lane.sending);
+        steps.extend(sending.map(|(p50, p95)| Latency { step: "sfu", p50, p95 }));
+        let put_off = self.capture.plan().shift.as_micros().max(0).unsigned_abs();
+        let ages = lane.and_then(|lane| lane.ages).or(self.ages);
+        steps.extend(ages.map(|ages| ages.latency("total", Duration::from_micros(put_off))));
+        steps
     }
 
     fn streams(&self) -> Vec<StreamState> {

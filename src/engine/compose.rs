@@ -24,10 +24,11 @@ use super::log::Limit;
 use super::looping::Looping;
 use super::meter::Meter;
 use super::outlet::{Feed, Outlet};
-use super::probes::{Tally, watch_encoder, watch_pacer, watch_source};
+use super::probes::{Tally, watch_decoder, watch_encoder, watch_pacer, watch_source};
 use super::rtp::Assembler;
 use super::sound::{self, Block, Inlet, Pace, SoundLine};
-use super::{stamp, thinning};
+use super::way::{watch_arrival, watch_link};
+use super::{clapper, stamp, thinning};
 
 pub(super) fn capture(
     shared: &Shared,
@@ -60,7 +61,8 @@ pub(super) fn capture_sound(
     };
     let inlet = line.inlet();
     let meter = Meter::new(graph.levels.clone());
-    speak(&sink, &inlet, pace, &shared.timebase, shift(plan), &graph.tally, meter);
+    let made = plan.upstream == Upstream::Made;
+    speak(&sink, &inlet, pace, &shared.timebase, shift(plan), &graph.tally, meter, made);
     graph.inlet = Some(inlet);
     graph.watch = Some(watch(plan, &graph, looping, || ()));
     Ok(graph)
@@ -87,6 +89,13 @@ fn source(
     }
     if let Some(pacer) = parts.role(Role::Pacer) {
         watch_pacer(pacer, kind, looping.as_ref(), &shared.timebase, &tally);
+    }
+    if let Some(decoder) = parts.role(Role::Decoder) {
+        watch_decoder(decoder, &shared.timebase, &tally);
+    }
+    // A file waits for its time in front of what paces it.
+    if let Some(element) = parts.role(Role::Pacer).or(parts.role(Role::Source)) {
+        watch_arrival(element, &shared.timebase, &tally);
     }
     Ok((finish(shared, plan, parts, tally, events), sink, looping))
 }
@@ -132,6 +141,7 @@ pub(super) fn encode(
         thinning::install(element, *framerate);
     }
     let tally = Arc::new(Tally::default());
+    watch_link(appsrc.upcast_ref(), hub.passed(), &shared.timebase, &tally);
     watch_encoder(&encoder, kind, &shared.timebase, &tally);
     let keyframer = plan.control.keyframe.map(|method| Arc::new(Keyframer::new(&encoder, method)));
     let feed = Arc::new(Feed {
@@ -143,7 +153,7 @@ pub(super) fn encode(
         take_units(sink, codec, &feed, outlet, &tally, rtp.is_none());
     }
     if let Some(sink) = &rtp {
-        take_frames(sink, codec, &feed, outlet, &tally);
+        take_frames(sink, codec, &feed, outlet, &shared.timebase, &tally);
     }
     let link = Link::new(appsrc, shared.timebase.clone());
     let mut graph = finish(shared, plan, parts, tally, events);
@@ -248,9 +258,10 @@ fn fill(sink: &gst_app::AppSink, hub: RawHub, timebase: &Timebase, shift: Durati
             tally.malformed.fetch_add(1, Ordering::Relaxed);
             return Ok(gst::FlowSuccess::Ok);
         };
-        let pts = pts + shift;
         let now = timebase.now();
         tally.delays.record(now.saturating_since(pts));
+        tally.way.reaches_hub(pts, now);
+        let pts = pts + shift;
         if hub.push(&with_pts(sample, pts), pts) {
             tally.out.record(now, 0);
             if tally.out.frames() == 1 {
@@ -264,6 +275,7 @@ fn fill(sink: &gst_app::AppSink, hub: RawHub, timebase: &Timebase, shift: Durati
     sink.set_callbacks(callbacks.build());
 }
 
+#[expect(clippy::too_many_arguments, reason = "what a callback takes with it, all of different types")]
 fn speak(
     sink: &gst_app::AppSink,
     inlet: &Arc<Inlet>,
@@ -272,6 +284,7 @@ fn speak(
     shift: Duration,
     tally: &Arc<Tally>,
     mut meter: Meter,
+    made: bool,
 ) {
     let (timebase, tally, inlet) = (timebase.clone(), Arc::clone(tally), Arc::clone(inlet));
     let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
@@ -280,11 +293,14 @@ fn speak(
             let (samples, _) = map.as_chunks::<2>();
             samples.iter().map(|bytes| i16::from_le_bytes(*bytes)).collect::<Vec<_>>()
         });
-        let (Some(pts), Some(samples)) = (running_time(&sample), samples) else {
+        let (Some(pts), Some(mut samples)) = (running_time(&sample), samples) else {
             tally.malformed.fetch_add(1, Ordering::Relaxed);
             return Ok(gst::FlowSuccess::Ok);
         };
         meter.measure(&sample);
+        if made {
+            clapper::beep(&mut samples, pts);
+        }
         let now = timebase.now();
         tally.delays.record(now.saturating_since(pts));
         let span = sound::span((samples.len() / sound::CHANNELS) as u64);
@@ -323,8 +339,16 @@ fn with_pts(sample: gst::Sample, pts: MediaTime) -> gst::Sample {
     gst::Sample::builder().buffer(&moved).caps_if_some(sample.caps_owned().as_ref()).build()
 }
 
-fn take_frames(sink: &gst_app::AppSink, codec: Codec, feed: &Arc<Feed>, outlet: &Outlet, tally: &Arc<Tally>) {
+fn take_frames(
+    sink: &gst_app::AppSink,
+    codec: Codec,
+    feed: &Arc<Feed>,
+    outlet: &Outlet,
+    timebase: &Timebase,
+    tally: &Arc<Tally>,
+) {
     let (feed, outlet, tally) = (Arc::clone(feed), outlet.clone(), Arc::clone(tally));
+    let timebase = timebase.clone();
     let video = codec.kind() == MediaKind::Video;
     let mut assembler = Assembler::new(video);
     let flowing = AtomicBool::new(false);
@@ -343,6 +367,7 @@ fn take_frames(sink: &gst_app::AppSink, codec: Codec, feed: &Arc<Feed>, outlet: 
                 }
                 let keyframe = !video || tally.is_keyframe(pts);
                 outlet.frame(&feed, codec, (pts, keyframe), packets);
+                tally.way.reaches_outlet(pts, timebase.now());
             });
             if !read {
                 tally.malformed.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! Counters that streaming threads write without locks or allocation, and what is read from them.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::media::MediaTime;
@@ -32,36 +32,6 @@ pub struct StageCounters {
     pub latency_p95: Option<Duration>,
     /// When the last frame went out.
     pub last_out: Option<MediaTime>,
-}
-
-/// The last durations of something, as a ring. 256 of them are 4 s at 60 fps.
-pub(super) struct Delays {
-    micros: [AtomicU32; Delays::SLOTS],
-    next: AtomicU64,
-}
-
-impl Delays {
-    const SLOTS: usize = 256;
-
-    pub(super) fn record(&self, delay: Duration) {
-        let slot = self.next.fetch_add(1, Relaxed) as usize % Self::SLOTS;
-        self.micros[slot].store(u32::try_from(delay.as_micros()).unwrap_or(u32::MAX), Relaxed);
-    }
-
-    /// Median and 95th percentile.
-    pub(super) fn percentiles(&self) -> Option<(Duration, Duration)> {
-        let filled = (self.next.load(Relaxed) as usize).min(Self::SLOTS);
-        let mut micros: Vec<u32> = self.micros[..filled].iter().map(|slot| slot.load(Relaxed)).collect();
-        micros.sort_unstable();
-        let at = |percent: usize| micros.get((filled.saturating_sub(1)) * percent / 100);
-        Some((Duration::from_micros((*at(50)?).into()), Duration::from_micros((*at(95)?).into())))
-    }
-}
-
-impl Default for Delays {
-    fn default() -> Self {
-        Delays { micros: std::array::from_fn(|_| AtomicU32::new(0)), next: AtomicU64::new(0) }
-    }
 }
 
 /// Frames and bytes passing one place: totals, and the last ones as a ring for rates.
@@ -157,7 +127,8 @@ impl Default for Flow {
     }
 }
 
-/// What is inside an encoder: when each frame went in, by its running time. One thread writes, one reads.
+/// When each of the last frames passed a place, by its running time: when it went into an encoder, say. One thread writes,
+/// one reads.
 pub(super) struct Inside {
     slots: [(AtomicU64, AtomicU64); Inside::SLOTS],
     next: AtomicU64,
@@ -200,19 +171,6 @@ mod tests {
 
     fn ms(ms: u64) -> MediaTime {
         MediaTime::from_nanos(ms * 1_000_000)
-    }
-
-    #[test]
-    fn percentiles_are_of_the_last_values_only() {
-        let delays = Delays::default();
-        assert_eq!(delays.percentiles(), None);
-        for _ in 0..1000 {
-            delays.record(Duration::from_secs(9));
-        }
-        for value in 0..256 {
-            delays.record(Duration::from_micros(value));
-        }
-        assert_eq!(delays.percentiles(), Some((Duration::from_micros(127), Duration::from_micros(242))));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-use crate::media::{Bitrate, Levels, MediaTime};
+use crate::media::{Bitrate, Latency, Levels, MediaTime};
 use crate::plan::{BitrateControl, GraphKind, Role};
 
 use super::build::{BuildError, Parts, kind_name};
@@ -182,11 +182,15 @@ impl Graph {
                 ("malformed", count(&tally.malformed)),
             ]
         } else {
-            vec![
+            let mut places = vec![
                 ("source", count(&tally.gaps)),
                 ("late", count(&tally.late)),
                 ("backwards", count(&tally.malformed)),
-            ]
+            ];
+            if self.parts.role(Role::Decoder).is_some() {
+                places.push(("decoder", count(&tally.swallowed)));
+            }
+            places
         };
         StageCounters {
             frames_in: count(&tally.frames_in),
@@ -201,6 +205,16 @@ impl Graph {
             latency_p50: p50,
             latency_p95: p95,
             last_out: tally.out.last(),
+        }
+    }
+
+    /// How long each of its steps took lately, in the order of data flow.
+    pub fn steps(&self) -> Vec<Latency> {
+        match self.kind {
+            GraphKind::VideoCapture | GraphKind::AudioCapture => self.tally.way.capture_steps(),
+            GraphKind::VideoEncode | GraphKind::AudioEncode => {
+                self.tally.way.encode_steps(&self.tally.delays)
+            }
         }
     }
 

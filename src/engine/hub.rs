@@ -8,9 +8,10 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use gstreamer as gst;
 
 use crate::media::{MediaKind, MediaTime};
+use crate::telemetry::Delays;
 
 use super::clock::Timebase;
-use super::counters::{Delays, Flow, StageCounters};
+use super::counters::{Flow, Inside, StageCounters};
 use super::format::MediaFormat;
 use super::link::{Link, Offer};
 
@@ -36,6 +37,8 @@ struct Inner {
     format: ArcSwapOption<(gst::Caps, MediaFormat)>,
     flow: Flow,
     age: Delays,
+    /// When each of the last frames came by.
+    passed: Arc<Inside>,
     /// PTS of the last frame, so that no encoder ever sees time go back.
     last_pts: AtomicU64,
     /// When the last captured frame arrived, or 0, and how old it was.
@@ -68,6 +71,7 @@ impl RawHub {
                 format: ArcSwapOption::empty(),
                 flow: Flow::default(),
                 age: Delays::default(),
+                passed: Arc::default(),
                 last_pts: AtomicU64::new(0),
                 captured: AtomicU64::new(0),
                 captured_age: AtomicU64::new(0),
@@ -151,6 +155,11 @@ impl RawHub {
         self.inner
             .links
             .rcu(|links| links.iter().filter(|other| !Arc::ptr_eq(other, link)).cloned().collect::<Vec<_>>());
+    }
+
+    /// When each of the last frames came by, by its PTS.
+    pub(super) fn passed(&self) -> Arc<Inside> {
+        Arc::clone(&self.inner.passed)
     }
 
     /// When the last captured frame arrived.
@@ -252,6 +261,7 @@ impl RawHub {
             return false;
         }
         inner.age.record(now.saturating_since(pts));
+        inner.passed.enter(pts.as_nanos(), now);
         inner.flow.record(now, 0);
         inner.note_format(sample);
 

@@ -9,12 +9,13 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use gstreamer as gst;
 use gstreamer::glib;
 
-use crate::media::{AccessUnit, Codec, Frame, MediaKind, MediaTime, Packet};
+use crate::media::{AccessUnit, Ages, Codec, Frame, MediaKind, MediaTime, Packet};
+use crate::telemetry::Delays;
 
 use super::bus::{Note, post};
 use super::changeover::{Admission, Track};
 use super::clock::Timebase;
-use super::counters::{Delays, Flow, StageCounters};
+use super::counters::{Flow, StageCounters};
 use super::events::Takeover;
 use super::graph::Graph;
 use super::keyframe::Keyframer;
@@ -181,6 +182,11 @@ impl Outlet {
         }
     }
 
+    /// How old what goes out is, by its PTS.
+    pub fn ages(&self) -> Option<Ages> {
+        self.inner.age.ages()
+    }
+
     /// Takes a graph's feed off air and off the candidates.
     pub(super) fn detach(&self, feed: &Feed) {
         for track in [&self.inner.frames, &self.inner.units] {
@@ -235,7 +241,7 @@ impl Outlet {
         line.stamp(pts, &mut packets);
         let now = inner.timebase.now();
         inner.flow.record(now, packets.iter().map(|packet| packet.payload.len()).sum());
-        inner.age.record(now.saturating_since(pts));
+        inner.age.record_age(pts, now);
         if keyframe && inner.kind == MediaKind::Video {
             inner.keyframes.fetch_add(1, Ordering::Relaxed);
             // Whoever asked before this frame has what it wanted.

@@ -8,10 +8,13 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use crate::media::{MediaKind, MediaTime};
+use crate::telemetry::Delays;
 
 use super::clock::Timebase;
-use super::counters::{Delays, Flow, Inside};
+use super::counters::{Flow, Inside};
+use super::jpeg::Jpegs;
 use super::looping::Looping;
+use super::way::Way;
 
 /// One graph's counters.
 #[derive(Default)]
@@ -22,7 +25,7 @@ pub(super) struct Tally {
     pub(super) gaps: AtomicU64,
     /// Frames that a source which cannot wait made too late.
     pub(super) late: AtomicU64,
-    /// Frames that went into the encoder and never came out.
+    /// Frames that went into the encoder, or a captured format's decoder, and never came out.
     pub(super) swallowed: AtomicU64,
     /// Frames of an odd kind: without PTS, RTP that cannot be read.
     pub(super) malformed: AtomicU64,
@@ -30,6 +33,7 @@ pub(super) struct Tally {
     pub(super) source_end: AtomicU64,
     pub(super) keyframes: AtomicU64,
     pub(super) delays: Delays,
+    pub(super) way: Way,
     inside: Inside,
     marks: Marks,
 }
@@ -55,7 +59,7 @@ impl Default for Marks {
 
 /// Turns PTS into running time on one pad. x264's segment begins at 1000 h; so the segment counts, never the bare PTS.
 #[derive(Default)]
-struct Segment {
+pub(super) struct Segment {
     /// Added to a PTS.
     shift: AtomicI64,
 }
@@ -77,13 +81,14 @@ impl Segment {
         );
     }
 
-    fn running_time(&self, buffer: &gst::BufferRef) -> Option<u64> {
+    pub(super) fn running_time(&self, buffer: &gst::BufferRef) -> Option<u64> {
         let pts = buffer.pts()?.nseconds().cast_signed();
         u64::try_from(pts.wrapping_add(self.shift.load(Relaxed))).ok()
     }
 }
 
-fn follow(pad: &gst::Pad) -> Arc<Segment> {
+/// Follows the segments that pass a pad.
+pub(super) fn follow(pad: &gst::Pad) -> Arc<Segment> {
     let segment = Arc::new(Segment::default());
     let noted = Arc::clone(&segment);
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
@@ -226,6 +231,38 @@ fn patience(file: bool, duration: Option<gst::ClockTime>) -> Duration {
     Duration::from_nanos(duration.map_or(33_333_333, gst::ClockTime::nseconds))
 }
 
+/// Keeps pictures that cannot be decoded from a decoder of what a card captures, and counts them with those that it could
+/// make nothing of: those that went in before one that came out.
+pub(super) fn watch_decoder(decoder: &gst::Element, timebase: &Timebase, tally: &Arc<Tally>) {
+    // A file's decoder has its pads later, and is fed by a demuxer.
+    let (Some(sink), Some(src)) = (decoder.static_pad("sink"), decoder.static_pad("src")) else { return };
+    let (segment, clock, counts) = (follow(&sink), timebase.clone(), Arc::clone(tally));
+    let jpegs = Jpegs::default();
+    sink.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let Some(buffer) = info.buffer() else { return gst::PadProbeReturn::Ok };
+        if !buffer.map_readable().is_ok_and(|bytes| jpegs.is_whole(&bytes)) {
+            counts.swallowed.fetch_add(1, Relaxed);
+            // Not `Drop`: the bindings have taken the buffer by then, and GStreamer would release it once more.
+            return gst::PadProbeReturn::Handled;
+        }
+        if let Some(running_time) = segment.running_time(buffer) {
+            counts.inside.enter(running_time, clock.now());
+        }
+        gst::PadProbeReturn::Ok
+    });
+    let (segment, counts) = (follow(&src), Arc::clone(tally));
+    let next = AtomicU64::new(0);
+    src.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        if let Some(running_time) = info.buffer().and_then(|buffer| segment.running_time(buffer))
+            && let Some((number, _)) = counts.inside.entered(running_time)
+        {
+            let expected = next.swap(number + 1, Relaxed);
+            counts.swallowed.fetch_add(number.saturating_sub(expected), Relaxed);
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
 /// Counts frames into and out of an encoder, how long each was inside, and which are keyframes.
 pub(super) fn watch_encoder(
     encoder: &gst::Element,
@@ -237,7 +274,9 @@ pub(super) fn watch_encoder(
     let (segment, clock, counts) = (follow(&sink), timebase.clone(), Arc::clone(tally));
     sink.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         if let Some(running_time) = info.buffer().and_then(|buffer| segment.running_time(buffer)) {
-            counts.inside.enter(running_time, clock.now());
+            let now = clock.now();
+            counts.way.reaches_encoder(running_time, now);
+            counts.inside.enter(running_time, now);
         }
         counts.frames_in.fetch_add(1, Relaxed);
         gst::PadProbeReturn::Ok
@@ -248,6 +287,7 @@ pub(super) fn watch_encoder(
         let Some(buffer) = info.buffer() else { return gst::PadProbeReturn::Ok };
         let now = clock.now();
         if let Some(running_time) = segment.running_time(buffer) {
+            counts.way.leaves_encoder(running_time, now);
             if let Some((number, entered)) = counts.inside.entered(running_time) {
                 counts.delays.record(now.saturating_since(entered));
                 if kind == MediaKind::Video {

@@ -1,9 +1,11 @@
-//! Burns the wall clock and a frame number into raw pictures: for machines as blocks, for people as digits.
+//! Burns the wall clock, a frame number and more into raw pictures: for machines as blocks, for people as digits.
 //!
 //! ```text
 //!   width / 80 per block, 32 blocks a row, at the top left; white is 1, black is 0, most significant bit first
 //!   row 0   low 32 bits of the wall clock in ms since 1970, when the picture was made
 //!   row 1   low 32 bits of the frame's number
+//!   row 2   low 32 bits of its capture time in ms since the common base time
+//!   at the top right, an eighth of the width: white with each full second, see `clapper`; else black
 //!   and at the bottom, in the middle: 09:41:07.123 UTC #001234
 //! ```
 //!
@@ -19,6 +21,11 @@ use gst_video::prelude::*;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 
+use crate::media::MediaTime;
+
+use super::clapper;
+use super::probes::follow;
+
 /// Blocks that would fit side by side over the whole width.
 const BLOCKS_ACROSS: usize = 80;
 
@@ -27,6 +34,12 @@ const DOTS_ACROSS: usize = 320;
 
 /// Bits in a row.
 const BITS: usize = 32;
+
+/// Rows of blocks.
+const ROWS: usize = 3;
+
+/// Blocks that are as wide as what flashes.
+const FLASH: usize = 10;
 
 /// Luma within the limited range, and far enough apart for any encoder.
 const BLACK: u8 = 16;
@@ -41,25 +54,35 @@ const GREY: u8 = 128;
 /// pass as they are.
 pub(super) fn install(element: &gst::Element) {
     let Some(pad) = element.static_pad("src") else { return };
-    let number = AtomicU32::new(0);
+    let (number, segment) = (AtomicU32::new(0), follow(&pad));
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, probe| {
         let number = number.fetch_add(1, Ordering::Relaxed);
         if let (Some(caps), Some(buffer)) = (pad.current_caps(), probe.buffer_mut()) {
-            stamp(&caps, buffer.make_mut(), wall_clock(), number);
+            let captured = MediaTime::from_nanos(segment.running_time(buffer).unwrap_or_default());
+            stamp(&caps, buffer.make_mut(), &Marks { clock: wall_clock(), number, captured });
         }
         gst::PadProbeReturn::Ok
     });
 }
 
-fn stamp(caps: &gst::CapsRef, buffer: &mut gst::BufferRef, clock: Duration, number: u32) {
+/// What is written into one picture.
+struct Marks {
+    clock: Duration,
+    number: u32,
+    captured: MediaTime,
+}
+
+fn stamp(caps: &gst::CapsRef, buffer: &mut gst::BufferRef, marks: &Marks) {
     let Ok(picture) = gst_video::VideoInfo::from_caps(caps) else { return };
+    let span = buffer.duration().map_or(Duration::ZERO, Into::into);
     let format = picture.format_info();
     if !(format.is_yuv() || format.is_gray()) || format.depth()[0] != 8 {
         return;
     }
     let Ok(mut frame) = VideoFrameRef::from_buffer_ref_writable(buffer, &picture) else { return };
     let (width, height) = (picture.width() as usize, picture.height() as usize);
-    let words = words(clock, number);
+    let words = words(marks.clock, marks.number);
+    let flashes = clapper::flashes(marks.captured, span);
     for component in 0..format.n_components() as usize {
         let (first, step) = (format.poffset()[component] as usize, format.pixel_stride()[component]);
         let index = format.plane()[component];
@@ -70,7 +93,7 @@ fn stamp(caps: &gst::CapsRef, buffer: &mut gst::BufferRef, clock: Duration, numb
         let step = step.unsigned_abs() as usize;
         let mut samples = Samples { plane, stride, step, width: width >> right, height: height >> down };
         match component {
-            0 => samples.draw(clock, number, &words),
+            0 => samples.draw(marks, flashes, &words),
             // The places of the stamp are grey, so that colours beneath it do not show through.
             1 | 2 if format.is_yuv() => {
                 for place in places(width, height, &words) {
@@ -89,13 +112,14 @@ struct Place {
     lines: Range<usize>,
 }
 
-/// Where the blocks and the words are.
-fn places(width: usize, height: usize, words: &str) -> [Place; 2] {
+/// Where the blocks, what flashes and the words are.
+fn places(width: usize, height: usize, words: &str) -> [Place; 3] {
     let edge = |block: usize| block * width / BLOCKS_ACROSS;
     let (dot, left, top) = beginning(width, height, words);
     let plate = left.saturating_sub(4 * dot)..left + words.len() * 6 * dot + 3 * dot;
     [
-        Place { columns: 0..edge(BITS), lines: 0..edge(2) },
+        Place { columns: 0..edge(BITS), lines: 0..edge(ROWS) },
+        Place { columns: edge(BLOCKS_ACROSS - FLASH)..width, lines: 0..edge(FLASH) },
         Place { columns: plate, lines: top.saturating_sub(3 * dot)..top + 10 * dot },
     ]
 }
@@ -116,11 +140,14 @@ struct Samples<'a> {
 }
 
 impl Samples<'_> {
-    fn draw(&mut self, clock: Duration, number: u32, words: &str) {
+    fn draw(&mut self, marks: &Marks, flashes: bool, words: &str) {
         // The low 32 bits are what the picture has room for.
-        self.row(0, clock.as_millis() as u32);
-        self.row(1, number);
-        self.words(words);
+        self.row(0, marks.clock.as_millis() as u32);
+        self.row(1, marks.number);
+        self.row(2, marks.captured.since_base().as_millis() as u32);
+        let [_, flash, plate] = places(self.width, self.height, words);
+        self.fill(flash.columns, flash.lines, if flashes { WHITE } else { BLACK });
+        self.words(words, plate);
     }
 
     fn row(&mut self, row: usize, value: u32) {
@@ -132,9 +159,8 @@ impl Samples<'_> {
         }
     }
 
-    fn words(&mut self, words: &str) {
+    fn words(&mut self, words: &str, plate: Place) {
         let (dot, left, top) = beginning(self.width, self.height, words);
-        let [_, plate] = places(self.width, self.height, words);
         self.fill(plate.columns, plate.lines, BLACK);
         for (place, letter) in words.chars().enumerate() {
             for (line, dots) in glyph(letter).into_iter().enumerate() {
@@ -215,9 +241,17 @@ mod tests {
                 let stride = width * step + 32;
                 let mut plane = vec![90; stride * height];
                 let clock = Duration::from_millis(0x123_DEAD_BEEF);
-                Samples { plane: &mut plane, stride, step, width, height }.draw(clock, 1, &words(clock, 1));
+                let captured = MediaTime::from_nanos(0x1_2345_6789 * 1_000_000);
+                let marks = Marks { clock, number: 1, captured };
+                for flashes in [true, false] {
+                    let samples = &mut Samples { plane: &mut plane, stride, step, width, height };
+                    samples.draw(&marks, flashes, &words(clock, 1));
+                    let flash = plane[height / 16 * stride + width * 15 / 16 * step];
+                    assert_eq!(flash, if flashes { WHITE } else { BLACK }, "{width}x{height}");
+                }
                 assert_eq!(read(&plane, stride, step, width, 0), 0xDEAD_BEEF, "{width}x{height}");
                 assert_eq!(read(&plane, stride, step, width, 1), 1, "{width}x{height}");
+                assert_eq!(read(&plane, stride, step, width, 2), 0x2345_6789, "{width}x{height}");
                 assert_eq!(plane[stride * height - 1], 90, "the rest of the picture is left alone");
             }
         }
@@ -230,7 +264,8 @@ mod tests {
             let words = words(Duration::MAX, u32::MAX);
             for plane in [&mut plane[..], &mut []] {
                 let mut samples = Samples { plane, stride: width, step: 1, width, height };
-                samples.draw(Duration::MAX, u32::MAX, &words);
+                let captured = MediaTime::from_nanos(u64::MAX);
+                samples.draw(&Marks { clock: Duration::MAX, number: u32::MAX, captured }, true, &words);
             }
         }
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::{
     AudioState, CaptureState, EncodeState, OutputState, QueueState, StageState, State, StreamState,
 };
-use crate::media::MediaKind;
+use crate::media::{Latency, MediaKind};
 
 /// `POST /api/control/bitrate`
 #[derive(Debug, Deserialize)]
@@ -44,6 +44,7 @@ pub(super) struct StatusDto {
     encode: Option<EncodeDto>,
     audio: Option<AudioDto>,
     outputs: Vec<OutputDto>,
+    latency: Vec<LatencyDto>,
     streams: Vec<StreamDto>,
     queues: Vec<QueueDto>,
 }
@@ -68,6 +69,14 @@ struct StageDto {
     bitrate_bps: Option<u64>,
     latency_p50_ms: Option<f64>,
     latency_p95_ms: Option<f64>,
+}
+
+/// How long one step of the picture's way takes.
+#[derive(Debug, Serialize)]
+struct LatencyDto {
+    step: &'static str,
+    p50_ms: f64,
+    p95_ms: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -212,6 +221,7 @@ impl From<&State> for StatusDto {
             encode,
             audio: state.audio.as_ref().map(|audio| AudioDto::new(audio, sound)),
             outputs: state.outputs.iter().map(OutputDto::from).collect(),
+            latency: state.latency.iter().map(LatencyDto::from).collect(),
             streams: state.streams.iter().map(StreamDto::from).collect(),
             queues: state.queues.iter().map(QueueDto::from).collect(),
         }
@@ -235,6 +245,12 @@ impl StageDto {
             latency_p50_ms: stage.latency_p50.map(ms),
             latency_p95_ms: stage.latency_p95.map(ms),
         }
+    }
+}
+
+impl From<&Latency> for LatencyDto {
+    fn from(latency: &Latency) -> Self {
+        LatencyDto { step: latency.step, p50_ms: ms(latency.p50), p95_ms: ms(latency.p95) }
     }
 }
 

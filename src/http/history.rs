@@ -54,6 +54,7 @@ struct HistoryDto {
     bitrate_bps: Vec<u64>,
     /// Since the start: of capture, encode, outputs and hand-overs to the SFU.
     dropped: Vec<u64>,
+    /// Of the picture, from its capture to the viewers' socket.
     latency_p50_ms: Vec<Option<f64>>,
     latency_p95_ms: Vec<Option<f64>>,
     cpu_percent: Vec<f64>,
@@ -111,6 +112,7 @@ impl History {
 impl Figures {
     fn of(state: &State) -> Figures {
         let encode = state.encode.first().map(|encode| &encode.stage);
+        let total = state.latency.iter().find(|latency| latency.step == "total");
         let dropped = state.capture.stage.dropped_total()
             + encode.map_or(0, |stage| stage.dropped_total())
             + state.outputs.iter().map(|output| output.stage.dropped_total()).sum::<u64>()
@@ -119,8 +121,8 @@ impl Figures {
             fps: encode.map_or(0.0, |stage| stage.fps),
             bitrate: encode.map_or(0, |stage| stage.bitrate),
             dropped,
-            p50: encode.and_then(|stage| stage.latency_p50),
-            p95: encode.and_then(|stage| stage.latency_p95),
+            p50: total.map(|total| total.p50),
+            p95: total.map(|total| total.p95),
             cpu: state.process.cores * 100.0,
             memory: state.process.memory,
             viewers: state.streams.iter().map(|stream| stream.viewers).sum(),

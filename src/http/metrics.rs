@@ -154,6 +154,17 @@ impl Snapshot {
             }
         }
         sheet.gauges("capcast_latency_seconds", "Time a frame spends in a stage", latencies)?;
+        let steps = self.state.latency.iter().flat_map(|latency| {
+            [("0.5", latency.p50), ("0.95", latency.p95)].map(|(quantile, span)| {
+                let labels = vec![("step", latency.step.to_owned()), ("quantile", quantile.to_owned())];
+                (labels, span.as_secs_f64())
+            })
+        });
+        sheet.gauges(
+            "capcast_picture_latency_seconds",
+            "Time a picture takes from its capture to the viewers' socket, by step and in total",
+            steps.collect(),
+        )?;
         let keyframes = |forced: bool| {
             let count =
                 move |e: &crate::control::EncodeState| if forced { e.keyframes_forced } else { e.keyframes };
@@ -434,6 +445,8 @@ mod tests {
         state.summary = Summary::OnAir;
         state.capture.stage.dropped = vec![("driver", 3)];
         state.capture.stage.latency_p50 = Some(std::time::Duration::from_millis(2));
+        let (p50, p95) = (std::time::Duration::from_millis(41), std::time::Duration::from_millis(60));
+        state.latency.push(crate::media::Latency { step: "total", p50, p95 });
         state.queues.push(QueueState {
             name: "video-capture/queue".to_owned(),
             stage: "capture",
@@ -468,6 +481,8 @@ mod tests {
             "capcast_state{state=\"failed\"} 0.0",
             "capcast_frames_dropped_total{stage=\"capture\",at=\"driver\"} 3",
             "capcast_latency_seconds{stage=\"capture\",quantile=\"0.5\"} 0.002",
+            "capcast_picture_latency_seconds{step=\"total\",quantile=\"0.5\"} 0.041",
+            "capcast_picture_latency_seconds{step=\"total\",quantile=\"0.95\"} 0.06",
             "capcast_queue_max_seconds{queue=\"video-capture/queue\",stage=\"capture\"} 0.2",
             "capcast_queue_blocked_seconds_total{queue=\"video-capture/queue\",stage=\"capture\"} 1.5",
             "capcast_stream_viewers{stream=\"live\"} 2.0",

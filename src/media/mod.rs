@@ -5,6 +5,7 @@
 mod backoff;
 mod codec;
 mod fault;
+mod latency;
 mod levels;
 mod names;
 mod sample;
@@ -15,6 +16,7 @@ mod units;
 pub use backoff::Backoff;
 pub use codec::{Codec, MediaKind};
 pub use fault::Fault;
+pub use latency::{Ages, Latency};
 pub use levels::Levels;
 pub use names::{NameError, StreamName};
 pub use sample::{AccessUnit, Frame, Packet};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::media::{Codec, MediaKind, StreamName};
+use crate::media::{Ages, Codec, MediaKind, StreamName};
 
 /// Everything the SFU counts since its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,6 +135,10 @@ pub struct LaneStats {
     pub max_time: Duration,
     /// Frames dropped here.
     pub dropped: u64,
+    /// How long frames took lately from here until they were sent to everybody: median and 95th percentile.
+    pub sending: Option<(Duration, Duration)>,
+    /// How old they were then.
+    pub ages: Option<Ages>,
 }
 
 /// Why a viewer or a publisher left.

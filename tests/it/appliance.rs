@@ -319,6 +319,11 @@ impl Watcher {
         Watcher::spawn(command)
     }
 
+    /// aiortc that tells, at each beep of the test source, how far sound and picture are apart.
+    pub(crate) fn sync(endpoint: &str) -> Watcher {
+        Watcher::python("sync.py", &[endpoint])
+    }
+
     /// aiortc as a WHIP server.
     pub(crate) fn whip_server(options: &[&str]) -> Watcher {
         Watcher::python("receive.py", options)

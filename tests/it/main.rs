@@ -33,6 +33,7 @@ mod sfu;
 mod soak;
 mod supervised;
 mod switch;
+mod sync;
 mod tidy;
 mod whip;
 mod whip_codecs;

@@ -56,8 +56,13 @@ struct Load(Arc<AtomicBool>);
 
 impl Load {
     fn begin() -> Load {
+        Load::of(std::thread::available_parallelism().map_or(2, std::num::NonZero::get))
+    }
+
+    /// As many busy threads.
+    fn of(threads: usize) -> Load {
         let over = Arc::new(AtomicBool::new(false));
-        for _ in 0..std::thread::available_parallelism().map_or(2, std::num::NonZero::get) {
+        for _ in 0..threads {
             let over = Arc::clone(&over);
             std::thread::spawn(move || {
                 while !over.load(Ordering::Relaxed) {
@@ -166,6 +171,87 @@ fn soak_x264_watched_for_long() {
 #[ignore = "the long form, for `make soak`"]
 fn soak_vp9_watched_for_long() {
     watched_for_long("vp9", "vp9");
+}
+
+/// How long the picture takes from its capture to the viewers' socket by the daemon's own measure: half of the pictures,
+/// and 95 of 100, in ms.
+fn own_latency(state: &Value) -> (f64, f64) {
+    let steps = state["latency"].as_array().unwrap_or_else(|| panic!("no `latency` in {state:#}"));
+    let names: Vec<&str> = steps.iter().filter_map(|step| step["step"].as_str()).collect();
+    let all = ["capture", "decode", "link", "convert", "encode", "outlet", "sfu", "total"];
+    assert_eq!(names, all, "{state:#}");
+    let number = |key: &str, step: &Value| step[key].as_f64().unwrap();
+    let (total, parts) = steps.split_last().unwrap();
+    // Medians of parts do not add up to that of the whole, but nothing of it is left out either.
+    let (sum, whole) =
+        (parts.iter().map(|step| number("p50_ms", step)).sum::<f64>(), number("p50_ms", total));
+    assert!((sum - whole).abs() < 10.0 + whole / 2.0, "{sum} ms in parts, {whole} ms together: {steps:#?}");
+    (whole, number("p95_ms", total))
+}
+
+/// Calm and busy times in turn, as many busy threads and as long as chance says: what piles up in a busy time is gone soon
+/// after it, at the viewer and in the box, and the last calm is as the first one.
+fn ages_come_back(changes: u64, seed: u64, most_busy: Duration) {
+    /// Pictures may be that much older than at first: a decoder that shares two cores with an encoder wavers.
+    const MORE: u64 = 150;
+    let _turn = turn();
+    let profile = "summary = \"tried by a test\"\n[video]\ncodec = \"vp8\"\nencoder = \"vp8\"\nsize = \"320x180\"\n\
+                   framerate = \"15\"\nbitrate = \"500 kbit/s\"\nspeed = \"fastest\"\n";
+    let config = "profile = \"tried\"\n[capture]\nvideo = \"test\"\naudio = \"test\"\n";
+    let appliance = Appliance::start_with_media("[::]:0", config, &[("tried", profile)]);
+    let mut watcher = Watcher::ages(&format!("{}/api/whep/live", appliance.base), Duration::from_secs(1));
+    let mut told = || {
+        watcher.expect("pictures", None, PATIENCE);
+        watcher.last()
+    };
+    let age = |seen: &Value| seen["age_p50"].as_u64().unwrap_or(u64::MAX);
+    let calm = |told: &mut dyn FnMut() -> Value, wanted: u64| {
+        let mut seen = Vec::new();
+        for _ in 0..PATIENCE.as_secs() {
+            seen.push(age(&told()));
+            if seen.last().is_some_and(|age| *age <= wanted) {
+                return seen;
+            }
+        }
+        panic!("pictures stay older than {wanted} ms: {seen:?}");
+    };
+    // Its first moments: the viewer's decoder begins behind.
+    let first = (0..4).map(|_| age(&told())).min().unwrap();
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let mut chance = seed;
+    let mut next = |below: u64| {
+        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (chance >> 33) % below
+    };
+    for change in 0..changes {
+        let threads = 1 + next(2 * cores as u64) as usize;
+        let seconds = 1 + next(most_busy.as_secs());
+        let load = Load::of(threads);
+        let busy: Vec<u64> = (0..seconds).map(|_| age(&told())).collect();
+        drop(load);
+        let back = calm(&mut told, first + MORE);
+        let (half, most) = own_latency(&appliance.until_state("it is on air", PATIENCE, |_| true));
+        println!(
+            "change {change}, {threads} busy threads: {busy:?} ms old, then {back:?} (first {first}); in the box \
+             {half:.0} ms, {most:.0} at most"
+        );
+    }
+    let state = appliance.until_state("the box is calm", PATIENCE, |state| own_latency(state).1 < 200.0);
+    assert_eq!(state["capture"]["restarts"], 0, "{state:#}");
+    assert_accounted(&state);
+}
+
+#[test]
+fn pictures_are_as_young_after_a_busy_time_as_before() {
+    ages_come_back(2, 5, Duration::from_secs(3));
+}
+
+/// Twenty minutes, unless told otherwise.
+#[test]
+#[ignore = "the long form, for `make soak`"]
+fn soak_pictures_stay_young_through_changes_of_load() {
+    let minutes = wanted("CAPCAST_SOAK_MINUTES", 20).min(20);
+    ages_come_back(minutes * 3, wanted("CAPCAST_SEED", 5), Duration::from_secs(20));
 }
 
 /// The source breaks and the output is stopped, again and again.

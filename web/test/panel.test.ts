@@ -11,6 +11,7 @@ function state(dropped: number): State {
   const stage = { frames_in: 0, frames_out: 0, dropped: 0, fps: 30, latency_p50_ms: 1, latency_p95_ms: null };
   return {
     capture: { ...stage, dropped }, encode: { ...stage, bitrate_bps: 5 }, outputs: [{ ...stage, dropped: 2 }],
+    latency: [{ step: 'encode', p50_ms: 1, p95_ms: 2 }, { step: 'total', p50_ms: 7, p95_ms: 9 }],
     streams: [{ dropped: 1 }], process: { cpu_percent: 3, memory_bytes: 4 },
   } as unknown as State;
 }
@@ -22,7 +23,7 @@ test('history takes a point every two seconds for ten minutes', () => {
   const { columns } = history;
   expect([columns.at_ms.length, columns.at_ms.at(-1)]).toEqual([300, 700_000]);
   expect(new Set(Object.values(columns).map((column) => column.length))).toEqual(new Set([300]));
-  expect([columns.bitrate_bps[0], columns.latency_p95_ms[0]]).toEqual([5, null]);
+  expect([columns.bitrate_bps[0], columns.latency_p50_ms[0], columns.latency_p95_ms[0]]).toEqual([5, 7, 9]);
 });
 
 test('losses are from point to point, and a daemon that began anew counts from zero', () => {

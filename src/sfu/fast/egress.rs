@@ -296,11 +296,15 @@ impl Fast {
             if since > REPORT_WITHIN {
                 continue;
             }
-            let units = since.as_nanos() * u128::from(sender.line.clock_rate) / 1_000_000_000;
+            let units = |span: Duration| {
+                (span.as_nanos() * u128::from(sender.line.clock_rate) / 1_000_000_000) as u32
+            };
+            // Sound or picture that is put off lies ahead of now.
+            let ahead = captured.saturating_duration_since(now);
             let report = Report {
                 ssrc: sender.line.ssrc,
                 ntp: ntp(wall),
-                time: last.offset(units as u32).0,
+                time: last.offset(units(since).wrapping_sub(units(ahead))).0,
                 packets: sender.packets,
                 octets: sender.octets,
             };

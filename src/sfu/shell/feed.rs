@@ -6,8 +6,9 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_cha
 use std::time::{Duration, Instant};
 
 use super::Alive;
-use crate::media::{Frame, MediaKind, StreamName};
+use crate::media::{Frame, MediaKind, MediaTime, StreamName};
 use crate::sfu::LaneStats;
+use crate::telemetry::Delays;
 
 /// How much one lane of the hand-over holds. It is full when any limit is reached; 0 is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,11 +93,18 @@ struct Lane {
 struct LaneIn {
     kind: MediaKind,
     room: Room,
-    frames: SyncSender<Arc<Frame>>,
+    frames: SyncSender<Handed>,
     lane: Arc<Lane>,
 }
 
+/// A frame, and when it was handed over.
+pub(super) struct Handed {
+    pub(super) frame: Arc<Frame>,
+    at: Instant,
+}
+
 impl LaneIn {
+    #[expect(clippy::disallowed_methods, reason = "when a frame was handed over, on the SFU's clock")]
     fn push(&self, frame: Arc<Frame>) {
         let lane = &self.lane;
         let pts = frame.pts.as_nanos();
@@ -117,7 +125,7 @@ impl LaneIn {
         lane.bytes.fetch_add(bytes, Ordering::Relaxed);
         lane.level.fetch_add(1, Ordering::AcqRel);
         let sent = fits
-            && match self.frames.try_send(frame) {
+            && match self.frames.try_send(Handed { frame, at: Instant::now() }) {
                 Ok(()) => true,
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
             };
@@ -150,9 +158,12 @@ pub(super) struct FeedOut {
 }
 
 struct LaneOut {
-    frames: Receiver<Arc<Frame>>,
+    frames: Receiver<Handed>,
     room: Room,
     lane: Arc<Lane>,
+    /// From the hand-over until it was sent to everybody, and from the PTS until then.
+    sending: Delays,
+    age: Delays,
     /// Drops that were told of.
     told: u64,
 }
@@ -168,7 +179,8 @@ pub(super) fn feed(
     let lane = |kind, room: Room| {
         let (sender, receiver) = sync_channel(room.places());
         let lane = Arc::new(Lane::default());
-        let out = LaneOut { frames: receiver, room, lane: lane.clone(), told: 0 };
+        let (sending, age) = (Delays::default(), Delays::default());
+        let out = LaneOut { frames: receiver, room, lane: lane.clone(), sending, age, told: 0 };
         (LaneIn { kind, room, frames: sender, lane }, out)
     };
     let (video_in, video) = lane(MediaKind::Video, rooms[0]);
@@ -179,8 +191,19 @@ pub(super) fn feed(
 
 impl FeedOut {
     /// The next frame, sound first: it is small, and late sound is heard.
-    pub(super) fn take(&self) -> Option<Arc<Frame>> {
+    pub(super) fn take(&self) -> Option<Handed> {
         self.audio.take().or_else(|| self.video.take())
+    }
+
+    /// A frame that was taken is with everybody's socket now.
+    pub(super) fn sent(&self, handed: &Handed, now: Instant) {
+        let lane = match handed.frame.codec.kind() {
+            MediaKind::Video => &self.video,
+            MediaKind::Audio => &self.audio,
+        };
+        lane.sending.record(now.saturating_duration_since(handed.at));
+        let now = MediaTime::default() + now.saturating_duration_since(self.epoch);
+        lane.age.record_age(handed.frame.pts, now);
     }
 
     /// Nobody can push any more.
@@ -205,13 +228,14 @@ impl FeedOut {
 }
 
 impl LaneOut {
-    fn take(&self) -> Option<Arc<Frame>> {
+    fn take(&self) -> Option<Handed> {
         match self.frames.try_recv() {
-            Ok(frame) => {
+            Ok(handed) => {
+                let frame = &handed.frame;
                 self.lane.out.store(frame.pts.as_nanos(), Ordering::Relaxed);
-                self.lane.bytes.fetch_sub(size(&frame), Ordering::Relaxed);
+                self.lane.bytes.fetch_sub(size(frame), Ordering::Relaxed);
                 self.lane.level.fetch_sub(1, Ordering::AcqRel);
-                Some(frame)
+                Some(handed)
             }
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
         }
@@ -234,6 +258,8 @@ impl LaneOut {
             max: self.room.places() as u64,
             max_time: self.room.time,
             dropped: lane.dropped.load(Ordering::Relaxed),
+            sending: self.sending.percentiles(),
+            ages: self.age.ages(),
         }
     }
 }
@@ -258,7 +284,8 @@ mod tests {
     }
 
     fn taken(out: &FeedOut) -> Vec<(u64, bool)> {
-        std::iter::from_fn(|| out.take()).map(|f| (f.pts.as_nanos() / 1_000_000, f.keyframe)).collect()
+        let handed = std::iter::from_fn(|| out.take());
+        handed.map(|f| (f.frame.pts.as_nanos() / 1_000_000, f.frame.keyframe)).collect()
     }
 
     #[test]
@@ -327,6 +354,19 @@ mod tests {
         assert_eq!(taken(&out).len(), 65);
         feed.push(frame(Codec::Opus, 300, false));
         assert_eq!(taken(&out).len(), 1);
+    }
+
+    #[test]
+    fn how_long_a_frame_takes_is_told_of_each_lane() {
+        let (feed, out) = ends();
+        feed.push(frame(Codec::H264, 20, true));
+        let handed = out.take().unwrap();
+        let before = out.epoch + Duration::from_millis(20);
+        out.sent(&handed, before.max(handed.at) + Duration::from_millis(30));
+        let [video, audio] = out.stats();
+        assert!(video.sending.unwrap().0 >= Duration::from_millis(30), "{video:?}");
+        assert!(video.ages.unwrap().p50 >= 30_000, "{video:?}");
+        assert_eq!((audio.sending, audio.ages), (None, None));
     }
 
     #[test]

@@ -23,7 +23,7 @@ const STATS_EVERY: Duration = Duration::from_millis(250);
 const MAX_RECEIVES: usize = 16;
 const MAX_COMMANDS: usize = 8;
 const MAX_FRAMES: usize = 16;
-/// A capture time further back than this is a mistake of a clock.
+/// A capture time further away than this is a mistake of a clock.
 const MAX_CAPTURE_AGE: Duration = Duration::from_secs(10);
 /// This host's addresses are looked up again for a viewer that comes later than this.
 const ADDRESSES_EVERY: Duration = Duration::from_secs(5);
@@ -138,11 +138,12 @@ impl SfuThread {
             let ended = feed.has_ended();
             let mut count = 0;
             while count < MAX_FRAMES
-                && let Some(frame) = feed.take()
+                && let Some(handed) = feed.take()
             {
                 count += 1;
-                let captured = captured(feed.epoch, &frame, now);
-                self.sfu.forward(*id, &frame, captured, now, &mut self.socket);
+                let captured = captured(feed.epoch, &handed.frame, now);
+                self.sfu.forward(*id, &handed.frame, captured, now, &mut self.socket);
+                feed.sent(&handed, sent());
             }
             more |= count == MAX_FRAMES;
             if feed.take_keyframe_wish() {
@@ -303,8 +304,16 @@ fn session() -> Option<SessionId> {
     }
 }
 
-/// When a frame was captured, on the SFU's clock.
+/// When a frame has been sent.
+#[expect(clippy::disallowed_methods, reason = "the SFU's clock: how long sending took is told")]
+fn sent() -> Instant {
+    Instant::now()
+}
+
+/// When a frame was captured, on the SFU's clock: after now where it is put off by more than it takes until here
+/// (`capture.audio_delay`), for receivers go by it.
 fn captured(epoch: Instant, frame: &Frame, now: Instant) -> Instant {
     let at = epoch.checked_add(frame.pts.since_base()).unwrap_or(now);
-    if at > now || now.duration_since(at) > MAX_CAPTURE_AGE { now } else { at }
+    let away = now.saturating_duration_since(at).max(at.saturating_duration_since(now));
+    if away > MAX_CAPTURE_AGE { now } else { at }
 }

@@ -2,6 +2,7 @@
 
 mod encoders;
 mod endings;
+mod formats;
 mod links;
 mod pictures;
 mod refusals;

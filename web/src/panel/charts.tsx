@@ -2,7 +2,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { MINUTES, type History } from './history';
-import type { State } from './state';
+import { total, type State } from './state';
 import { bits, bytes } from './words';
 
 const HEIGHT = 120;
@@ -13,6 +13,8 @@ interface Figure {
   now: (state: State) => string;
   series: { name: string; values: (history: History) => (number | null)[] }[];
   unit: (value: number) => string;
+  /** What it is made of now, in words. */
+  parts?: (state: State) => string[];
   /** The axis reaches at least so far. */
   least: number;
 }
@@ -27,8 +29,9 @@ const FIGURES: Figure[] = [
     series: [{ name: 'fps', values: ({ columns }) => columns.fps }],
   },
   {
-    title: 'Encoder delay', least: 10, unit: (ms) => `${Math.round(ms)} ms`,
-    now: ({ encode }) => `p50 ${milli(encode?.latency_p50_ms)}, p95 ${milli(encode?.latency_p95_ms)}`,
+    title: 'Latency', least: 10, unit: (ms) => `${Math.round(ms)} ms`,
+    now: (state) => `p50 ${milli(total(state)?.p50_ms)}, p95 ${milli(total(state)?.p95_ms)}`,
+    parts: ({ latency }) => latency.filter(({ step }) => step !== 'total').map(({ step, p50_ms }) => `${step} ${milli(p50_ms)}`),
     series: [
       { name: 'p50', values: ({ columns }) => columns.latency_p50_ms },
       { name: 'p95', values: ({ columns }) => columns.latency_p95_ms },
@@ -97,6 +100,7 @@ function Chart({ figure, history, points, state }: { figure: Figure; history: Hi
     <figure class="chart">
       <figcaption><span>{figure.title}</span> <span class="now">{words}</span></figcaption>
       <div ref={place} class="plot" role="img" aria-label={`${figure.title} over the last ${MINUTES} minutes; now ${words}`} />
+      {figure.parts && <p class="parts">{figure.parts(state).join(' · ')}</p>}
     </figure>
   );
 }

@@ -1,6 +1,6 @@
 // Figures of the last ten minutes: first the daemon's own, then one point for each snapshot, two seconds apart at least.
 
-import { lost, type State } from './state';
+import { lost, total, type State } from './state';
 
 export const MINUTES = 10;
 /** Seconds between two points. */
@@ -37,8 +37,8 @@ export class History {
     columns.fps.push(state.encode?.fps ?? 0);
     columns.bitrate_bps.push(state.encode?.bitrate_bps ?? 0);
     columns.dropped.push(lost(state));
-    columns.latency_p50_ms.push(state.encode?.latency_p50_ms ?? null);
-    columns.latency_p95_ms.push(state.encode?.latency_p95_ms ?? null);
+    columns.latency_p50_ms.push(total(state)?.p50_ms ?? null);
+    columns.latency_p95_ms.push(total(state)?.p95_ms ?? null);
     columns.cpu_percent.push(state.process.cpu_percent);
     columns.memory_bytes.push(state.process.memory_bytes);
     const oldest = at - MINUTES * 60_000;

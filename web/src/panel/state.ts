@@ -58,6 +58,13 @@ export interface Output extends Stage {
   limits: boolean;
 }
 
+/** How long one step of the picture's way takes. */
+export interface Latency {
+  step: string;
+  p50_ms: number;
+  p95_ms: number;
+}
+
 export interface Stream {
   name: string;
   live: boolean;
@@ -79,6 +86,8 @@ export interface State {
   encode: Encode | null;
   audio: Audio | null;
   outputs: Output[];
+  /** In order, from the capture to the viewers' socket; `total` comes last. */
+  latency: Latency[];
   streams: Stream[];
 }
 
@@ -94,6 +103,11 @@ export interface Profile {
   runs: boolean;
   missing: { message: string; hint: string | null }[];
   active: boolean;
+}
+
+/** From the capture to the viewers' socket. */
+export function total(state: State): Latency | undefined {
+  return state.latency.find(({ step }) => step === 'total');
 }
 
 /** Frames lost so far at every place that can lose some, as the server's history counts them. */
