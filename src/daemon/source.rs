@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::appliance::Appliance;
 use super::change::{Prepared, What, refused};
 use super::target::{self, Wanted, aim};
-use crate::config::{EncoderChoice, NoSignal};
+use crate::config::{EncoderChoice, NoSignal, VideoInput};
 use crate::device::{self, Plugged, Sight, SightWatch, Signal};
 use crate::engine::{Engine, RawHub, SLATE_AFTER, Showing, Slate};
 use crate::lifecycle::{Event, Evidence, Phase, Remedy, Source, is_noise, judge};
@@ -47,6 +47,8 @@ pub(super) struct Watched {
     was_ours: bool,
     /// The picture goes on without the source.
     goes_on: bool,
+    /// A card came while a test picture is shown for want of one.
+    offered: bool,
     source: Source,
     /// Since when it is as it is, and what the log was told of it last.
     since: Duration,
@@ -80,6 +82,7 @@ impl Watched {
             planned_for: None,
             was_ours: false,
             goes_on: false,
+            offered: false,
             source: Source::default(),
             since: Duration::ZERO,
             logged: SourceState::Live,
@@ -157,6 +160,7 @@ impl Appliance {
             News::Plugged(Plugged::VideoCame(node)) => {
                 tracing::debug!("{} was plugged in", node.display());
                 self.watched.source.plugged_in();
+                self.watched.offered |= self.waits_for_any_card();
                 if self.watched.followed.as_ref() == Some(&node) {
                     self.watched.look_again();
                 }
@@ -181,6 +185,11 @@ impl Appliance {
             }
         }
         self.mind_source();
+    }
+
+    /// A test picture is shown, and any card would be better.
+    fn waits_for_any_card(&self) -> bool {
+        self.config.capture.video == VideoInput::Auto && self.capture.plan().upstream == Upstream::Made
     }
 
     /// Looks how the source is, and does what is to be done; true when it is otherwise than before.
@@ -212,6 +221,12 @@ impl Appliance {
             }
             slate.say(&health, is_card && is_noise(health.state));
             slate.set_on(goes_on);
+        }
+        if self.watched.offered && !self.stopped && self.change.is_none() {
+            self.watched.offered = false;
+            if self.waits_for_any_card() {
+                self.replan_source();
+            }
         }
         if is_card && !self.stopped {
             self.log_source(now, &health);
@@ -313,7 +328,7 @@ impl Appliance {
 }
 
 /// A capture card, be it there or not.
-const fn is_card(upstream: &Upstream) -> bool {
+pub(super) const fn is_card(upstream: &Upstream) -> bool {
     matches!(upstream, Upstream::VideoDevice { .. } | Upstream::Absent { .. })
 }
 

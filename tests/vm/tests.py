@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import subprocess
 import time
 import traceback
 
@@ -14,6 +15,7 @@ import faults
 from viewer import Viewer
 
 CAPCAST = os.environ["CAPCAST"]
+HERE = os.path.dirname(os.path.realpath(__file__))
 WHEP = f"http://{GUEST}:8899/api/whep/live"
 CARD = "/dev/v4l/by-path/platform-vivid.0-video-index0"
 # Bars at 75 % in limited range: white, yellow, cyan, green, magenta, red, blue, black. After ITU-R BT.709:
@@ -84,9 +86,9 @@ def set_signal(box, state, timings=None):
 
 
 @contextlib.contextmanager
-def daemon(box, text):
+def daemon(box, text, profile=PROFILE):
     """`capcast run` with this configuration, ended at the end of the block."""
-    box.write("/etc/capcast/profiles/vm.toml", PROFILE)
+    box.write("/etc/capcast/profiles/vm.toml", profile)
     box.write("/tmp/capcast.toml", text)
     with box.start(CAPCAST, "run", "--config", "/tmp/capcast.toml") as running:
         try:
@@ -316,6 +318,53 @@ def a_card_whose_clock_is_off_is_followed(box):
         box.must("amixer", "-q", "-c", "Loopback", "cset", "iface=PCM,name='PCM Rate Shift 100000'", 100_000)
 
 
+def set_card_clock(box, share):
+    """100_000 is as fast as the system's."""
+    box.must("amixer", "-q", "-c", "Loopback", "cset", "iface=PCM,name='PCM Rate Shift 100000'", share)
+
+
+def sound_and_picture_stay_together_while_the_card_drifts(box):
+    seconds = int(os.environ.get("CAPCAST_SOAK_DRIFT", "40"))
+
+    def skew(receiver, beeps):
+        """Of so many beeps: by how much sound is later than the picture, in ms, and by how much that wavers."""
+        found = []
+        for line in receiver.stdout:
+            fact = json.loads(line)
+            check("error" not in fact, fact)
+            # The flash is seen with the next picture: half a picture's time later on the average.
+            found.append(1000 / 60 - fact["flash_ms"])
+            if len(found) == beeps:
+                break
+        check(len(found) == beeps, f"only {len(found)} beeps: {found}")
+        middle = sum(found) / beeps
+        print(f"  sound {middle:+.1f} ms late, from {min(found):+.0f} to {max(found):+.0f} ms")
+        check(abs(middle) <= 20, f"sound and picture are {middle:.1f} ms apart: {found}")
+
+    clapper = ("python3", f"{HERE}/clapper.py", "/dev/video0", "hw:CARD=Loopback,DEV=1")
+    audio = "hw:CARD=Loopback"
+    try:
+        with box.start(*clapper) as claps, daemon(box, config(video=CARD, mode="640x360@30", audio=audio)):
+            claps.lines.wait_for(lambda line: line == "clapping", 30, "claps")
+            sync = [sys.executable, f"{HERE}/../aiortc/sync.py", WHEP]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+            with subprocess.Popen(sync, **pipes) as receiver:
+                try:
+                    skew(receiver, 15)
+                    for share in (100_500, 99_700):
+                        set_card_clock(box, share)
+                        skew(receiver, seconds // 2)
+                        skew(receiver, seconds // 2)
+                        state = sound_of(box)
+                        print(f"  clock at {share}: {state['drift_ppm']:+.0f} ppm, {state['overruns']} overruns")
+                        check(abs(abs(state["drift_ppm"]) - abs(share - 100_000) * 10) < 500, state)
+                finally:
+                    receiver.stdin.close()
+    finally:
+        set_card_clock(box, 100_000)
+        box.must("v4l2-ctl", "-c", "brightness=128")
+
+
 def each_fault_alone_is_survived(box):
     with daemon(box, config(video=CARD, audio="none")) as running:
         faults.watched(box, running, faults.FAULTS)
@@ -371,6 +420,174 @@ def it_ends_in_time_while_the_source_is_away(box):
         set_signal(box, 4, 7)
 
 
+def a_driver_that_hangs_does_not_keep_it_from_ending(box):
+    box.write("/etc/capcast/profiles/vm.toml", PROFILE)
+    box.write("/tmp/capcast.toml", config(video=CARD, audio="none"))
+    name = os.path.basename(CAPCAST)
+    with box.start("python3", f"{HERE}/hang.py", CAPCAST, "run", "--config", "/tmp/capcast.toml") as running:
+        running.lines.wait_for(lambda line: "live: on air" in line, 60, "picture on air")
+        box.must("sh", "-c", f"p=$(pidof {name} | cut -d' ' -f1); kill -TERM $p; timeout 2 tail --pid=$p -s 0.1 -f /dev/null")
+        said = [line for line in running.lines.seen if line]
+        check(any("left behind" in line or "hang" in line for line in said), f"it did not hang: {said[-20:]}")
+
+
+def faults_during_the_start_are_survived(box):
+    broken = "inject_vidioc_streamon_error=1"
+    for name, cause, mend in (
+        ("STREAMON fails", lambda: box.must("v4l2-ctl", "-c", broken), None),
+        ("unplugged as it starts", None, lambda: faults.unplug(box)),
+    ):
+        if cause:
+            cause()
+
+        async def watch():
+            async with Viewer(WHEP) as seen:
+                await seen.until(faults.shows_card, 60, f"picture after {name}")
+                print(f"  {name}: {len(seen.times)} pictures until the card's")
+
+        with daemon(box, config(video=CARD, audio="none")) as running:
+            if mend:
+                running.lines.wait_for(lambda line: "listening on" in line, 60, "start")
+                mend()
+                faults.plug_in(box)
+            asyncio.run(watch())
+
+
+def faults_during_a_switch_are_survived(box):
+    box.write("/etc/capcast/profiles/other.toml", PROFILE.replace('"h264"', '"vp8"', 1).replace('"x264"', '"vp8"'))
+    switched = []
+
+    def switch(profile):
+        status, wrote = box.run(CAPCAST, "switch", profile)
+        switched.append(f"{profile}: {status}, {wrote.strip().splitlines()[-1]}")
+        check(status in (0, 1) and "panicked" not in wrote, wrote)
+
+    async def watch(running):
+        async with Viewer(WHEP) as seen, faults.aiohttp.ClientSession() as session:
+            await seen.until(lambda s: len(s.times) >= 60 and faults.shows_card(s), 90, "picture before any fault")
+            view = faults.Watch(box, seen, session)
+            for number, name in enumerate(("no signal", "DQBUF EIO", "unplugged", "720p60")):
+                [fault] = [fault for fault in faults.FAULTS if fault.name == name]
+                profile = ("other", "vm")[number % 2]
+                # What an encoder is tried with goes away beneath it.
+                await asyncio.gather(asyncio.to_thread(switch, profile), view.suffer(fault))
+                print(f"  switch to {switched[-1]}")
+            status = await view.status()
+            check(status["encode"]["restarts"] == 0, f"the encoder was rebuilt: {status['words']}")
+
+    with daemon(box, config(video=CARD, audio="none")) as running:
+        asyncio.run(watch(running))
+    replug(box)
+
+
+def without_a_slate_the_picture_stops_and_comes_back(box):
+    async def watch():
+        async with Viewer(WHEP) as seen, faults.aiohttp.ClientSession() as session:
+            view = faults.Watch(box, seen, session)
+            await seen.until(lambda s: len(s.times) >= 60 and faults.shows_card(s), 90, "picture")
+            await asyncio.to_thread(set_signal, box, 1)
+            deadline = time.monotonic() + 30
+            while (await view.ready())[0] == 200:
+                check(time.monotonic() < deadline, "it calls itself ready without a picture")
+                await asyncio.sleep(0.1)
+            status, words = await view.ready()
+            check(status == 503 and "signal" in words, f"readyz says {status} {words!r}")
+            source = (await view.status())["capture"]["source"]
+            check(source["state"] == "no_signal", source)
+            check(not faults.shows_slate(seen), f"a slate: {seen}")
+            before = len(seen.times)
+            await asyncio.to_thread(set_signal, box, 4, 7)
+            await seen.until(lambda s: len(s.times) > before + 30 and faults.shows_card(s), 40, "picture of the signal that came back")
+            check((await view.ready())[0] == 200, "not ready with a picture")
+
+    try:
+        with daemon(box, config(video=CARD, audio="none", no_signal="stop")):
+            asyncio.run(watch())
+    finally:
+        set_signal(box, 4, 7)
+
+
+def a_picture_of_the_sources_size_follows_it(box):
+    async def watch():
+        async with Viewer(WHEP) as seen:
+            await seen.until(lambda s: s.size == (1280, 720) and faults.shows_card(s), 90, "picture of 1280x720")
+            for timings, size in ((4, (720, 576)), (7, (1280, 720))):
+                pictures = len(seen.times)
+                began = time.monotonic()
+                await asyncio.to_thread(set_signal, box, 4, timings)
+                await seen.until(lambda s: s.size == size and faults.shows_card(s), 60, f"picture of {size}")
+                took = time.monotonic() - began
+                times = seen.times[pictures:]
+                check(all(a < b for a, b in zip(times, times[1:])), "RTP time went back")
+                gap = max(b - a for a, b in zip(times, times[1:]))
+                print(f"  {size} after {took:.1f} s, longest gap {gap * 1000:.0f} ms in RTP time")
+
+    source = PROFILE.replace('"640x360"', '"source"').replace('framerate = "30"', 'framerate = "15"')
+    try:
+        with daemon(box, config(video=CARD, audio="none"), profile=source):
+            asyncio.run(watch())
+    finally:
+        replug(box)
+
+
+def both_cards_pulled_at_once_come_back(box):
+    async def watch():
+        async with Viewer(WHEP) as seen:
+            with tone(box, 440):
+                await seen.until(lambda s: len(s.times) >= 30 and s.heard_a_second(), 90, "picture and sound")
+            with without_sound_card(box):
+                unplug_both = asyncio.to_thread(faults.unplug, box)
+                await unplug_both
+                await seen.until(faults.shows_slate, 20, "slate without a card")
+                await sound_until(box, lambda s: s["silent"], 20, "silence without a card")
+                await asyncio.to_thread(faults.plug_in, box)
+            await seen.until(faults.shows_card, 30, "picture of the card that came back")
+            with tone(box, 523):
+                await sound_until(box, lambda s: not s["silent"], 30, "sound of the card that came back")
+                frequency, share = await seen.clean_tone(523, 60)
+            print(f"  both are back: {frequency} Hz, {share:.1%} of the power")
+
+    with daemon(box, config(video=CARD, audio="hw:CARD=Loopback")):
+        asyncio.run(watch())
+    replug(box)
+
+
+def auto_takes_cards_that_come_later(box):
+    unplug(box)
+
+    def status():
+        return json.loads(box.must(CAPCAST, "status", "--json"))
+
+    async def watch():
+        async with Viewer(WHEP) as seen:
+            await seen.until(lambda s: len(s.times) >= 30 and s.heard_a_second(), 90, "test picture and tone")
+            state = await asyncio.to_thread(status)
+            check(state["capture"]["source"]["name"].startswith("test picture"), state["capture"])
+            check(state["audio"]["source"] == "tone", state["audio"])
+            times = len(seen.times)
+            await asyncio.to_thread(plug_sound_in, box)
+            await asyncio.to_thread(faults.card(), box)
+            await seen.until(lambda s: all(near(a, b, 14) for a, b in zip(s.bars, HDMI_BARS)), 30, "picture of the card")
+            state = await asyncio.to_thread(status)
+            check("/dev/video0" in state["capture"]["source"]["name"], state["capture"])
+            check("Loopback" in state["audio"]["source"], state["audio"])
+            with tone(box, 523):
+                await seen.clean_tone(523, 60)
+            gap = max(b - a for a, b in zip(seen.times[times:], seen.times[times + 1 :]))
+            print(f"  taken with a gap of {gap * 1000:.0f} ms")
+            # A test picture in the place of a card that went would be a lie.
+            await asyncio.to_thread(faults.unplug, box)
+            await seen.until(faults.shows_slate, 20, "slate for the card that went")
+            await asyncio.to_thread(faults.plug_in, box)
+            await seen.until(faults.shows_card, 30, "picture of the card that came back")
+
+    with without_sound_card(box), daemon(box, config(video="auto", audio="auto")) as running:
+        asyncio.run(watch())
+        said = [line for line in running.lines.seen if line and "captured is /dev/video0" in line]
+        check(said, "nobody is told that the card was taken")
+    replug(box)
+
+
 def replug(box):
     """The card as it was at first, whatever became of it."""
     unplug(box)
@@ -405,12 +622,20 @@ TESTS = [
     ("hdmi", each_fault_alone_is_survived),
     ("hdmi", faults_in_a_row_are_survived),
     ("hdmi", it_ends_in_time_while_the_source_is_away),
+    ("hdmi", a_driver_that_hangs_does_not_keep_it_from_ending),
+    ("hdmi", faults_during_the_start_are_survived),
+    ("hdmi", faults_during_a_switch_are_survived),
+    ("hdmi", without_a_slate_the_picture_stops_and_comes_back),
+    ("hdmi", a_picture_of_the_sources_size_follows_it),
+    ("hdmi", both_cards_pulled_at_once_come_back),
+    ("hdmi", auto_takes_cards_that_come_later),
     ("usb", modes_to_choose_from_are_listed),
     ("usb", card_and_tone_play_at_a_viewer),
     ("usb", a_mode_that_the_card_has_not_is_refused),
     ("usb", sound_whose_card_comes_later_begins_by_itself),
     ("usb", sound_survives_its_card_and_the_picture_does_not_notice),
     ("usb", a_card_whose_clock_is_off_is_followed),
+    ("usb", sound_and_picture_stay_together_while_the_card_drifts),
 ]
 
 

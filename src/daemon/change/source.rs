@@ -3,8 +3,10 @@
 use super::{RISE, Stage};
 use crate::control::CommandError;
 use crate::daemon::appliance::Appliance;
+use crate::daemon::source::is_card;
 use crate::daemon::target::Target;
 use crate::lifecycle::Event;
+use crate::media::{SourceHealth, SourceState};
 use crate::plan::{GraphPlan, Upstream};
 
 impl Appliance {
@@ -18,6 +20,12 @@ impl Appliance {
                 self.capture.drive(now, Event::DeviceGone(health.reason.clone()));
             }
             return self.finish(Err(CommandError::NotOnAir(health.reason.clone())));
+        }
+        if capture.upstream == Upstream::Made && is_card(&self.capture.plan().upstream) {
+            // `auto` found no card. The one that was there is waited for; a test picture in its place would be a lie.
+            let gone = SourceHealth::with(SourceState::Gone, &self.capture.plan().title);
+            self.capture.drive(now, Event::DeviceGone(gone.reason.clone()));
+            return self.finish(Err(CommandError::NotOnAir(gone.reason)));
         }
         let found = capture.title.clone();
         let same = capture == self.capture.plan();
