@@ -42,6 +42,7 @@ web-test: web
 
 rust-test: web
 	setup/python >/dev/null
+	setup/python tests/openapi >/dev/null
 	setup/clips >/dev/null
 	cargo test --locked --no-fail-fast
 

@@ -1,11 +1,13 @@
 //! What the command line and the real daemon tell as JSON is as the OpenAPI document has it.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use reqwest::{Client, Method};
 use serde_json::Value;
 
-use crate::appliance::{Appliance, turn};
+use crate::appliance::{Appliance, setup, source, turn};
 use crate::http::contract::{assert_schema, checked};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -97,4 +99,46 @@ fn every_answer_for_programs_is_as_it_is_documented() {
         assert!(said.contains(words) && answer.stdout.is_empty(), "{arguments:?}: {said}");
     }
     drop(appliance);
+}
+
+/// Requests that its OpenAPI document allows and such as it does not, a few hundred of each: every answer is as documented,
+/// none is a bug, and what is against the document is refused. What ends the stream or never ends is left out.
+#[test]
+fn whatever_is_asked_is_answered_as_documented() {
+    let _turn = turn();
+    let appliance = Appliance::start(CONFIG, &[("tried", PROFILE)]);
+    appliance.until_state("it is on air", LIMIT, |state| state["state"] == "on_air");
+    let (python, notes) = (setup("setup/python", &["tests/openapi"]), tempfile::tempdir().unwrap());
+    let asked = Command::new(Path::new(&python).with_file_name("st"))
+        .arg("--config-file")
+        .arg(source("tests/openapi/schemathesis.toml"))
+        .arg("run")
+        .arg(source("src/http/openapi.json"))
+        .args([
+            "--url",
+            &appliance.base,
+            "--phases",
+            "coverage,fuzzing",
+            "-n",
+            "10",
+            "--seed",
+            "1",
+            "--no-shrink",
+        ])
+        .args(["--exclude-path-regex", "^/api/(events|logs|sse)|control/(restart|reload|doctor|start|stop)"])
+        .args(["--request-timeout", "30", "--continue-on-failure", "--no-color", "--warnings", "off"])
+        // It keeps notes where it runs.
+        .current_dir(notes.path())
+        .envs([("SCHEMATHESIS_HOOKS", "hooks"), ("PYTHONDONTWRITEBYTECODE", "1")])
+        .env("PYTHONPATH", source("tests/openapi"))
+        .output()
+        .unwrap();
+    let report = String::from_utf8_lossy(&asked.stdout);
+    assert!(asked.status.success(), "{report}\n{}", String::from_utf8_lossy(&asked.stderr));
+    assert!(
+        report.contains("Coverage") && report.contains("Fuzzing") && !report.contains(" 0 generated"),
+        "{report}"
+    );
+    let state = appliance.until_state("it is on air still", LIMIT, |state| state["state"] == "on_air");
+    assert_eq!(state["encode"]["restarts"], 0, "{state:#}");
 }
