@@ -259,6 +259,8 @@ pub enum Quantity {
     KeyframeInterval,
     /// The encoded rate, as a fraction: `30/1`.
     Framerate,
+    /// How long one frame lasts, in seconds as a fraction: `1/30`.
+    FrameTime,
     /// Threads that suit the cores and the picture.
     Threads,
     /// Width in pixels.

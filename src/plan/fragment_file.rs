@@ -195,6 +195,7 @@ fn from(item: &Item<'_>, mut table: Table<'_>) -> Option<Term> {
             ("bitrate", Quantity::Bitrate),
             ("keyframe-interval", Quantity::KeyframeInterval),
             ("framerate", Quantity::Framerate),
+            ("frame-time", Quantity::FrameTime),
             ("threads", Quantity::Threads),
             ("width", Quantity::Width),
             ("height", Quantity::Height),

@@ -91,6 +91,10 @@ impl Setting<'_> {
             Quantity::Height => size.height.into(),
             Quantity::Cores => self.inventory.cores.into(),
             Quantity::Framerate => return Value::Text(fraction(self.framerate)),
+            Quantity::FrameTime => {
+                let rate = self.framerate;
+                return Value::Text(format!("{}/{}", rate.denominator(), rate.numerator()));
+            }
             Quantity::Device => return Value::Text(self.device.to_owned()),
             Quantity::Mode => return Value::Text(self.mode.to_owned()),
         })

@@ -17,7 +17,8 @@ const BITRATE: f64 = 800.0;
 /// In dB. Two runs of one encoder with other thread counts differ by a tenth of it.
 const MOST_WORSE: f64 = 1.0;
 
-fn run(program: &str, arguments: &[&str]) -> String {
+/// Runs it to its end, which must be good; all that it says.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     let done = Command::new(program).args(arguments).stdin(Stdio::null()).output();
     let done = done.unwrap_or_else(|error| panic!("`{program}` (setup/packages.txt): {error}"));
     let said = String::from_utf8_lossy(&done.stderr).into_owned();

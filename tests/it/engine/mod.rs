@@ -1,11 +1,14 @@
 //! `engine` with real elements: graphs from shipped fragments, joined by hubs and outlets, small pictures.
 
+mod content;
 mod encoders;
 mod endings;
 mod formats;
+mod judge;
 mod links;
 mod pictures;
 mod refusals;
+mod shipped;
 mod slate;
 mod sources;
 mod switches;
@@ -18,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use capcast::config::{AudioInput, BoxConfig, Source, VideoInput, parse_profile};
 use capcast::engine::{self, Engine, EventSink, GraphEvent, RawHub, SoundLine};
-use capcast::media::Frame;
+use capcast::media::{Delay, Frame};
 use capcast::plan::{
     Control, Downstream, Fragment, FragmentKind, Fragments, GraphKind, GraphPlan, Inventory, Link, Node,
     Plan, Queues, Role, Upstream, Value, parse_fragment, parse_queues, resolve,
@@ -77,12 +80,36 @@ fn shipped_files() -> &'static Shipped {
     })
 }
 
+/// What a profile asks for.
+struct Wish<'a> {
+    encoder: &'a str,
+    codec: &'a str,
+    size: (u32, u32),
+    framerate: u32,
+    /// In bit/s.
+    bitrate: u64,
+    /// In seconds.
+    keyframe_interval: usize,
+}
+
 /// The shipped fragments' plan for a small picture.
 fn plan_for(encoder: &str, codec: &str, video: VideoInput) -> Plan {
+    let wish =
+        Wish { encoder, codec, size: (320, 180), framerate: 30, bitrate: 400_000, keyframe_interval: 60 };
+    planned_for(&wish, video)
+}
+
+/// The same for a picture as wished.
+fn planned(wish: &Wish<'_>) -> Plan {
+    planned_for(wish, VideoInput::Test)
+}
+
+fn planned_for(wish: &Wish<'_>, video: VideoInput) -> Plan {
+    let Wish { encoder, codec, size: (width, height), framerate, bitrate, keyframe_interval } = wish;
     let profile = format!(
-        "summary = \"test\"\n[video]\ncodec = \"{codec}\"\nencoder = \"{encoder}\"\nsize = \"320x180\"\n\
-         framerate = \"30\"\nbitrate = \"400 kbit/s\"\nkeyframe_interval = \"60 s\"\nspeed = \"realtime\"\n\
-         [audio]\ncodec = \"opus\"\nbitrate = \"64 kbit/s\"\n"
+        "summary = \"test\"\n[video]\ncodec = \"{codec}\"\nencoder = \"{encoder}\"\nsize = \"{width}x{height}\"\n\
+         framerate = \"{framerate}\"\nbitrate = \"{bitrate} bit/s\"\nkeyframe_interval = \"{keyframe_interval} s\"\n\
+         speed = \"realtime\"\n[audio]\ncodec = \"opus\"\nbitrate = \"64 kbit/s\"\n"
     );
     let (profile, problems) = parse_profile("test", "test.toml", &profile);
     let profile = profile.unwrap_or_else(|| panic!("{problems:?}"));
@@ -188,7 +215,7 @@ fn chain(kind: GraphKind, nodes: Vec<Node>, downstream: Downstream) -> GraphPlan
         nodes,
         links,
         exclusive: false,
-        shift: capcast::media::Delay::default(),
+        shift: Delay::default(),
         control: Control::default(),
         handover: None,
         downstream,
@@ -212,6 +239,30 @@ fn test_capture(properties: &[(&str, Value)], behind: Vec<Node>) -> GraphPlan {
     nodes.extend(behind);
     nodes.push(node("to-hub", "appsink", Role::ToHub, &[("sync", Value::Bool(false))]));
     chain(GraphKind::VideoCapture, nodes, Downstream::RawVideo { format: None, size: None, framerate: None })
+}
+
+/// What these nodes make, which wait for no clock, so that the encoder alone sets the pace.
+fn unpaced(mut nodes: Vec<Node>, (width, height): (u32, u32), framerate: u32) -> GraphPlan {
+    let caps = format!("video/x-raw,format=I420,width={width},height={height},framerate={framerate}/1");
+    nodes.push(node("caps", "capsfilter", Role::Plain, &[("caps", text(&caps))]));
+    nodes.push(node("to-hub", "appsink", Role::ToHub, &[("sync", Value::Bool(false))]));
+    let raw = Downstream::RawVideo { format: None, size: None, framerate: None };
+    let mut plan = chain(GraphKind::VideoCapture, nodes, raw);
+    // The first one at zero would be no later than nothing.
+    plan.shift = Delay::from_micros(1_000_000);
+    plan
+}
+
+/// With room for all of them at its entry: an encoder that takes long over one on a busy machine is not cut off.
+fn patient(plan: &GraphPlan) -> GraphPlan {
+    let mut plan = plan.clone();
+    let entry = plan.nodes.iter_mut().find(|node| node.role == Role::FromHub).unwrap();
+    for (name, value) in &mut entry.properties {
+        if name.starts_with("max-") {
+            *value = Value::Integer(0);
+        }
+    }
+    plan
 }
 
 /// An encode graph that hands raw frames on as if they were encoded: fast, and its pace is `inside`'s.
