@@ -64,7 +64,9 @@ try {
     if (/Content Security Policy/i.test(text)) tell({ error: text });
   });
 
+  let begun = 0;
   let plays = 0;
+  let size = '';
   let settled;
   const done = new Promise((resolve) => { settled = resolve; });
   const seen = async (state, words) => {
@@ -73,13 +75,15 @@ try {
       if (state === options.until) settled();
       return;
     }
-    if (state !== 'playing') return;
-    if (options.resizes !== '0' || options.layers !== '') await page.evaluate(resized);
+    // A player that loses its picture and finds it again plays once more: that must not take the sizes from who counts them.
+    if (state !== 'playing' || begun === Number(options.plays)) return;
+    begun += 1;
+    if (options.resizes !== '0' || options.layers !== '') size = await page.evaluate(resized, size);
     tell({ played: await measurePlaying(page) });
     plays += 1;
     if (plays < Number(options.plays)) return;
     for (let count = 0; count < Number(options.resizes); count++) {
-      await page.evaluate(resized);
+      size = await page.evaluate(resized, size);
       const connections = await page.evaluate(() => window.peers.length);
       tell({ resized: { ...await measurePlaying(page), connections } });
     }
@@ -91,7 +95,7 @@ try {
       const taken = page.waitForResponse((one) => one.request().method() === 'POST' && one.url().includes('/api/layer/'));
       await menu.selectOption({ label });
       const status = (await taken).status();
-      await page.evaluate(resized);
+      size = await page.evaluate(resized, size);
       const connections = await page.evaluate(() => window.peers.length);
       tell({ layer: { ...await measurePlaying(page), label, offered, status, connections } });
     }
@@ -113,16 +117,15 @@ try {
   await end({ error: String(error) });
 }
 
-/** Runs in the page: returns once the picture has another size than when this was last asked. */
-function resized() {
+/** Runs in the page: gives the picture's size once it has another one than this. */
+function resized(before) {
   const video = document.getElementById('picture');
-  const size = () => `${video.videoWidth}x${video.videoHeight}`;
   return new Promise((resolve) => {
     const look = () => {
-      if (video.videoWidth === 0 || size() === window.lastSize) return;
+      const size = `${video.videoWidth}x${video.videoHeight}`;
+      if (video.videoWidth === 0 || size === before) return;
       video.removeEventListener('resize', look);
-      window.lastSize = size();
-      resolve();
+      resolve(size);
     };
     video.addEventListener('resize', look);
     look();
