@@ -33,7 +33,7 @@ use crate::http::{
 use crate::lifecycle::Strikes;
 use crate::media::{MediaKind, StreamName};
 use crate::output::whip::{Relays, Settings, Wires};
-use crate::output::{Adapt, Output, Record, Whip, record};
+use crate::output::{Adapt, Output, record, whip};
 use crate::plan::{self, Downstream, GraphPlan, QueueClass, Role};
 use crate::sfu;
 use crate::telemetry::Drops;
@@ -355,7 +355,7 @@ pub(super) fn outputs(
                 lanes: Arc::clone(lanes),
                 seed,
             };
-            running.push(Output::Record(Record::start(place.engine, settings)));
+            running.push(record::start(place.engine, settings));
             continue;
         }
         if output.kind != OutputKind::Whip {
@@ -381,7 +381,7 @@ pub(super) fn outputs(
             adaptive: output.adaptive,
             seed,
         };
-        running.push(Output::Whip(Whip::start(place.engine, &wires, settings)));
+        running.push(whip::start(place.engine, &wires, settings));
     }
     Ok(running)
 }

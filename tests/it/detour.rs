@@ -30,6 +30,18 @@ pub(crate) enum Spoil {
     Hops(u32),
 }
 
+/// How questions that change nothing are answered, GET and OPTIONS.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Mood {
+    /// As the server does.
+    #[default]
+    Honest,
+    /// Not at all: the connection is cut.
+    Mute,
+    /// 404.
+    Forgetful,
+}
+
 #[derive(Default)]
 struct Knobs {
     /// Bit/s towards the server; 0 is no limit.
@@ -43,8 +55,10 @@ struct Knobs {
     client: Mutex<Option<SocketAddr>>,
     server: Mutex<Option<SocketAddr>>,
     spoils: Mutex<VecDeque<Spoil>>,
+    mood: Mutex<Mood>,
     posts: AtomicU64,
     deletes: AtomicU64,
+    questions: AtomicU64,
 }
 
 /// The way. It ends when dropped.
@@ -111,6 +125,16 @@ impl Detour {
     /// POSTs that came, DELETEs that came.
     pub(crate) fn asked(&self) -> (u64, u64) {
         (self.knobs.posts.load(Relaxed), self.knobs.deletes.load(Relaxed))
+    }
+
+    /// How the next questions are answered.
+    pub(crate) fn answer(&self, mood: Mood) {
+        *self.knobs.mood.lock().unwrap() = mood;
+    }
+
+    /// Questions that were answered, or cut off.
+    pub(crate) fn questions(&self) -> u64 {
+        self.knobs.questions.load(Relaxed)
     }
 
     /// Packets that got through towards the server, and that were lost.
@@ -191,6 +215,19 @@ fn pass(
     let posts = head.starts_with("POST");
     if head.starts_with("DELETE") {
         knobs.deletes.fetch_add(1, Relaxed);
+    }
+    let asks = head.starts_with("GET") || head.starts_with("OPTIONS");
+    if asks {
+        knobs.questions.fetch_add(1, Relaxed);
+        let mood = *knobs.mood.lock().unwrap();
+        match mood {
+            Mood::Honest => {}
+            Mood::Mute => return Ok(()),
+            Mood::Forgetful => {
+                let words = "HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+                return client.write_all(words.as_bytes());
+            }
+        }
     }
     let mut spoil = None;
     if posts {

@@ -6,9 +6,8 @@ use std::time::Duration;
 use capcast::engine::Engine;
 use capcast::engine::webrtc::Lane;
 use capcast::media::{Bitrate, Codec};
-use capcast::output::Report;
-use capcast::output::Whip;
-use capcast::output::whip::{Settings, Wires};
+use capcast::output::whip::{self, Settings, Wires};
+use capcast::output::{Output, Report};
 use capcast::plan::{Node, QueueClass, Role, Value};
 
 use crate::appliance::Watcher;
@@ -34,7 +33,7 @@ fn lanes(engine: &Engine, codec: Codec, reorders: Option<&str>) -> Arc<[Lane]> {
     Arc::new([lane])
 }
 
-async fn until(whip: &Whip, what: &str, expected: impl Fn(&Report) -> bool) -> Arc<Report> {
+async fn until(whip: &Output, what: &str, expected: impl Fn(&Report) -> bool) -> Arc<Report> {
     let mut looks = tokio::time::interval(Duration::from_millis(20));
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
@@ -63,7 +62,7 @@ async fn an_output_follows_the_encoders_codec_and_is_refused_in_words_where_it_i
             adaptive: false,
             seed: 7,
         };
-        (server, Whip::start(&engine, &wires, settings))
+        (server, whip::start(&engine, &wires, settings))
     };
     let (mut boxed, strict) = start("box", &["--broadcast-box"]);
     let (mut plain, free) = start("plain", &[]);
@@ -73,7 +72,7 @@ async fn an_output_follows_the_encoders_codec_and_is_refused_in_words_where_it_i
     }
 
     // Another encoder of the same codec is nothing to anybody.
-    let sessions = |whip: &Whip| whip.report().reconnects;
+    let sessions = |whip: &Output| whip.report().reconnects;
     [&strict, &free].into_iter().for_each(|whip| whip.carry(lanes(&engine, Codec::H264, None)));
     // VP8 is no codec of a Broadcast Box; the other server gets a new session.
     [&strict, &free].into_iter().for_each(|whip| whip.carry(lanes(&engine, Codec::Vp8, None)));

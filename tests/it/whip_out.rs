@@ -247,22 +247,36 @@ fn each_fault_of_a_server_has_its_state_and_its_words_and_harms_nothing_else() {
         "/api/whip" => answer!("307 Temporary Redirect", "Location: /elsewhere/api/whip\r\n", ""),
         _ => answer!("403 Forbidden", "", ""),
     });
+    let circling = Faulty::start(|_| answer!("307 Temporary Redirect", "Location: /api/whip\r\n", ""));
+    let cut = answer!("201 Created", "Content-Type: application/sdp\r\nContent-Length: 2000\r\n", "v=0\r\n");
     let expected = [
         ("unauthorised", fault(answer!("401 Unauthorized", "", "")), "refused", "key"),
         ("redirected", redirecting, "refused", "key"),
         ("nowhere", fault(answer!("404 Not Found", "", "")), "wrong_url", "404"),
-        ("page", fault(answer!("200 OK", "Content-Type: text/html\r\n", "<html>")), "wrong_url", ""),
+        (
+            "page",
+            fault(answer!("200 OK", "Content-Type: text/html\r\n", "<html>")),
+            "wrong_url",
+            "a web page",
+        ),
+        ("circling", circling, "wrong_url", "more than 5 redirects"),
         ("full", fault(answer!("503 Busy", "Retry-After: 60\r\n", "")), "backing_off", "503"),
-        ("taken", fault(answer!("400 Bad Request", "", "session already has a host\n")), "host_busy", ""),
-        ("choosy", fault(answer!("400 Bad Request", "", "invalid offer: x\n")), "invalid_offer", ""),
-        ("garbage", fault("\u{1}\u{2}garbage\r\n\r\n"), "backing_off", ""),
+        (
+            "taken",
+            fault(answer!("400 Bad Request", "", "session already has a host\n")),
+            "host_busy",
+            "a publisher",
+        ),
+        ("choosy", fault(answer!("400 Bad Request", "", "invalid offer: x\n")), "invalid_offer", "the offer"),
+        ("garbage", fault("\u{1}\u{2}garbage\r\n\r\n"), "backing_off", "was cut"),
+        ("cut", fault(cut), "backing_off", "was cut before the whole answer"),
         (
             "nonsense",
             fault(answer!("201 Created", "Content-Type: application/sdp\r\n", "v=0")),
             "backing_off",
-            "",
+            "does not fit",
         ),
-        ("silent", fault(""), "backing_off", ""),
+        ("silent", fault(""), "backing_off", "did not answer in time"),
     ];
     let outputs: Vec<_> = expected.iter().map(|(name, server, ..)| (*name, server.url())).collect();
     let (mut appliance, _key) = publishing(&outputs);
@@ -290,6 +304,7 @@ fn each_fault_of_a_server_has_its_state_and_its_words_and_harms_nothing_else() {
     assert!(wait > 15.0, "Retry-After was not heeded: {wait}");
     let halted = |name: &str| expected.iter().find(|(other, ..)| *other == name).unwrap().1.asked().len();
     assert_eq!((halted("unauthorised"), halted("nowhere"), halted("choosy"), halted("page")), (1, 1, 1, 1));
+    assert_eq!(halted("circling"), 6, "five redirects are followed");
     let redirected = expected[1].1.asked();
     assert_eq!(redirected.len(), 2, "{redirected:?}");
     assert_eq!(redirected[1].1, "/elsewhere/api/whip");

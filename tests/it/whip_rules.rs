@@ -4,6 +4,7 @@
 use reqwest::{Method, StatusCode};
 use str0m::media::Direction;
 
+use crate::appliance::source;
 use crate::http::{Server, header, problem};
 use crate::whip::{KEY, Peer, offer, until};
 
@@ -152,4 +153,32 @@ async fn a_server_that_stops_says_when_to_come_back() {
     let after: u64 = header(&refused, "retry-after").parse().unwrap();
     assert!((1..=30).contains(&after), "{after}");
     problem(refused, 503).await;
+}
+
+/// The client's rules are listed where they are kept, each with its test.
+#[test]
+fn each_rule_of_the_client_names_a_test_that_there_is() {
+    let listed = std::fs::read_to_string(source("src/whip/client/mod.rs")).unwrap();
+    let rows = listed.lines().filter(|line| line.starts_with("//! | 4."));
+    let named: Vec<_> = rows.filter_map(|row| row.trim_end_matches(" |").rsplit_once("| `")).collect();
+    assert!(named.len() >= 20, "the table is gone: {named:?}");
+    let mut sources = String::new();
+    let mut folders = vec![source("src/whip"), source("src/engine/webrtc"), source("tests/it")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else {
+                sources += &std::fs::read_to_string(entry).unwrap();
+            }
+        }
+    }
+    for (_, test) in named {
+        let test = test.trim_end_matches('`');
+        assert!(
+            sources.contains(&format!("#[test]\nfn {test}()"))
+                || sources.contains(&format!("    fn {test}()")),
+            "no test `{test}`"
+        );
+    }
 }

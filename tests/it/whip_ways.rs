@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::appliance::{Appliance, Watcher, turn};
-use crate::detour::{Detour, Spoil, own_address};
+use crate::detour::{Detour, Mood, Spoil, own_address};
 use crate::whip_out::{KEY, PATIENCE, PROFILE, keeps_the_secret, output, publishing};
 
 fn port(text: &Value) -> u16 {
@@ -211,6 +211,40 @@ fn a_way_that_goes_dark_is_noticed_and_found_again() {
     assert!(output(&state, "one")["reconnects"].as_u64() >= Some(1));
     assert_eq!(state["encode"]["restarts"], 0);
     assert!(state["streams"][0]["packets_in"].as_u64().unwrap() > passed, "viewers here noticed nothing");
+}
+
+/// What HTTP says counts together with silence, and never without.
+#[test]
+fn a_session_that_the_server_forgot_is_made_anew_and_one_whose_http_fails_goes_on() {
+    let _turn = turn();
+    let mut server = Watcher::whip_server(&["--frames", "30"]);
+    let detour = Detour::to(port(&server.expect("listening", None, PATIENCE)));
+    let (appliance, _key) = publishing(&[("one", detour.url())]);
+    server.expect("frames", None, PATIENCE);
+    let asked = |count: u64, what: &str| {
+        let state =
+            appliance.until_state(what, PATIENCE, |state| is_live(state) && detour.questions() >= count);
+        let one = output(&state, "one");
+        assert_eq!(one["reconnects"], 0, "{what}: {one}");
+    };
+    asked(1, "it was asked what it knows");
+    detour.answer(Mood::Mute);
+    asked(2, "it does not answer");
+    // Its reports tell by now how often they come.
+    for _ in 0..3 {
+        server.expect("so_far", None, PATIENCE);
+    }
+    detour.answer(Mood::Forgetful);
+    detour.darken(true);
+    let began = Instant::now();
+    let state = appliance.until_state("it is lost", PATIENCE, |state| !is_live(state));
+    println!("lost after {:?}: {}", began.elapsed(), output(&state, "one")["reason"]);
+    let log = appliance.log().join("\n");
+    assert!(log.contains("does not know the session any more"), "no word of why:\n{log}");
+    detour.answer(Mood::Honest);
+    detour.darken(false);
+    appliance.until_state("it is live again", PATIENCE, is_live);
+    keeps_the_secret(&appliance);
 }
 
 #[test]

@@ -70,6 +70,45 @@ fn every_codec_is_offered_before_any_media_and_with_our_certificate() {
     assert_eq!(engine.outlet(MediaKind::Video).keyframe_requests(), (0, 0));
 }
 
+/// RFC 9725 §4.2 and §4.4, of a picture and its sound.
+#[test]
+fn an_offer_keeps_the_constraints_of_whip() {
+    let engine = Engine::new().unwrap();
+    let lanes = [lane(&engine, Codec::H264, "rtph264pay"), lane(&engine, Codec::Opus, "rtpopuspay")];
+    let (tell, told) = mpsc::channel();
+    let sink: TransportSink = Arc::new(move |event| drop(tell.send(event)));
+    let _transport = engine.webrtc("test", &lanes, &[], sink).unwrap();
+    let offer = loop {
+        match told.recv_timeout(Duration::from_secs(30)) {
+            Ok(TransportEvent::Offer { sdp, complete: true }) => break sdp,
+            Ok(TransportEvent::Offer { .. } | TransportEvent::Candidate { .. }) => {}
+            other => panic!("{other:?} before the whole offer"),
+        }
+    };
+    let mut parts = offer.split("\r\nm=");
+    let session = parts.next().unwrap_or_default();
+    let media: Vec<&str> = parts.collect();
+    let kinds: Vec<_> = media.iter().filter_map(|media| media.split(' ').next()).collect();
+    assert_eq!(kinds, ["video", "audio"], "{offer}");
+    let bundle = session.lines().find_map(|line| line.strip_prefix("a=group:BUNDLE ")).unwrap_or_default();
+    let mids: Vec<_> =
+        media.iter().filter_map(|m| m.lines().find_map(|line| line.strip_prefix("a=mid:"))).collect();
+    assert_eq!(bundle.split(' ').collect::<Vec<_>>(), mids, "one bundle of all: {offer}");
+    for media in &media {
+        for line in ["a=rtcp-mux", "a=rtcp-mux-only", "a=sendonly", "a=setup:actpass"] {
+            assert!(media.lines().any(|one| one == line), "no `{line}` in\n{media}");
+        }
+    }
+    for line in ["a=ice-lite", "a=simulcast", "a=rid:", "a=recvonly", "a=inactive"] {
+        assert!(!offer.contains(line), "`{line}` in\n{offer}");
+    }
+    // `a=msid:STREAM TRACK`, or the same within `a=ssrc:`.
+    let streams = offer.lines().filter_map(|line| line.split_once("msid:"));
+    let streams: std::collections::BTreeSet<_> =
+        streams.filter_map(|(_, names)| names.split(' ').next()).collect();
+    assert_eq!(streams.len(), 1, "one MediaStream: {offer}");
+}
+
 #[test]
 fn an_answer_that_does_not_fit_is_refused_in_words() {
     let engine = Engine::new().unwrap();

@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -14,10 +12,10 @@ use super::Settings;
 use super::names::{Finished, Names, TIME, surplus};
 use crate::engine::Engine;
 use crate::engine::container::{Container, ContainerError};
-use crate::engine::webrtc::{Lane, TransportStats};
+use crate::engine::webrtc::TransportStats;
 use crate::media::{Backoff, ByteSize, Codec};
 use crate::output::report::{BACKOFF, DISK_FULL, RECORDING};
-use crate::output::{Order, Report};
+use crate::output::{Order, Orders, Report};
 use crate::whip::client::Phase;
 
 /// How often the file is looked at.
@@ -37,9 +35,7 @@ pub(super) struct Driver {
     engine: Engine,
     settings: Settings,
     names: Names,
-    inbox: mpsc::Receiver<Order>,
-    lanes: watch::Receiver<Arc<[Lane]>>,
-    shown: Arc<ArcSwap<Report>>,
+    orders: Orders,
     report: Report,
     wanted: bool,
     finishing: bool,
@@ -67,13 +63,7 @@ struct Growing {
 }
 
 impl Driver {
-    pub(super) fn new(
-        engine: Engine,
-        settings: Settings,
-        inbox: mpsc::Receiver<Order>,
-        lanes: watch::Receiver<Arc<[Lane]>>,
-        shown: Arc<ArcSwap<Report>>,
-    ) -> Driver {
+    pub(super) fn new(engine: Engine, settings: Settings, orders: Orders) -> Driver {
         let names = Names::new(&settings.path, &settings.stream);
         let backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15), settings.seed);
         let now = now();
@@ -81,9 +71,7 @@ impl Driver {
             engine,
             names,
             settings,
-            inbox,
-            lanes,
-            shown,
+            orders,
             report: Report::new(Phase::Idle.as_str()),
             wanted: false,
             finishing: false,
@@ -105,12 +93,12 @@ impl Driver {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                order = self.inbox.recv() => match order {
+                order = self.orders.inbox.recv() => match order {
                     Some(order) => self.obey(order).await,
                     None => return,
                 },
-                Ok(()) = self.lanes.changed() => {
-                    self.settings.lanes = Arc::clone(&self.lanes.borrow_and_update());
+                Ok(()) = self.orders.lanes.changed() => {
+                    self.settings.lanes = Arc::clone(&self.orders.lanes.borrow_and_update());
                 }
                 Some(_) = self.ending.join_next() => {}
                 _ = looks.tick() => self.look().await,
@@ -310,8 +298,8 @@ impl Driver {
             self.report.stats = sum(&self.carried, present);
         }
         self.report.retry_at = self.retry;
-        if **self.shown.load() != self.report {
-            self.shown.store(Arc::new(self.report.clone()));
+        if **self.orders.shown.load() != self.report {
+            self.orders.shown.store(Arc::new(self.report.clone()));
         }
     }
 }

@@ -8,18 +8,10 @@ mod server;
 mod wires;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
-
-use super::adapt::Way;
-use super::{Order, Report};
+use super::Output;
 use crate::engine::Engine;
 use crate::engine::webrtc::{Lane, Relay};
-use crate::media::{Bitrate, MediaKind};
-use crate::whip::client::Phase;
 
 pub use wires::Wires;
 
@@ -50,88 +42,12 @@ pub struct Settings {
     pub seed: u64,
 }
 
-/// One output. Ends when dropped, without a farewell; see [`Whip::finish`].
-pub struct Whip {
-    name: String,
-    adaptive: bool,
-    orders: mpsc::Sender<Order>,
-    lanes: watch::Sender<Arc<[Lane]>>,
-    report: Arc<ArcSwap<Report>>,
-    task: Option<JoinHandle<()>>,
-}
-
-impl Whip {
-    /// Starts its task, and publishing.
-    pub fn start(engine: &Engine, wires: &Wires, settings: Settings) -> Whip {
-        let (orders, inbox) = mpsc::channel(super::ORDERS);
-        let report = Arc::new(ArcSwap::from_pointee(Report::new(Phase::Idle.as_str())));
-        let (name, adaptive) = (settings.name.clone(), settings.adaptive);
-        let (lanes, changed) = watch::channel(Arc::clone(&settings.lanes));
-        let hears = driver::Hears { inbox, lanes: changed };
-        let driver = driver::Driver::new(engine.clone(), wires.clone(), settings, hears, Arc::clone(&report));
-        let task = Some(tokio::spawn(driver.run()));
-        let whip = Whip { name, adaptive, orders, lanes, report, task };
-        whip.publish();
-        whip
-    }
-
-    /// Its configured name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// May it lower the encoder's bitrate?
-    pub fn is_adaptive(&self) -> bool {
-        self.adaptive
-    }
-
-    /// What the way of an adaptive output carries, while it is connected and anything is known of it.
-    pub fn way(&self) -> Option<Way> {
-        let report = self.report.load();
-        let estimate = report.stats.estimate.filter(|_| self.adaptive && report.is_live())?;
-        let lanes = self.lanes.borrow();
-        let besides = lanes.iter().filter(|lane| lane.codec.kind() == MediaKind::Audio);
-        let besides = Bitrate::from_bits(besides.map(|lane| lane.bitrate.bits()).sum());
-        Some(Way { output: self.name.clone(), estimate, besides })
-    }
-
-    /// Publishes these from now on: the encoder was changed. With the same codecs the session goes on; with others it is
-    /// made anew.
-    pub fn carry(&self, lanes: Arc<[Lane]>) {
-        self.lanes.send_replace(lanes);
-    }
-
-    /// Publishes, if it does not. A wait for a retry goes on.
-    pub fn publish(&self) {
-        // Full means that one waits already.
-        let _ = self.orders.try_send(Order::Start);
-    }
-
-    /// Publishes no more: the session is DELETEd.
-    pub fn stop(&self) {
-        let _ = self.orders.try_send(Order::Stop);
-    }
-
-    /// What is known of it now.
-    pub fn report(&self) -> Arc<Report> {
-        self.report.load_full()
-    }
-
-    /// Ends it: the session is DELETEd if that takes no longer than `within`.
-    pub async fn finish(mut self, within: Duration) {
-        let Some(mut task) = self.task.take() else { return };
-        let _ = self.orders.try_send(Order::Finish);
-        if tokio::time::timeout(within, &mut task).await.is_err() {
-            tracing::info!(output = %self.name, "the server did not confirm the end in time");
-            task.abort();
-        }
-    }
-}
-
-impl Drop for Whip {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
+/// Starts the output's task, and publishing.
+pub fn start(engine: &Engine, wires: &Wires, settings: Settings) -> Output {
+    let unfinished = |output: &str| tracing::info!(output, "the server did not confirm the end in time");
+    Output::spawn(
+        (settings.name.clone(), settings.adaptive, unfinished),
+        Arc::clone(&settings.lanes),
+        |orders| driver::Driver::new(engine.clone(), wires, settings, orders).run(),
+    )
 }

@@ -4,7 +4,8 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use http::header::USER_AGENT;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use hyper_util::client::legacy::connect::HttpInfo;
 
 use crate::whip::client::{BODY_LIMIT, Failure, FailureKind, Request, Response};
 
@@ -18,6 +19,8 @@ const STATUS: Duration = Duration::from_secs(4);
 #[derive(Clone)]
 pub struct Wires {
     client: reqwest::Client,
+    /// For questions whose connection is looked at: nothing else uses it.
+    apart: reqwest::Client,
 }
 
 impl Wires {
@@ -26,17 +29,13 @@ impl Wires {
     /// # Errors
     /// When TLS cannot be set up; in words.
     pub fn new() -> Result<Wires, String> {
-        let agent = HeaderValue::from_static(concat!("capcast/", env!("CARGO_PKG_VERSION")));
-        reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(2)
-            .default_headers(HeaderMap::from_iter([(USER_AGENT, agent)]))
-            .build()
-            .map(|client| Wires { client })
-            .map_err(|error| said(&error))
+        Ok(Wires { client: client(2)?, apart: client(1)? })
+    }
+
+    /// The same with a connection for questions of its own: one output's, whatever others ask.
+    pub(super) fn apart(&self) -> Wires {
+        // It was made like this once; where it cannot be again, sharing costs no more than a proof.
+        client(1).map_or_else(|_| self.clone(), |apart| Wires { apart, ..self.clone() })
     }
 
     /// Asks what an address allows, without a key and without a word of its answer being read: does a server answer there?
@@ -44,7 +43,7 @@ impl Wires {
     /// # Errors
     /// Why not, in words.
     pub async fn knock(&self, url: url::Url) -> Result<StatusCode, String> {
-        let asked = self.client.request(http::Method::OPTIONS, url).timeout(CONNECT).send().await;
+        let asked = self.client.request(Method::OPTIONS, url).timeout(CONNECT).send().await;
         match asked {
             Ok(answer) => Ok(answer.status()),
             Err(error) if error.is_timeout() => Err(format!("no answer in {} s", CONNECT.as_secs())),
@@ -52,17 +51,12 @@ impl Wires {
         }
     }
 
-    /// Whether somebody may listen at an address; not only where the host says that nobody does.
-    pub(super) async fn listens(&self, url: url::Url) -> bool {
-        let asked = self.client.request(http::Method::OPTIONS, url).timeout(STATUS).send().await;
-        !asked.is_err_and(|error| failure(&error).kind == FailureKind::NobodyListens)
-    }
-
     /// Sends one request of the machine's and reads its answer, both within the request's limits.
     pub(super) async fn send(&self, request: Request) -> Result<Response, Failure> {
         let limit = request.connect + request.answer;
-        let asked = self
-            .client
+        let asks = matches!(request.method, Method::GET | Method::OPTIONS);
+        let client = if asks { &self.apart } else { &self.client };
+        let asked = client
             .request(request.method, request.url)
             .headers(request.headers)
             .body(request.body)
@@ -70,8 +64,9 @@ impl Wires {
             .send();
         let mut answer = asked.await.map_err(|error| failure(&error))?;
         let (status, headers) = (answer.status(), answer.headers().clone());
+        let connection = answer.extensions().get::<HttpInfo>().map(HttpInfo::local_addr);
         let body = read(&mut answer).await?;
-        Ok(Response { status, headers, body, wall: wall() })
+        Ok(Response { status, headers, body, wall: wall(), connection })
     }
 
     /// A document that needs no key, if there is one: its status and body.
@@ -80,6 +75,19 @@ impl Wires {
         let body = read(&mut answer).await.ok()?;
         Some((answer.status(), body))
     }
+}
+
+fn client(idle: usize) -> Result<reqwest::Client, String> {
+    let agent = HeaderValue::from_static(concat!("capcast/", env!("CARGO_PKG_VERSION")));
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(CONNECT)
+        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(idle)
+        .default_headers(HeaderMap::from_iter([(USER_AGENT, agent)]))
+        .build()
+        .map_err(|error| said(&error))
 }
 
 /// The body, no more than is allowed of it.

@@ -18,8 +18,21 @@ const UNTOLD: Duration = Duration::from_secs(15);
 const TOGETHER: Duration = Duration::from_millis(20);
 /// Silence shorter than this raises no doubt.
 const DOUBT: Duration = Duration::from_secs(1);
+/// Nor is it long.
+const LONG: Duration = Duration::from_millis(1_500);
 /// Media that pauses longer than this does not flow; a server may then be silent.
 const PAUSE: Duration = Duration::from_secs(2);
+
+/// How much silence, measured by what is usual; less than counts by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// A report is overdue.
+    Late,
+    /// One is missing.
+    Long,
+    /// Two are.
+    Doubtful,
+}
 
 /// The RTCP of one session.
 #[derive(Clone, Debug)]
@@ -74,12 +87,20 @@ impl Pulse {
         self.flows(now).then(|| since + self.patience())
     }
 
-    /// Whether it is silent for longer than is usual, and not yet for as long as counts by itself.
-    pub(super) fn is_doubtful(&self, now: Instant) -> bool {
-        let Some(since) = self.last.zip(self.sending_since).map(|(last, sending)| last.max(sending)) else {
-            return false;
+    /// When its silence is, or will be, such; none while it is not known what is usual, nor while no media flows.
+    pub(super) fn silent_at(&self, silence: Silence, now: Instant) -> Option<Instant> {
+        let since = self.last?.max(self.sending_since?);
+        let least = match silence {
+            Silence::Late => (self.usual * 3 / 2).max(DOUBT),
+            Silence::Long => (self.usual * 2).max(LONG),
+            Silence::Doubtful => (self.usual * 3).max(DOUBT),
         };
-        self.intervals >= TELLING && self.flows(now) && since + (self.usual * 3).max(DOUBT) <= now
+        (self.intervals >= TELLING && self.flows(now)).then(|| since + least)
+    }
+
+    /// The usual time between reports; zero as long as that is not known.
+    pub(super) const fn usual(&self) -> Duration {
+        self.usual
     }
 
     fn flows(&self, now: Instant) -> bool {

@@ -1,6 +1,7 @@
 //! What goes into the machine and what comes out of it.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, Method, StatusCode};
@@ -19,9 +20,9 @@ pub const BODY_LIMIT: usize = 64 * 1024;
 pub(super) const CONNECT: Duration = Duration::from_secs(5);
 /// Until the answer to a POST or PATCH must be in, from when the connection stands.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
-/// The same for a DELETE: nothing hangs on its answer.
+/// The same for a DELETE, a GET and OPTIONS: nothing hangs on their answer.
 pub(super) const DELETE_CONNECT: Duration = Duration::from_secs(3);
-/// The same for a DELETE.
+/// The same for these.
 pub(super) const DELETE_ANSWER: Duration = Duration::from_secs(3);
 
 /// Names one request; an answer that comes too late is known by it.
@@ -101,6 +102,8 @@ pub struct Response {
     pub body: String,
     /// The wall clock when it came, for a `Retry-After` that is a date.
     pub wall: SystemTime,
+    /// Our end of the connection that it came over; it tells connections apart.
+    pub connection: Option<SocketAddr>,
 }
 
 /// Why there is no answer.
@@ -163,7 +166,8 @@ pub enum Action {
 pub struct Request {
     /// What its answer is named by.
     pub id: RequestId,
-    /// POST, PATCH or DELETE.
+    /// POST, PATCH or DELETE; and GET or OPTIONS, for which each machine needs a connection that nothing else uses, kept
+    /// open from one to the next.
     pub method: Method,
     /// Where to; never log more than its origin.
     pub url: Url,

@@ -1,13 +1,9 @@
-//! What servers are asked beside the session: whether a Broadcast Box has the stream, and whether one is still there that
-//! has fallen silent, which HTTP tells sooner than its silence can.
+//! What a Broadcast Box is asked beside the session: whether it has the stream.
 
 use std::time::Duration;
 
-use url::Url;
-
 use super::{Driver, Event, LOOK, now};
-use crate::output::whip::{Wires, server};
-use crate::whip::broadcast_box::Stream;
+use crate::output::whip::server;
 use crate::whip::client::{Machine, Phase};
 
 /// How often a Broadcast Box is asked about the stream.
@@ -40,36 +36,25 @@ impl Driver {
         });
     }
 
-    /// Asks a server that has fallen silent whether it is still there, once a second.
+    /// Asks a Broadcast Box that has fallen silent whether it still has the stream, once a second.
     pub(super) fn ask_in_doubt(&mut self) {
         let now = now();
-        let Some(machine) = &self.machine else { return };
-        let Some(endpoint) = machine.doubts(now).cloned() else {
+        let Some(machine) = self.machine.as_ref().filter(|machine| machine.doubts(now)) else {
             self.doubt_at = None;
             return;
         };
+        // One that never listed the stream says nothing by not listing it.
+        let Some(stream) = machine.watch().filter(|_| self.listed) else { return };
         if self.doubt_at.is_some_and(|asked| now < asked + DOUBT) {
             return;
         }
         self.doubt_at = Some(now);
-        let listed = machine.watch().filter(|_| self.listed);
         let (wires, tell, number) = (self.wires.clone(), self.tell.clone(), self.number);
         tokio::spawn(async move {
-            let gone = is_gone(wires, endpoint, listed).await;
-            let _ = tell.send(Event::Doubted(number, gone)).await;
+            let answer = wires.get(stream.status_url()).await;
+            if answer.is_some_and(|(status, body)| server::has(status, &body) == Some(false)) {
+                let _ = tell.send(Event::Gone(number)).await;
+            }
         });
     }
-}
-
-/// Why the session is lost, if the server is seen not to have it: nobody listens any more where it was asked for, or a
-/// Broadcast Box that had the stream has it no more. No answer, and any other, says nothing.
-async fn is_gone(wires: Wires, endpoint: Url, listed: Option<Stream>) -> Option<String> {
-    if let Some(stream) = listed
-        && let Some((status, body)) = wires.get(stream.status_url()).await
-        && server::has(status, &body) == Some(false)
-    {
-        return Some("the server fell silent and has the stream no more".to_owned());
-    }
-    let gone = !wires.listens(endpoint).await;
-    gone.then(|| "the server fell silent and nobody listens there any more".to_owned())
 }

@@ -1,29 +1,26 @@
-//! The machine's clock, HTTP and transport.
+//! The machine's clock and HTTP; its transport is in `transport`.
 
 mod ask;
+mod transport;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Settings, Wires};
 use crate::engine::Engine;
-use crate::engine::webrtc::{
-    Lane, PublishError, Relay, Transport, TransportEvent, TransportSink, TransportStats,
-};
+use crate::engine::webrtc::{PublishError, Transport, TransportEvent, TransportStats};
 use crate::media::{Codec, MediaKind};
-use crate::output::{Order, Report};
+use crate::output::{Order, Orders, Report};
 use crate::whip::client::{
-    self, Action, Endpoint, Failure, IceState, Input, KeyForm, Machine, Phase, Request, RequestId, Response,
+    self, Action, Endpoint, Failure, Input, KeyForm, Machine, Phase, Request, RequestId, Response,
     TransportId,
 };
-use crate::whip::link::IceServer;
-use crate::whip::trickle::Candidate;
+use transport::Running;
 
 /// How often transports are looked at. The machine wants to hear of media twice a second.
 const LOOK: Duration = Duration::from_millis(250);
@@ -41,30 +38,15 @@ enum Event {
     Answered(u64, RequestId, Result<Response, Failure>),
     /// What the server says about the stream, and whether it has it; none when it did not answer.
     Server(Option<(String, bool)>),
-    /// A server in doubt was asked; why its session is lost, if it is.
-    Doubted(u64, Option<String>),
-}
-
-/// Where orders and other media come from.
-pub(super) struct Hears {
-    pub(super) inbox: mpsc::Receiver<Order>,
-    pub(super) lanes: watch::Receiver<Arc<[Lane]>>,
-}
-
-/// A transport and how far its counters were told.
-struct Running {
-    id: TransportId,
-    transport: Box<dyn Transport>,
-    units: u64,
-    feedback: u64,
+    /// A Broadcast Box in doubt was asked and has the stream no more.
+    Gone(u64),
 }
 
 pub(super) struct Driver {
     engine: Engine,
     wires: Wires,
     settings: Settings,
-    hears: Hears,
-    shown: Arc<ArcSwap<Report>>,
+    orders: Orders,
     tell: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
     machine: Option<Machine>,
@@ -97,20 +79,13 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(
-        engine: Engine,
-        wires: Wires,
-        settings: Settings,
-        hears: Hears,
-        shown: Arc<ArcSwap<Report>>,
-    ) -> Driver {
+    pub(super) fn new(engine: Engine, wires: &Wires, settings: Settings, orders: Orders) -> Driver {
         let (tell, events) = mpsc::channel(EVENTS);
         Driver {
             engine,
-            wires,
+            wires: wires.apart(),
             settings,
-            hears,
-            shown,
+            orders,
             tell,
             events,
             machine: None,
@@ -140,11 +115,11 @@ impl Driver {
         loop {
             let deadline = self.machine.as_ref().and_then(|machine| machine.deadline(now()));
             tokio::select! {
-                order = self.hears.inbox.recv() => match order {
+                order = self.orders.inbox.recv() => match order {
                     Some(order) => self.obey(order),
                     None => return,
                 },
-                Ok(()) = self.hears.lanes.changed() => self.carry(),
+                Ok(()) = self.orders.lanes.changed() => self.carry(),
                 Some(event) = self.events.recv() => self.hear(event),
                 () = until(deadline) => self.feed(Input::Timer),
                 _ = looks.tick() => self.look(),
@@ -183,7 +158,7 @@ impl Driver {
 
     /// The encoder was changed. The machine makes a new session if the codec is another.
     fn carry(&mut self) {
-        self.settings.lanes = Arc::clone(&self.hears.lanes.borrow_and_update());
+        self.settings.lanes = Arc::clone(&self.orders.lanes.borrow_and_update());
         self.reordering = false;
         self.feed(Input::CodecChanged(self.codec()));
         self.feed(Input::Unfit(self.unfit()));
@@ -231,9 +206,9 @@ impl Driver {
                     });
                 }
             }
-            Event::Doubted(number, gone) => {
-                if let Some(words) = gone.filter(|_| number == self.number) {
-                    self.feed(Input::Gone(words));
+            Event::Gone(number) => {
+                if number == self.number {
+                    self.feed(Input::Gone("the server fell silent and has the stream no more".to_owned()));
                 }
             }
             Event::Server(words) => match words {
@@ -250,50 +225,6 @@ impl Driver {
                 }
             },
         }
-    }
-
-    fn made(&mut self, id: TransportId, made: Result<Box<dyn Transport>, PublishError>) {
-        match made {
-            Ok(transport) => {
-                self.running = Some(Running { id, transport, units: 0, feedback: 0 });
-                for said in std::mem::take(&mut self.early) {
-                    self.said(id, said);
-                }
-            }
-            Err(error) => {
-                let failed = client::TransportEvent::Failed(error.to_string());
-                self.feed(Input::Transport(id, failed));
-            }
-        }
-    }
-
-    fn said(&mut self, id: TransportId, said: TransportEvent) {
-        if let Some(event) = words_of(said) {
-            self.feed(Input::Transport(id, event));
-        }
-    }
-
-    /// What transports are only asked for now and then: media, feedback, numbers.
-    fn look(&mut self) {
-        if let Some(running) = &mut self.running {
-            let stats = running.transport.stats();
-            let (id, heard) = (running.id, stats.feedback > running.feedback);
-            let sent = stats.units > running.units;
-            (running.units, running.feedback) = (stats.units, stats.feedback);
-            self.report.stats = sum(&self.carried, stats);
-            if stats.reordered > 0 && !self.reordering {
-                self.reordering = true;
-                return self.feed(Input::Unfit(self.unfit()));
-            }
-            if heard {
-                self.feed(Input::Transport(id, client::TransportEvent::Feedback));
-            }
-            if sent {
-                self.feed(Input::Transport(id, client::TransportEvent::Sent));
-            }
-        }
-        self.ask_server();
-        self.ask_in_doubt();
     }
 
     fn feed(&mut self, input: Input) {
@@ -324,55 +255,6 @@ impl Driver {
                 }
             }
             Action::State(state) => self.tell_state(&state),
-        }
-    }
-
-    /// The key may have changed since; the machine is made anew then, and asks for its transport itself.
-    fn create(&mut self, id: TransportId, ice_servers: &[IceServer]) {
-        match self.endpoint() {
-            Ok((endpoint, key)) if key != self.key => {
-                tracing::info!(output = %self.settings.name, "its URL or key has changed");
-                self.renew(endpoint, key);
-                return self.feed(Input::Start);
-            }
-            Ok(_) => {}
-            Err(words) => {
-                tracing::warn!(output = %self.settings.name, "going on with URL and key as they were: {words}");
-            }
-        }
-        self.wanted = Some(id);
-        self.early.clear();
-        let number = self.number;
-        let mut relays: Vec<Relay> = ice_servers.iter().map(relay).collect();
-        match (self.settings.relays)() {
-            // After the server's: there is place for one STUN server only, and the configuration's rules.
-            Ok(own) => relays.extend(own),
-            Err(words) => tracing::warn!(output = %self.settings.name, "going on without relays: {words}"),
-        }
-        let (engine, lanes, name) =
-            (self.engine.clone(), Arc::clone(&self.settings.lanes), self.settings.name.clone());
-        let (tell, said) = (self.tell.clone(), self.tell.clone());
-        let sink: TransportSink = Arc::new(move |event| {
-            // Full: this transport floods, and its output will be lost and made anew.
-            let _ = said.try_send(Event::Said(number, id, event));
-        });
-        tokio::task::spawn_blocking(move || {
-            let made = engine.webrtc(&name, &lanes, &relays, sink);
-            // Where the output is gone, so is the transport.
-            let _ = tell.blocking_send(Event::Made(number, id, made));
-        });
-    }
-
-    fn close(&mut self, id: TransportId) {
-        if self.wanted == Some(id) {
-            self.wanted = None;
-        }
-        if let Some(running) = self.running.take_if(|running| running.id == id) {
-            let last = running.transport.stats();
-            self.carried = sum(&self.carried, last);
-            self.report.stats = self.carried;
-            // Nothing waits for it to be gone.
-            drop(running.transport.close());
         }
     }
 
@@ -449,46 +331,9 @@ impl Driver {
             self.report.watch = machine.watch().map(|stream| stream.watch_url().into());
             self.report.reconnects = self.reconnects + machine.reconnects();
         }
-        if **self.shown.load() != self.report {
-            self.shown.store(Arc::new(self.report.clone()));
+        if **self.orders.shown.load() != self.report {
+            self.orders.shown.store(Arc::new(self.report.clone()));
         }
-    }
-}
-
-/// A transport's event in the machine's words; none for one that makes no sense.
-fn words_of(event: TransportEvent) -> Option<client::TransportEvent> {
-    Some(match event {
-        TransportEvent::Offer { sdp, complete } => client::TransportEvent::Offer { sdp, complete },
-        TransportEvent::Candidate { m_line, line } => {
-            client::TransportEvent::Candidate(Candidate::new(m_line, &line)?)
-        }
-        TransportEvent::Connected => client::TransportEvent::Ice(IceState::Connected),
-        TransportEvent::Disconnected => client::TransportEvent::Ice(IceState::Disconnected),
-        TransportEvent::Lost => client::TransportEvent::Ice(IceState::Failed),
-        TransportEvent::Failed(words) => client::TransportEvent::Failed(words),
-    })
-}
-
-fn relay(server: &IceServer) -> Relay {
-    Relay {
-        uri: server.uri.clone(),
-        username: server.username.clone(),
-        credential: server.credential.clone(),
-    }
-}
-
-/// Counters of both, measurements of the second.
-fn sum(carried: &TransportStats, present: TransportStats) -> TransportStats {
-    TransportStats {
-        units: carried.units + present.units,
-        bytes: carried.bytes + present.bytes,
-        dropped: carried.dropped + present.dropped,
-        keyframe_requests: carried.keyframe_requests + present.keyframe_requests,
-        feedback: carried.feedback + present.feedback,
-        nacks: carried.nacks + present.nacks,
-        resent: carried.resent + present.resent,
-        reordered: carried.reordered + present.reordered,
-        ..present
     }
 }
 

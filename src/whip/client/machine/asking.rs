@@ -86,6 +86,8 @@ impl Machine {
             if heard || !again {
                 self.leftover = None;
             }
+        } else if let Some(witness) = self.witness_of(id) {
+            witness.answered(response);
         } else if self.is_patch(id) {
             self.patched(now, Some(response.status));
         } else if matches!(&self.stage, Stage::Posting(posting) if posting.request == id) {
@@ -104,6 +106,8 @@ impl Machine {
             } else if before_attempt {
                 self.leftover = None;
             }
+        } else if let Some(witness) = self.witness_of(id) {
+            witness.unanswered(failure.kind);
         } else if self.is_patch(id) {
             self.patched(now, None);
         } else if matches!(&self.stage, Stage::Posting(posting) if posting.request == id) {

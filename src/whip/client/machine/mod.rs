@@ -152,13 +152,10 @@ impl Machine {
         self.endpoint.broadcast_box().filter(|_| self.learned.broadcast_box)
     }
 
-    /// Where to ask whether the server is still there, when it has fallen silent so that this is in doubt; tell it by
-    /// [`Input::Gone`].
-    pub fn doubts(&self, now: Instant) -> Option<&Url> {
-        match &self.stage {
-            Stage::Joined(joined) if joined.is_doubtful(now) => Some(self.endpoint.url()),
-            _ => None,
-        }
+    /// Whether the server has fallen silent so that it is in doubt whether it still has the stream; where the driver can
+    /// read that it has not, it is told by [`Input::Gone`].
+    pub fn doubts(&self, now: Instant) -> bool {
+        matches!(&self.stage, Stage::Joined(joined) if joined.is_doubtful(now))
     }
 
     /// When to call [`Machine::on`] with [`Input::Timer`] at the latest; always later than the `now` last given. It is
@@ -187,7 +184,7 @@ impl Machine {
             Input::Unanswered(id, failure) => self.on_failure(now, id, &failure),
             Input::Gone(words) => {
                 // Only while it is in doubt: it may have been heard of since.
-                if self.doubts(now).is_some() {
+                if self.doubts(now) {
                     self.lose(now, words, None);
                 }
             }
@@ -216,7 +213,7 @@ impl Machine {
             self.on_failure(now, request, &late);
             return true;
         }
-        match &mut self.stage {
+        match &self.stage {
             Stage::Quiet => false,
             Stage::Offering(offering) if offering.until <= now => {
                 if offering.offer.is_some() {
@@ -233,19 +230,20 @@ impl Machine {
                 true
             }
             Stage::Joined(joined) => {
-                let trickle_late = joined.late_patch(now);
-                if let Some(request) = trickle_late {
+                if let Some(request) = joined.late_request(now) {
                     self.actions.push(Action::Cancel(request));
                     self.on_failure(now, request, &late);
                     return true;
                 }
-                match joined.verdict(now) {
-                    Some(words) => {
-                        self.lose(now, words, None);
-                        true
-                    }
-                    None => false,
+                if let Some(words) = joined.verdict(now) {
+                    self.lose(now, words, None);
+                    return true;
                 }
+                let due = joined.is_question_due(now);
+                if due {
+                    self.question(now);
+                }
+                due
             }
             _ => false,
         }

@@ -7,9 +7,10 @@ use url::Url;
 
 use super::{CANDIDATES, HELD, Leftover, Machine, Stage};
 use crate::whip::client::pace::SETTLED;
-use crate::whip::client::pulse::Pulse;
+use crate::whip::client::pulse::{Pulse, Silence};
 use crate::whip::client::state::Phase;
 use crate::whip::client::wire::{Action, IceState, RequestId, TransportEvent, TransportId};
+use crate::whip::client::witness::{Question, Witness};
 use crate::whip::trickle::{Candidate, Head};
 
 /// From the server's answer to the media connection.
@@ -27,6 +28,8 @@ pub(super) struct Joined {
     live_since: Option<Instant>,
     broken_since: Option<Instant>,
     pulse: Pulse,
+    /// There from when it is live.
+    witness: Option<Witness>,
 }
 
 /// Candidates that go out by PATCH.
@@ -56,6 +59,7 @@ impl Joined {
             live_since: None,
             broken_since: None,
             pulse: Pulse::new(),
+            witness: None,
         }
     }
 
@@ -63,19 +67,33 @@ impl Joined {
         let join = self.live_since.is_none().then(|| self.joined + JOIN);
         let broken = self.broken_since.map(|since| since + DISCONNECTED);
         let silent = self.live_since.and_then(|_| self.pulse.due(now));
-        let patch = self.trickle.as_ref().and_then(|trickle| trickle.in_flight).map(|(_, until)| until);
-        [join, broken, silent, patch].into_iter().flatten().min()
+        let gone = self.witness.as_ref().and_then(|witness| witness.verdict_due(&self.pulse, now));
+        let question = self.witness.as_ref().and_then(|witness| witness.due(&self.pulse, now));
+        let request = self.in_flight().map(|(_, until)| until).min();
+        [join, broken, silent, gone, question, request].into_iter().flatten().min()
     }
 
-    /// The PATCH that is overdue.
-    pub(super) fn late_patch(&self, now: Instant) -> Option<RequestId> {
-        let (request, until) = self.trickle.as_ref()?.in_flight?;
-        (until <= now).then_some(request)
+    /// The requests that are out: a PATCH, a question.
+    pub(super) fn in_flight(&self) -> impl Iterator<Item = (RequestId, Instant)> {
+        let patch = self.trickle.as_ref().and_then(|trickle| trickle.in_flight);
+        let question = self.witness.as_ref().and_then(Witness::in_flight);
+        patch.into_iter().chain(question)
+    }
+
+    /// One that is overdue.
+    pub(super) fn late_request(&self, now: Instant) -> Option<RequestId> {
+        self.in_flight().find(|(_, until)| *until <= now).map(|(request, _)| request)
+    }
+
+    /// Whether the server is to be asked something now.
+    pub(super) fn is_question_due(&self, now: Instant) -> bool {
+        let due = self.witness.as_ref().and_then(|witness| witness.due(&self.pulse, now));
+        due.is_some_and(|due| due <= now)
     }
 
     /// Whether the server is silent for longer than is usual.
     pub(super) fn is_doubtful(&self, now: Instant) -> bool {
-        self.live_since.is_some() && self.pulse.is_doubtful(now)
+        self.witness.is_some() && self.pulse.silent_at(Silence::Doubtful, now).is_some_and(|at| at <= now)
     }
 
     /// Why the session is lost, if it is.
@@ -91,6 +109,9 @@ impl Joined {
         if self.broken_since.is_some_and(|since| since + DISCONNECTED <= now) {
             return Some(format!("the media connection was lost for {} s", DISCONNECTED.as_secs()));
         }
+        if let Some(words) = self.witness.as_ref().and_then(|witness| witness.verdict(&self.pulse, now)) {
+            return Some(words.to_owned());
+        }
         let silent = self.pulse.due(now).is_some_and(|due| due <= now);
         silent.then(|| format!("no report from the server for {} s", self.pulse.patience().as_secs()))
     }
@@ -104,6 +125,7 @@ impl Machine {
                 joined.broken_since = None;
                 if joined.live_since.is_none() {
                     joined.live_since = Some(now);
+                    joined.witness = Some(Witness::new(now, joined.url.is_some()));
                     self.trouble.clear();
                     self.set(Phase::Live, format!("live at {}", self.endpoint.origin()), None);
                 }
@@ -121,7 +143,12 @@ impl Machine {
                 };
                 self.lose(now, words.to_owned(), None);
             }
-            TransportEvent::Feedback => joined.pulse.feedback(now),
+            TransportEvent::Feedback => {
+                joined.pulse.feedback(now);
+                if let Some(witness) = &mut joined.witness {
+                    witness.heard();
+                }
+            }
             TransportEvent::Sent => joined.pulse.sent(now),
             TransportEvent::Candidate(candidate) => {
                 if let Some(trickle) = joined.trickle.as_mut().filter(|trickle| trickle.sent < CANDIDATES) {
@@ -184,6 +211,29 @@ impl Machine {
         joined.trickle.as_ref().and_then(|trickle| trickle.in_flight).is_some_and(|(own, _)| own == id)
     }
 
+    /// Asks the server what it is compared by while media goes on, and what it then says when it has fallen silent.
+    pub(super) fn question(&mut self, now: Instant) {
+        let Stage::Joined(joined) = &self.stage else { return };
+        let Some(witness) = &joined.witness else { return };
+        let (method, url) = match (witness.question(), &joined.url) {
+            (Question::Session, Some(session)) => (Method::GET, session.clone()),
+            _ => (Method::OPTIONS, self.endpoint.url().clone()),
+        };
+        let request = self.request(method, url, String::new());
+        if let Stage::Joined(joined) = &mut self.stage
+            && let Some(witness) = &mut joined.witness
+        {
+            witness.ask(now, request.id, request.given_up(now));
+        }
+        self.actions.push(Action::Send(Box::new(request)));
+    }
+
+    /// Who asked this, if it is the question that is out.
+    pub(super) fn witness_of(&mut self, id: RequestId) -> Option<&mut Witness> {
+        let Stage::Joined(joined) = &mut self.stage else { return None };
+        joined.witness.as_mut().filter(|witness| witness.in_flight().is_some_and(|(own, _)| own == id))
+    }
+
     /// Ends what there is and tries again later: after the back-off, or when the server said.
     pub(super) fn lose(&mut self, now: Instant, words: String, after: Option<Duration>) {
         if let Stage::Joined(joined) = &self.stage
@@ -226,9 +276,7 @@ impl Machine {
                 self.stage = Stage::Posting(posting);
             }
             Stage::Joined(joined) => {
-                if let Some((request, _)) = joined.trickle.as_ref().and_then(|trickle| trickle.in_flight) {
-                    self.actions.push(Action::Cancel(request));
-                }
+                self.actions.extend(joined.in_flight().map(|(request, _)| Action::Cancel(request)));
                 self.leave(now, joined.url.clone());
                 self.actions.push(Action::CloseTransport(joined.transport));
             }

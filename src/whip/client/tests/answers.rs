@@ -141,6 +141,29 @@ fn a_post_says_what_it_is_and_carries_the_key() {
 }
 
 #[test]
+fn every_request_carries_the_key_and_none_does_without_one() {
+    for key in [Some("k"), None] {
+        let mut rig = Rig::with(Endpoint::new(URL, key, KeyForm::Plain).unwrap(), Codec::H264);
+        rig.tell(Input::Start);
+        rig.hear(TransportEvent::Offer { sdp: OFFER.to_owned(), complete: false });
+        rig.pass(ms(2_000));
+        let mut requests = vec![rig.sent(&Method::POST)];
+        rig.answer(&requests[0], 201, FULL, ANSWER);
+        rig.hear(TransportEvent::GatheringDone);
+        requests.push(rig.sent(&Method::PATCH));
+        rig.hear(TransportEvent::Ice(IceState::Connected));
+        rig.pass(ms(1_000));
+        requests.push(rig.sent(&Method::GET));
+        rig.tell(Input::Stop);
+        requests.push(rig.sent(&Method::DELETE));
+        for request in requests {
+            let sent = request.headers.get("authorization").map(|value| value.to_str().unwrap());
+            assert_eq!(sent, key.map(|_| "Bearer k"), "{request:?}");
+        }
+    }
+}
+
+#[test]
 fn a_missing_answer_is_tried_again_and_said() {
     let cases = [
         (FailureKind::NobodyListens, "not reachable"),
