@@ -16,6 +16,7 @@ mod error;
 mod options;
 mod orders;
 mod part;
+mod recordings;
 mod reload;
 mod remembered;
 mod secret;

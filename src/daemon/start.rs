@@ -21,7 +21,7 @@ use super::survey::logging_prober;
 use super::systemd::Systemd;
 use super::target::{Target, Wanted, aim};
 use super::usage::Usage;
-use super::{Options, RunError, SocketPlaces, know_remembered, secret, survey};
+use super::{Options, RunError, SocketPlaces, know_remembered, recordings, secret, survey};
 use crate::config::{AudioInput, BoxConfig, OutputConfig, OutputKind};
 use crate::control::{self, State};
 use crate::engine::container::Room;
@@ -456,8 +456,10 @@ fn taken(kind: SignalKind) -> Result<Signal, RunError> {
 
 /// Made anew when asked for: what is installed or plugged in may have changed.
 fn documents(loaded: Arc<ArcSwap<Loaded>>) -> Documents {
-    let examined = Arc::clone(&loaded);
+    let (examined, listed, found) = (Arc::clone(&loaded), Arc::clone(&loaded), Arc::clone(&loaded));
     Documents {
+        recordings: Document::new(move || Ok(recordings::list(&listed.load().config))),
+        recording: Box::new(move |output, name| recordings::find(&found.load().config, output, name)),
         profiles: Document::new(move || {
             let loaded = loaded.load();
             let Loaded { config, profiles, fragments, queues } = &**loaded;

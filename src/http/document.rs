@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
+use super::recordings::Find;
 use super::{ApiError, Doctor};
 
 /// How old a look at the box may be.
@@ -17,6 +18,10 @@ pub struct Documents {
     pub profiles: Document,
     /// As `capcast devices --json`.
     pub devices: Document,
+    /// What was recorded, as `/api/recordings` has it.
+    pub recordings: Document,
+    /// Finds one of those files.
+    pub recording: Find,
     /// Looks at the box when told to.
     pub doctor: Doctor,
 }

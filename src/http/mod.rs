@@ -22,6 +22,7 @@ mod logs;
 mod metrics;
 mod openapi;
 mod pages;
+mod recordings;
 mod segment;
 mod serve;
 mod session;
@@ -54,6 +55,7 @@ pub use error::ApiError;
 pub use events::{FeedLimits, Feeds};
 pub use history::History;
 pub use listen::{ListenError, Listener, SocketLock};
+pub use recordings::Find;
 pub use serve::{Limits, serve};
 pub use tls::{Identity, Tls, TlsError};
 pub use trust::{ControlToken, Trust, Via};
@@ -108,6 +110,7 @@ pub fn router(site: Site) -> Router {
         .merge(events::routes())
         .merge(history::routes())
         .merge(logs::routes())
+        .merge(recordings::routes())
         .merge(login::routes())
         .merge(openapi::routes())
         .fallback(|| async { ApiError::NotFound("there is nothing at this address".to_owned()) })

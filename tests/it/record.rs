@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::appliance::{Appliance, turn};
+use crate::http::contract::checked;
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -154,6 +155,59 @@ fn another_codec_is_another_file() {
     });
     let codecs: Vec<_> = files(folder.path()).iter().map(|file| probe(file).codecs[0].clone()).collect();
     assert_eq!(codecs, ["h264", "vp8", "vp9"]);
+}
+
+#[test]
+fn what_was_recorded_is_listed_and_fetched_by_whoever_may_control() {
+    let _turn = turn();
+    let (appliance, folder) = recorder("", &[]);
+    appliance.until_state("there is something to fetch", SOON, |state| {
+        output(state)["state"] == "recording" && encoded(state) > 60
+    });
+    assert!(appliance.cli(&["output", "show", "stop"]).status.success());
+    appliance.until_state("the file has its end", SOON, |_| {
+        appliance.log().iter().any(|line| line.contains("is done"))
+    });
+    fs::write(folder.path().join("private.mkv"), "somebody else's").unwrap();
+    let file = files(folder.path()).into_iter().find(|path| !path.ends_with("private.mkv")).unwrap();
+    let (name, whole) = (file.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&file).unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let client = reqwest::Client::new();
+        let ask = async |path: &str, headers: &[(&str, &str)]| {
+            let mut request = client.get(format!("{}{path}", appliance.base));
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            checked(&reqwest::Method::GET, path, request.send().await.unwrap()).await
+        };
+        let listed: Value = ask("/api/recordings", &[]).await.json().await.unwrap();
+        let url = format!("/api/recordings/show/{name}");
+        assert_eq!(listed.as_array().unwrap().len(), 1, "{listed:#}");
+        let (found, bytes) = (&listed[0], whole.len());
+        assert_eq!(
+            (&found["name"], &found["bytes"], &found["url"]),
+            (&name.into(), &bytes.into(), &url.clone().into())
+        );
+
+        let fetched = ask(&url, &[]).await;
+        let disposition = fetched.headers()["content-disposition"].to_str().unwrap().to_owned();
+        assert!(disposition.starts_with("attachment; filename=\"live-"), "{disposition}");
+        assert_eq!(fetched.bytes().await.unwrap(), whole);
+        let part = ask(&url, &[("range", "bytes=100-")]).await;
+        assert_eq!(part.status(), 206, "a download goes on where it broke");
+        assert_eq!(part.bytes().await.unwrap(), whole[100..]);
+        assert_eq!(ask(&url, &[("range", "bytes=99999999999-")]).await.status(), 416);
+        for missing in
+            ["show/private.mkv", "other/private.mkv", "show/..%2Fprivate.mkv", "show/%2Fetc%2Fpasswd"]
+        {
+            assert_eq!(ask(&format!("/api/recordings/{missing}"), &[]).await.status(), 404, "{missing}");
+        }
+        let elsewhere = [("x-forwarded-for", "192.0.2.1")];
+        for path in ["/api/recordings", url.as_str()] {
+            assert_eq!(ask(path, &elsewhere).await.status(), 403, "{path}");
+        }
+    });
 }
 
 #[test]

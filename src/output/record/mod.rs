@@ -7,6 +7,7 @@
 
 mod driver;
 mod names;
+mod shelf;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,8 @@ use crate::engine::Engine;
 use crate::engine::container::Room;
 use crate::engine::webrtc::Lane;
 use crate::media::ByteSize;
+
+pub use shelf::{Shelf, Shelved};
 
 /// What to record, and where.
 pub struct Settings {

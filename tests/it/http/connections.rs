@@ -104,6 +104,8 @@ async fn the_socket_may_control_without_a_token() {
         documents: Arc::new(Documents {
             profiles: Document::new(|| Ok(json!([]))),
             devices: Document::new(|| Ok(json!([]))),
+            recordings: Document::new(|| Ok(json!([]))),
+            recording: Box::new(|_, _| None),
             doctor: Doctor::new(Box::new(|_| Err("nobody is in".to_owned()))),
         }),
     };

@@ -131,6 +131,8 @@ impl Server {
             documents: Arc::new(Documents {
                 profiles: Document::new(|| Ok(json!([profile()]))),
                 devices: Document::new(|| Err("the driver hangs".to_owned())),
+                recordings: Document::new(|| Ok(json!([]))),
+                recording: Box::new(|_, _| None),
                 doctor: Doctor::new(Box::new(|state| Ok(report(state.version)))),
             }),
         };

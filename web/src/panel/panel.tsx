@@ -10,6 +10,7 @@ import { LogView } from './logview';
 import { Outputs } from './outputs';
 import { PreviewCard } from './preview';
 import { Profiles } from './profiles';
+import { Recordings } from './recordings';
 import { Sources } from './sources';
 import type { Profile, State } from './state';
 import { Streams } from './streams';
@@ -88,6 +89,7 @@ export function Panel() {
               <Outputs outputs={state.outputs} controls={controls} />
               <Streams streams={state.streams} />
             </div>
+            {may?.may_control === true && <Recordings outputs={state.outputs} />}
             {may?.may_control === true && <LogView />}
           </>
         )}
