@@ -4,8 +4,8 @@
 
 The test source flashes and beeps at once, with each full second, and writes into each picture when that was captured. For
 each beep one JSON object is printed: by how many milliseconds the sound is later than the picture (`skew_ms`; negative where it
-is earlier), and how much later the flash was seen than the beep was heard (`flash_ms`: up to one picture's time more than
-that). What counts are media times: neither the network nor the machine that watches changes them. Leaves by DELETE when
+is earlier), how much later the flash was seen than the beep was heard (`flash_ms`: up to one picture's time more than that),
+and how much later than a full second of the sender's wall clock the beep was (`beep_ms`). What counts are media times: neither the network nor the machine that watches changes them. Leaves by DELETE when
 its input ends.
 """
 
@@ -130,6 +130,7 @@ class Sync:
                     {
                         "skew_ms": round(apart(beep, offset) * 1000, 1),
                         "flash_ms": round(apart(self.flash, beep) * 1000, 1),
+                        "beep_ms": round(apart(beep, 0) * 1000, 1),
                         "pictures": len(self.pictures),
                     }
                 ),

@@ -36,8 +36,20 @@ def flash(node):
         set_brightness(128)
 
 
-def sound(alsa, pcm):
+def opened(alsa, name):
+    """The sound card, ready to play."""
+    pcm = ctypes.c_void_p()
+    if alsa.snd_pcm_open(ctypes.byref(pcm), name.encode(), PLAYBACK, 0) < 0:
+        sys.exit(f"{name} cannot be opened")
+    if alsa.snd_pcm_set_params(pcm, S16_LE, INTERLEAVED, 2, RATE, 0, 100_000) < 0:
+        sys.exit(f"{name} does not play 48 kHz")
+    return pcm
+
+
+def sound(alsa, name):
     """Plays blocks for ever; in the one in which a second begins, the beep does."""
+    pcm = opened(alsa, name)
+    print("clapping", flush=True)
     waiting = ctypes.c_long()
     silence = bytes(4 * BLOCK)
     left, phase = 0, 0
@@ -62,21 +74,17 @@ def sound(alsa, pcm):
             block = struct.pack(f"<{2 * BLOCK}h", *(sample for sample in samples for _ in range(2)))
         wrote = alsa.snd_pcm_writei(pcm, block, ctypes.c_ulong(BLOCK))
         if wrote < 0 and alsa.snd_pcm_recover(pcm, int(wrote), 1) < 0:
-            sys.exit(f"the sound card refuses: {wrote}")
+            print(f"the sound card refuses: {wrote}", flush=True)
+            alsa.snd_pcm_close(pcm)
+            pcm = opened(alsa, name)
 
 
 def main():
     node, name = sys.argv[1:]
     alsa = ctypes.CDLL("libasound.so.2")
     alsa.snd_pcm_writei.restype = ctypes.c_long
-    pcm = ctypes.c_void_p()
-    if alsa.snd_pcm_open(ctypes.byref(pcm), name.encode(), PLAYBACK, 0) < 0:
-        sys.exit(f"{name} cannot be opened")
-    if alsa.snd_pcm_set_params(pcm, S16_LE, INTERLEAVED, 2, RATE, 0, 100_000) < 0:
-        sys.exit(f"{name} does not play 48 kHz")
     threading.Thread(target=flash, args=(node,), daemon=True).start()
-    print("clapping", flush=True)
-    sound(alsa, pcm)
+    sound(alsa, name)
 
 
 main()

@@ -7,10 +7,11 @@ import os
 import re
 import sys
 import subprocess
+import threading
 import time
 import traceback
 
-from machine import GUEST, Failure, Machine
+from machine import GUEST, Failure, Lines, Machine
 import faults
 from viewer import Viewer
 
@@ -326,35 +327,49 @@ def set_card_clock(box, share):
 def sound_and_picture_stay_together_while_the_card_drifts(box):
     seconds = int(os.environ.get("CAPCAST_SOAK_DRIFT", "40"))
 
-    def skew(receiver, beeps):
-        """Of so many beeps: by how much sound is later than the picture, in ms, and by how much that wavers."""
-        found = []
-        for line in receiver.stdout:
-            fact = json.loads(line)
+    heard = Lines()
+
+    def listen(receiver):
+        with contextlib.suppress(ValueError):  # closed at the end
+            for line in receiver.stdout:
+                heard.put(line)
+        heard.put(None)
+
+    def skew(beeps):
+        """Of so many: the sound against the clock that both media share, to the millisecond; the picture, to a picture."""
+        late, bright = [], []
+        while len(late) < beeps:
+            fact = json.loads(heard.wait_for(lambda line: True, 40, "beep with its flash"))
             check("error" not in fact, fact)
-            # The flash is seen with the next picture: half a picture's time later on the average.
-            found.append(1000 / 60 - fact["flash_ms"])
-            if len(found) == beeps:
-                break
-        check(len(found) == beeps, f"only {len(found)} beeps: {found}")
-        middle = sum(found) / beeps
-        print(f"  sound {middle:+.1f} ms late, from {min(found):+.0f} to {max(found):+.0f} ms")
-        check(abs(middle) <= 20, f"sound and picture are {middle:.1f} ms apart: {found}")
+            late.append(fact["beep_ms"])
+            bright.append(fact["beep_ms"] + fact["flash_ms"])
+        within = sum(abs(one) <= 20 for one in late)
+        sound, picture = sorted(late)[beeps // 2], sorted(bright)[beeps // 2]
+        print(f"  {beeps} beeps: sound {sound:+.1f} ms late, {within} of them within 20 ms; flash {picture:+.1f} ms late")
+        # The player in the guest may miss its time, and plays the next beep where the card then is.
+        check(abs(sound) <= 20 and within * 10 >= beeps * 9, f"sound is out of step: {late}")
+        # A picture's time after the flash at most; the driver says of it when it was due, not when it was drawn.
+        check(-60 <= picture <= 40, f"the picture is out of step: {bright}")
 
     clapper = ("python3", f"{HERE}/clapper.py", "/dev/video0", "hw:CARD=Loopback,DEV=1")
     audio = "hw:CARD=Loopback"
     try:
-        with box.start(*clapper) as claps, daemon(box, config(video=CARD, mode="640x360@30", audio=audio)):
+        settings = config(video=CARD, mode="320x180@30", audio=audio)
+        with box.start(*clapper) as claps, daemon(box, settings, PROFILE.replace("640x360", "320x180")):
             claps.lines.wait_for(lambda line: line == "clapping", 30, "claps")
             sync = [sys.executable, f"{HERE}/../aiortc/sync.py", WHEP]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
             with subprocess.Popen(sync, **pipes) as receiver:
+                threading.Thread(target=listen, args=(receiver,), daemon=True).start()
                 try:
-                    skew(receiver, 15)
+                    # What the player had in its buffer as it began is heard first.
+                    for _ in range(3):
+                        heard.wait_for(lambda line: True, 40, "first beeps")
+                    skew(12)
                     for share in (100_500, 99_700):
                         set_card_clock(box, share)
-                        skew(receiver, seconds // 2)
-                        skew(receiver, seconds // 2)
+                        skew(seconds // 2)
+                        skew(seconds // 2)
                         state = sound_of(box)
                         print(f"  clock at {share}: {state['drift_ppm']:+.0f} ppm, {state['overruns']} overruns")
                         check(abs(abs(state["drift_ppm"]) - abs(share - 100_000) * 10) < 500, state)
