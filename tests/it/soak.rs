@@ -16,7 +16,8 @@ use crate::appliance::{Appliance, Watcher, turn};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
-fn wanted(variable: &str, default: u64) -> u64 {
+/// How much of it the environment asks for.
+pub(crate) fn wanted(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::appliance::{Appliance, Watcher, turn};
 use crate::detour::{Detour, Mood, Spoil, own_address};
+use crate::soak::wanted;
 use crate::whip_out::{KEY, PATIENCE, PROFILE, keeps_the_secret, output, publishing};
 
 fn port(text: &Value) -> u16 {
@@ -309,10 +310,13 @@ fn cycles(count: usize) {
     let (mut appliance, _key) = publishing(&[("one", format!("http://127.0.0.1:{port}/api/whip"))]);
     let pid = appliance.pid();
     let mut first = None;
-    let mut recoveries = Vec::new();
+    let (mut recoveries, mut by_the_way) = (Vec::new(), Vec::new());
     for cycle in 0..count {
         server.expect("frames", None, PATIENCE);
         let live = appliance.until_state("it is live", PATIENCE, is_live);
+        if cycle % 5 == 0 {
+            by_the_way.push(held(pid).2);
+        }
         // The pictures of the first cycles fill caches.
         if cycle == 2.min(count / 2) {
             first = Some(held(pid));
@@ -343,7 +347,10 @@ fn cycles(count: usize) {
     });
     let last = held(pid);
     recoveries.sort();
-    println!("{count} cycles: {:?} at first, {last:?} at last", (files, threads, memory));
+    println!(
+        "{count} cycles: {:?} at first, {last:?} at last, by the way {by_the_way:.1?} MiB",
+        (files, threads, memory)
+    );
     println!("after the server was back: {recoveries:?}");
     assert!(last.2 < memory + 24.0, "memory grew from {memory} to {} MiB", last.2);
     appliance.end();
@@ -357,5 +364,5 @@ fn sessions_that_end_leave_nothing_behind() {
 #[test]
 #[ignore = "the long form, for `make soak`"]
 fn soak_sessions_that_end_leave_nothing_behind() {
-    cycles(50);
+    cycles(usize::try_from(wanted("CAPCAST_SOAK_CYCLES", 50)).unwrap());
 }
