@@ -6,6 +6,7 @@ mod endings;
 mod formats;
 mod judge;
 mod links;
+mod lost;
 mod pictures;
 mod refusals;
 mod shipped;
