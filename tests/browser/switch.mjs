@@ -3,7 +3,9 @@
 // such as `video/VP9`, {"after": {…}} once frames of that codec have been shown, with what happened since the line
 // before. Ends when its input ends.
 //
-//   node switch.mjs URL [--limit SECONDS]
+// With `--through PORT`, what it says to /api/whep goes to that port of loopback instead of the page's own.
+//
+//   node switch.mjs URL [--limit SECONDS] [--frames N] [--through PORT]
 
 import fs from 'node:fs';
 import os from 'node:os';
@@ -14,10 +16,12 @@ import { openBrowser } from './chromium.mjs';
 
 const { values: options, positionals: [url] } = parseArgs({
   allowPositionals: true,
-  options: { limit: { type: 'string', default: '120' } },
+  options: {
+    limit: { type: 'string', default: '120' }, frames: { type: 'string', default: '20' }, through: { type: 'string' },
+  },
 });
 /** Frames that must be shown before what was asked for counts as shown. */
-const FRAMES = 20;
+const FRAMES = Number(options.frames);
 
 const tell = (fact) => process.stdout.write(`${JSON.stringify(fact)}\n`);
 const home = fs.mkdtempSync(path.join(os.tmpdir(), 'capcast-chromium-'));
@@ -36,6 +40,13 @@ async function end(code, fact) {
 try {
   const page = await context.newPage();
   await page.addInitScript(keepPeers);
+  if (options.through !== undefined) {
+    await page.route(/\/api\/whep/, (route) => {
+      const place = new URL(route.request().url());
+      place.port = options.through;
+      return route.continue({ url: place.href });
+    });
+  }
   await page.goto(url);
   await page.locator('html[data-state=playing]').waitFor({ state: 'attached', timeout: 60_000 });
   await page.evaluate(record);
