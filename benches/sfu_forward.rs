@@ -122,7 +122,7 @@ impl Run {
         let options = Options { media, public_addresses: Vec::new(), max_viewers: count, sealed_by };
         let handle = capcast::sfu::start(options).expect("the SFU starts");
         let epoch = Instant::now();
-        let feed = handle.local_feed(stream(), epoch, [ROOM; 2], Box::new(|| {}));
+        let feed = handle.local_feed(stream(), epoch, [ROOM; 2], Box::new(|_| {}));
         let (received, stop) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
         let mut run = Run { handle, feed, epoch, frames: 0, sounds: 0, received, stop, viewers: None };
         run.play(5);

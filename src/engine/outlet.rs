@@ -77,6 +77,13 @@ pub struct Subscription {
     number: u64,
 }
 
+impl PartialEq for Outlet {
+    /// Clones are the same outlet.
+    fn eq(&self, other: &Outlet) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+
 impl Outlet {
     pub(super) fn new(kind: MediaKind, timebase: Timebase) -> Outlet {
         let clock_rate = match kind {

@@ -120,7 +120,8 @@ impl Adapt {
             return self.try_more(None, rate(lowest), now);
         }
         let fits = |layer: u8| limit.is_none_or(|limit| rate(layer) + SOUND <= limit);
-        let shown = if live(self.layer) { self.layer } else { lowest };
+        // Where its own brings nothing, the viewer sees the next lower one, and its own again as soon as that is back.
+        let shown = layers.clone().find(|layer| *layer >= self.layer).unwrap_or(lowest);
         if judged.congested && !fits(shown) {
             let lower = layers.clone().filter(|layer| *layer > shown).find(|layer| fits(*layer));
             if let Some(layer) = lower.or(Some(lowest).filter(|lowest| *lowest > shown)) {

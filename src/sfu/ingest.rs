@@ -20,7 +20,7 @@ use crate::media::{Codec, Frame, MediaKind, MediaTime, Packet, RtpTime};
 /// publisher may change them.
 const MAX_TRACKS: usize = 12;
 /// Layers of one picture.
-pub(super) const MAX_LAYERS: usize = 4;
+const MAX_LAYERS: usize = 4;
 /// Packets of one run.
 const MAX_RUN: usize = 256;
 /// A capture cannot be further back than this by the publisher's own clock; else that clock was set.
@@ -169,9 +169,10 @@ impl Ingest {
         self.tracks.iter().any(|track| track.run.is_some())
     }
 
-    /// Asks for a keyframe of every layer (PLI).
-    pub(super) fn request_keyframes(&self, rtc: &mut Rtc) {
-        for track in self.tracks.iter().filter(|track| track.kind == MediaKind::Video) {
+    /// Asks for a keyframe of each of these layers, one bit each (PLI).
+    pub(super) fn request_keyframes(&self, layers: u8, rtc: &mut Rtc) {
+        let asked = |track: &&Track| track.kind == MediaKind::Video && layers & 1 << track.layer != 0;
+        for track in self.tracks.iter().filter(asked) {
             if let Some(stream) = rtc.direct_api().stream_rx(&track.ssrc) {
                 stream.request_keyframe(KeyframeRequestKind::Pli);
             }

@@ -60,7 +60,8 @@ impl Munger {
 
     /// From here on the viewer sees the packets of `layer` from `sequence`, numbered on from its last one.
     pub(super) fn resume(&mut self, layer: u8, sequence: u64, live_from: Option<RtpTime>) {
-        let span = Span { layer, from: sequence, to: self.next, live_from, ..*self.span() };
+        // What an earlier layer was made later by is not this one's: it would add up.
+        let span = Span { layer, from: sequence, to: self.next, later: 0, live_from, vp8: self.span().vp8 };
         self.push(span);
     }
 

@@ -44,7 +44,7 @@ pub struct StreamStats {
     pub live: bool,
     /// Where it comes from; none while nobody publishes.
     pub publisher: Option<PublisherKind>,
-    /// Layers the publisher offers, the best one first; empty without simulcast.
+    /// Layers of the picture, the best one first; empty where there is but one version of it.
     pub layers: Vec<String>,
     /// What arrives: the layers of the picture, then the sound; only what has come since the publisher did.
     pub tracks: Vec<TrackStats>,
@@ -125,6 +125,8 @@ pub struct LaneStats {
     pub stream: StreamName,
     /// Picture or sound.
     pub kind: MediaKind,
+    /// Of a picture: which layer, 0 for the best one.
+    pub layer: u8,
     /// Frames in it now.
     pub level: u64,
     /// Time in it now.

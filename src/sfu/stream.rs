@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::ingest::MAX_LAYERS;
 use super::keyframes::Keyframes;
 use super::ring::Ring;
 use super::timeline::Timeline;
 use super::{PublisherKind, StreamStats, TrackStats};
 use crate::media::{Codec, Frame, MediaKind, StreamName};
 
+/// Versions of one picture: the profile's own and four renditions. A publisher sends fewer.
+pub(super) const MAX_LAYERS: usize = 5;
 /// A stream without media for so long is not live.
 const STALL: Duration = Duration::from_secs(5);
 /// Sound alone makes a stream live only when no picture follows it within this time.
@@ -42,7 +43,6 @@ pub(super) struct Stream {
     pub(super) name: StreamName,
     /// Peers that watch it, connected or not.
     pub(super) viewers: Vec<usize>,
-    pub(super) keyframes: Keyframes,
     /// Whose frames count.
     pub(super) feed: Option<Feed>,
     /// It is the box's own picture: nobody else publishes it.
@@ -51,7 +51,7 @@ pub(super) struct Stream {
     pub(super) stays: bool,
     /// A publisher that has an answer but is not connected yet.
     pub(super) connecting: Option<usize>,
-    /// Layers of the picture, the best one first; empty without simulcast.
+    /// Layers of the picture, the best one first; empty where there is but one version of it.
     pub(super) layers: Vec<String>,
     /// When this feed's first frame came.
     since: Option<Instant>,
@@ -66,6 +66,8 @@ pub(super) struct Lane {
     pub(super) timeline: Timeline,
     /// Of a picture: its last packets.
     pub(super) ring: Ring,
+    /// Of a picture: who waits for a keyframe.
+    pub(super) keyframes: Keyframes,
     pub(super) codec: Option<Codec>,
     last: Option<Instant>,
     packets: u64,
@@ -100,7 +102,6 @@ impl Stream {
         Stream {
             name,
             viewers: Vec::new(),
-            keyframes: Keyframes::default(),
             feed: None,
             local: false,
             stays: false,
@@ -125,9 +126,10 @@ impl Stream {
             return &mut self.audio;
         }
         let layer = usize::from(layer);
+        let remote = self.is_remote();
         while self.video.len() <= layer {
             let mut lane = Lane::new(MediaKind::Video);
-            lane.timeline.restart(true);
+            lane.timeline.restart(remote);
             self.video.push(lane);
         }
         let beside = |lane: &mut Lane, others: &[Lane]| {
@@ -148,12 +150,49 @@ impl Stream {
         self.feed = feed;
         self.since = None;
         self.layers.clear();
-        let remote = feed.is_some_and(|feed| feed.origin != Origin::Local);
+        let remote = self.is_remote();
         for lane in self.video.iter_mut().chain([&mut self.audio]) {
-            lane.timeline.restart(remote);
-            lane.ring.close_entry();
-            (lane.last, lane.packets, lane.window, lane.keyframe) = (None, 0, None, None);
+            lane.begin_anew(remote);
         }
+    }
+
+    /// These layers from now on, the best one first; those that are no longer there end.
+    pub(super) fn name_layers(&mut self, layers: Vec<String>) {
+        let remote = self.is_remote();
+        for lane in self.video.iter_mut().skip(layers.len().max(1)) {
+            lane.begin_anew(remote);
+        }
+        self.layers = layers;
+    }
+
+    fn is_remote(&self) -> bool {
+        self.feed.is_some_and(|feed| feed.origin != Origin::Local)
+    }
+
+    /// Somebody needs a keyframe of each of these layers, one bit each.
+    pub(super) fn want_keyframes(&mut self, layers: u8) {
+        for layer in bits(layers) {
+            self.lane(MediaKind::Video, layer).keyframes.want();
+        }
+    }
+
+    /// Somebody still waits for one.
+    pub(super) fn want_keyframes_still(&mut self, layers: u8, now: Instant) {
+        for layer in bits(layers) {
+            self.lane(MediaKind::Video, layer).keyframes.want_still(now);
+        }
+    }
+
+    /// When the next keyframe may be asked for, if one is wanted.
+    pub(super) fn keyframes_due(&self, now: Instant) -> Option<Instant> {
+        self.video.iter().filter_map(|lane| lane.keyframes.due(now)).min()
+    }
+
+    /// The best layer of which a keyframe is to be asked for now.
+    pub(super) fn take_keyframe_request(&mut self, now: Instant) -> Option<u8> {
+        let asked = self.video.iter_mut().position(|lane| lane.keyframes.take(now))?;
+        self.counted.keyframe_requests_forwarded += 1;
+        u8::try_from(asked).ok()
     }
 
     /// A frame was placed.
@@ -259,6 +298,7 @@ impl Lane {
         Lane {
             timeline: Timeline::new(kind),
             ring: Ring::default(),
+            keyframes: Keyframes::default(),
             codec: None,
             last: None,
             packets: 0,
@@ -268,6 +308,13 @@ impl Lane {
             keyframe: None,
             capture_time_sent: None,
         }
+    }
+
+    /// The next frame comes from another source.
+    fn begin_anew(&mut self, remote: bool) {
+        self.timeline.restart(remote);
+        self.ring.close_entry();
+        (self.last, self.packets, self.window, self.keyframe) = (None, 0, None, None);
     }
 
     /// A frame, or a part of one, arrived.
@@ -310,4 +357,9 @@ impl Lane {
         }
         due
     }
+}
+
+/// The layers that a mask names.
+fn bits(layers: u8) -> impl Iterator<Item = u8> {
+    (0..MAX_LAYERS as u8).filter(move |layer| layers & 1 << layer != 0)
 }

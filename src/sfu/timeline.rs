@@ -45,6 +45,8 @@ pub(super) struct Timeline {
     generation: u32,
     next_sequence: u64,
     last: Option<(RtpTime, Instant)>,
+    /// That is another layer's: nothing was placed here yet.
+    beside: bool,
 }
 
 #[derive(Debug)]
@@ -74,6 +76,7 @@ impl Timeline {
             generation: 0,
             next_sequence: 0,
             last: None,
+            beside: false,
         }
     }
 
@@ -90,7 +93,9 @@ impl Timeline {
 
     /// Time begins where `other` stands, if it has not begun: layers of one picture share one time line.
     pub(super) fn begin_beside(&mut self, other: &Timeline) {
-        self.last = self.last.or(other.last);
+        if self.last.is_none() {
+            (self.last, self.beside) = (other.last, other.last.is_some());
+        }
     }
 
     /// Whether a frame comes too late to be placed: it is from before this source began here.
@@ -126,7 +131,7 @@ impl Timeline {
             _ if self.needs_keyframe && !frame.keyframe => return None,
             _ => {
                 self.generation = self.generation.wrapping_add(1);
-                let time = self.later_than_last(captured).unwrap_or(first.rtp_time);
+                let time = self.next_time(captured).unwrap_or(first.rtp_time);
                 Shift {
                     sequence: self.next_sequence.wrapping_sub(first.sequence),
                     time: time.0.wrapping_sub(first.rtp_time.0),
@@ -135,7 +140,7 @@ impl Timeline {
         };
         self.next_sequence = shift.sequence(last.sequence) + 1;
         let time = shift.time(last.rtp_time);
-        if self.last.is_none_or(|(last, _)| time.since(last) >= 0) {
+        if std::mem::take(&mut self.beside) || self.last.is_none_or(|(last, _)| time.since(last) >= 0) {
             self.last = Some((time, captured));
         }
         let continued = self.source.as_ref().filter(|source| source.shift.sequence == shift.sequence);
@@ -155,12 +160,26 @@ impl Timeline {
         u128::from(step.unsigned_abs()) * 1_000 <= MAX_REORDERING.as_millis() * u128::from(self.clock_rate)
     }
 
+    /// Where another source begins: later than what was placed here last, or where it belongs beside another layer, which
+    /// may be a picture ahead.
+    fn next_time(&self, captured: Instant) -> Option<RtpTime> {
+        let (time, at) = self.last?;
+        let behind = at.saturating_duration_since(captured);
+        if self.beside && !behind.is_zero() {
+            return Some(time.offset(self.units(behind).wrapping_neg()));
+        }
+        self.later_than_last(captured)
+    }
+
     /// Forward by the time between the captures, at least by [`MIN_STEP`].
     fn later_than_last(&self, captured: Instant) -> Option<RtpTime> {
         let (time, at) = self.last?;
-        let step = captured.saturating_duration_since(at).max(MIN_STEP);
-        let units = step.as_nanos() * u128::from(self.clock_rate) / 1_000_000_000;
-        Some(time.offset(units as u32))
+        let least = if self.beside { Duration::ZERO } else { MIN_STEP };
+        Some(time.offset(self.units(captured.saturating_duration_since(at).max(least))))
+    }
+
+    fn units(&self, span: Duration) -> u32 {
+        (span.as_nanos() * u128::from(self.clock_rate) / 1_000_000_000) as u32
     }
 }
 

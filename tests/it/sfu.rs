@@ -69,7 +69,7 @@ impl Studio {
 
     fn open(&mut self) {
         let requests = self.keyframe_requests.clone();
-        let on_request = move || {
+        let on_request = move |_| {
             requests.fetch_add(1, Ordering::Relaxed);
         };
         self.feed = Some(self.handle.local_feed(stream(), self.epoch, [ROOM; 2], Box::new(on_request)));

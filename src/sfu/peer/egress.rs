@@ -124,7 +124,7 @@ impl Peer {
         if let Some(judged) = judged {
             self.adapt(judged, now, out);
         }
-        self.noted.keyframe_requests += keyframes;
+        self.noted.ask(self.shown_layer(), keyframes);
         self.noted.resent += resent;
         self.noted.nacks += nacks;
         true

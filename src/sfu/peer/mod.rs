@@ -77,8 +77,10 @@ pub(super) struct Out<'a> {
 pub(super) struct Noted {
     /// Keyframe requests, the first one after connecting included.
     pub(super) keyframe_requests: u64,
-    /// A picture came that it would have been given, had it had a keyframe.
-    pub(super) waiting: bool,
+    /// Of which layers, one bit each.
+    pub(super) asks_for: u8,
+    /// Of these layers pictures came that it would have been given, had it had a keyframe.
+    pub(super) waits_for: u8,
     /// It has just connected.
     pub(super) connected: bool,
     /// RTP packets written, and their payload bytes.
@@ -87,6 +89,16 @@ pub(super) struct Noted {
     /// Packets sent again, and requests for that.
     pub(super) resent: u64,
     pub(super) nacks: u64,
+}
+
+impl Noted {
+    /// Keyframes of a layer were asked for, so many times.
+    pub(super) fn ask(&mut self, layer: u8, times: u64) {
+        self.keyframe_requests += times;
+        if times > 0 {
+            self.asks_for |= 1 << layer;
+        }
+    }
 }
 
 /// One viewer or publisher.
@@ -345,7 +357,7 @@ impl Peer {
                 self.noted.connected = true;
                 self.take_keys(now);
             }
-            Event::KeyframeRequest(_) => self.noted.keyframe_requests += 1,
+            Event::KeyframeRequest(_) => self.noted.ask(self.shown_layer(), 1),
             Event::IceConnectionStateChange(state) => {
                 self.reachable = state.is_connected();
                 let lost = *state == IceConnectionState::Disconnected;

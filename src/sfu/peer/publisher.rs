@@ -38,13 +38,14 @@ impl Peer {
     }
 
     /// Asks a publisher for a keyframe.
-    pub(in crate::sfu) fn request_keyframe(
+    pub(in crate::sfu) fn request_keyframes(
         &mut self,
+        layers: u8,
         now: Instant,
         out: &mut Out<'_>,
     ) -> Result<(), Disconnect> {
         if let Some(ingest) = &self.ingest {
-            ingest.request_keyframes(&mut self.rtc);
+            ingest.request_keyframes(layers, &mut self.rtc);
         }
         self.timeout(now, out)
     }

@@ -69,9 +69,24 @@ impl Peer {
     }
 
     /// From now on this layer, or the next one to it that there is; without one, what fits.
-    pub(in crate::sfu) fn choose_layer(&mut self, layer: Option<u8>) {
+    pub(in crate::sfu) fn choose_layer(&mut self, layer: Option<u8>, now: Instant, out: &Out<'_>) {
         self.choice = layer;
-        self.noted.keyframe_requests += 1;
+        self.ask_for_wanted(now, out);
+    }
+
+    /// The layer that it chose is another one now, or none.
+    pub(in crate::sfu) fn rename_choice(&mut self, renamed: impl Fn(u8) -> Option<u8>) {
+        self.choice = self.choice.and_then(renamed);
+    }
+
+    /// Asks for a keyframe of the layer that it is to be shown.
+    pub(super) fn ask_for_wanted(&mut self, now: Instant, out: &Out<'_>) {
+        self.noted.ask(best_layer(self.wanted_layer(), out.stream.live_layers(now)), 1);
+    }
+
+    /// The layer that it is shown.
+    pub(in crate::sfu) fn shown_layer(&self) -> u8 {
+        self.video.as_ref().map_or(0, |track| track.layer)
     }
 
     /// Encoding names that were offered for the kind of `codec`.
@@ -87,7 +102,7 @@ impl Peer {
         let entry = ring.and_then(|ring| Some((ring, ring.entry(now)?)));
         let start = entry.and_then(|(ring, entry)| Some((entry, ring.get(entry.sequence)?)));
         let Some((entry, first)) = start else {
-            self.noted.keyframe_requests += 1;
+            self.noted.ask(wanted, 1);
             return Ok(());
         };
         (track.layer, track.gate, track.cursor) = (wanted, Gate::Open, Some(entry.sequence));
@@ -121,7 +136,8 @@ impl Peer {
         if cursor < ring.first() {
             // What it has not been sent yet is gone: it begins anew.
             (track.cursor, track.gate) = (None, Gate::Closed);
-            self.noted.keyframe_requests += 1;
+            let layer = track.layer;
+            self.noted.ask(layer, 1);
             return Ok(());
         }
         let mut sent = 0;
@@ -170,7 +186,7 @@ impl Peer {
                 if starts || track.gate == Gate::Closed {
                     (track.layer, track.gate, track.cursor) = (wanted, Gate::Closed, None);
                 } else {
-                    self.noted.waiting = true;
+                    self.noted.waits_for |= 1 << wanted;
                 }
             }
             if placed.layer != track.layer {
@@ -179,7 +195,9 @@ impl Peer {
         }
         match track.gate.admit(starts) {
             Admission::Refused => {
-                self.noted.waiting = true;
+                if kind == MediaKind::Video {
+                    self.noted.waits_for |= 1 << placed.layer;
+                }
                 return Ok(());
             }
             Admission::Resumes => track.resume(placed.layer, first, None),

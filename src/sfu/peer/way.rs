@@ -52,7 +52,7 @@ impl Peer {
         let limit = self.way.estimate.bits(now);
         match self.way.adapt.judge(judged, limit, &out.stream.rates(now), now) {
             Verdict::Stay | Verdict::Pause => {}
-            Verdict::Show(_) => self.noted.keyframe_requests += 1,
+            Verdict::Show(_) => self.ask_for_wanted(now, out),
             Verdict::Try(bits, ends) if ends > now => {
                 self.way.trial = Some(Trial { bits, began: now, ends, sent: fast.bytes });
             }

@@ -2,26 +2,31 @@
 
 use std::time::Instant;
 
-use super::{FeedId, Placed, Sfu, Wire};
+use super::{FeedId, Placed, Sfu, Stream, Wire};
 use crate::media::{Frame, MediaKind};
 use crate::sfu::peer::STEP_EVERY;
 use crate::sfu::ring::Kept;
 
 impl Sfu {
-    /// Sends one frame to everybody who watches.
+    /// Sends one frame to everybody who watches; of a picture, to those who are shown this layer.
     pub fn forward(
         &mut self,
         feed: FeedId,
+        layer: u8,
         frame: &Frame,
         captured: Instant,
         now: Instant,
         wire: &mut dyn Wire,
     ) {
-        if !self.is_current(feed) {
+        let is_sound = frame.codec.kind() == MediaKind::Audio;
+        // A layer that has ended may still have some under way.
+        let ended = |stream: &Stream| layer > 0 && usize::from(layer) >= stream.layers.len();
+        if !self.is_current(feed) || (!is_sound && ended(&self.streams[feed.stream])) {
             return;
         }
-        self.streams[feed.stream].counted.frames_in += 1;
-        self.spread(feed.stream, frame, 0, captured, now, wire);
+        // Layers are the same picture several times.
+        self.streams[feed.stream].counted.frames_in += u64::from(is_sound || layer == 0);
+        self.spread(feed.stream, frame, layer, captured, now, wire);
         self.batch.flush(wire);
     }
 
@@ -38,15 +43,16 @@ impl Sfu {
         let state = &mut self.streams[stream];
         state.counted.packets_in += frame.packets.len() as u64;
         state.counted.bytes_in += frame.packets.iter().map(|p| p.payload.len() as u64).sum::<u64>();
+        let local = state.local;
         let lane = state.lane(frame.codec.kind(), layer);
         if lane.timeline.is_stale(frame) {
             return;
         }
         let Some(shift) = lane.timeline.place(frame, captured) else {
-            if state.local {
-                state.keyframes.want();
+            if local {
+                lane.keyframes.want();
             } else {
-                state.keyframes.want_still(now);
+                lane.keyframes.want_still(now);
             }
             return;
         };
@@ -68,12 +74,11 @@ impl Sfu {
             for (index, kept) in packets.iter().enumerate() {
                 lane.ring.put(kept.clone(), frame.keyframe && index == 0);
             }
+            if frame.keyframe {
+                lane.keyframes.came();
+            }
         }
         state.carried(frame, layer, now);
-        // Of several layers, another one may be the one that is waited for.
-        if frame.keyframe && frame.codec.kind() == MediaKind::Video && state.layers.len() <= 1 {
-            state.keyframes.came();
-        }
         let live_layers = state.live_layers(now);
         let viewers = std::mem::take(&mut state.viewers);
         let (codec, keyframe) = (frame.codec, frame.keyframe);

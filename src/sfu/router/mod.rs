@@ -17,7 +17,7 @@ use super::ingest::{Ingest, Run};
 use super::peer::{Identity, Out, Peer, Placed, Prepared, Preparer, Ready, STEP_EVERY};
 use super::ring::Kept;
 use super::sdp::Side;
-use super::stream::{Feed, Origin, Stream};
+use super::stream::{Feed, MAX_LAYERS, Origin, Stream};
 use super::wall_clock::WallClock;
 use super::{Answer, Disconnect, SessionId, Stats};
 use crate::media::StreamName;
@@ -190,27 +190,49 @@ impl Sfu {
         }
     }
 
+    /// The layers of a local picture from now on, the best one first; none where there is but one version of it. Layers
+    /// that are no longer named end. Whoever chose one by its name goes on with that name, or with what fits.
+    pub fn name_layers(&mut self, feed: FeedId, mut layers: Vec<String>) {
+        if !self.is_current(feed) {
+            return;
+        }
+        layers.truncate(MAX_LAYERS);
+        let stream = &mut self.streams[feed.stream];
+        let before = std::mem::take(&mut stream.layers);
+        let mut left_behind = false;
+        for key in &stream.viewers {
+            if let Some(peer) = &mut self.peers[*key] {
+                peer.rename_choice(|chosen| {
+                    let name = before.get(usize::from(chosen))?;
+                    u8::try_from(layers.iter().position(|layer| layer == name)?).ok()
+                });
+                left_behind |= usize::from(peer.shown_layer()) >= layers.len().max(1);
+            }
+        }
+        stream.name_layers(layers);
+        if left_behind {
+            stream.want_keyframes(1);
+        }
+    }
+
     /// Whether this feed's frames still count.
     pub fn is_open(&self, feed: FeedId) -> bool {
         self.is_current(feed)
     }
 
-    /// Somebody other than a viewer needs a keyframe of this feed.
-    pub fn want_keyframe(&mut self, feed: FeedId) {
+    /// Somebody other than a viewer needs a keyframe of this layer of a feed.
+    pub fn want_keyframe(&mut self, feed: FeedId, layer: u8) {
         if self.is_current(feed) {
-            self.streams[feed.stream].keyframes.want();
+            self.streams[feed.stream].want_keyframes(1 << layer);
         }
     }
 
-    /// The next local feed that has to make a keyframe now; call until `None`. Publishers are asked by
+    /// The next local feed, and its layer, that has to make a keyframe now; call until `None`. Publishers are asked by
     /// [`tick`](Self::tick).
-    pub fn take_keyframe_request(&mut self, now: Instant) -> Option<FeedId> {
+    pub fn take_keyframe_request(&mut self, now: Instant) -> Option<(FeedId, u8)> {
         self.streams.iter_mut().enumerate().find_map(|(stream, state)| {
             let serial = state.feed.filter(|feed| feed.origin == Origin::Local)?.serial;
-            state.keyframes.take(now).then(|| {
-                state.counted.keyframe_requests_forwarded += 1;
-                FeedId { stream, serial }
-            })
+            Some((FeedId { stream, serial }, state.take_keyframe_request(now)?))
         })
     }
 
@@ -252,7 +274,7 @@ impl Sfu {
             return Some(now);
         }
         let keyframes =
-            self.streams.iter().filter(|s| s.feed.is_some()).filter_map(|s| s.keyframes.due(now)).min();
+            self.streams.iter().filter(|s| s.feed.is_some()).filter_map(|s| s.keyframes_due(now)).min();
         let behind = self.step_at.filter(|_| !self.behind.is_empty());
         let peers = self.earliest.map(|at| self.last_tick.map_or(at, |last| at.max(last + TICK)));
         peers.into_iter().chain(keyframes).chain(behind).min()
@@ -347,12 +369,8 @@ impl Sfu {
         stream.counted.resent += noted.resent;
         stream.counted.viewer_nacks += noted.nacks;
         stream.counted.keyframe_requests += noted.keyframe_requests;
-        if noted.keyframe_requests > 0 {
-            stream.keyframes.want();
-        }
-        if noted.waiting && !stream.local {
-            stream.keyframes.want_still(now);
-        }
+        stream.want_keyframes(noted.asks_for);
+        stream.want_keyframes_still(noted.waits_for, now);
         let publishes = peer.ingest().is_some();
         self.counted.connects += u64::from(noted.connected && !publishes);
         if peer.is_behind() && !self.behind.contains(&key) {

@@ -80,8 +80,9 @@ impl Sfu {
         self.feed(stream, Origin::Peer(key));
         let state = &mut self.streams[stream];
         state.connecting = None;
+        let every = layers.iter().skip(1).fold(1, |bits, _| bits << 1 | 1);
         state.layers = layers;
-        state.keyframes.want();
+        state.want_keyframes(every);
         self.change(PublisherChange { stream: self.streams[stream].name.clone(), session, left: None });
     }
 
@@ -150,9 +151,10 @@ impl Sfu {
             let Some(Origin::Peer(key)) = state.feed.map(|feed| feed.origin) else {
                 continue;
             };
-            if state.keyframes.take(now) {
-                state.counted.keyframe_requests_forwarded += 1;
-                self.with_peer(key, now, wire, |peer, out| peer.request_keyframe(now, out));
+            let asked = std::iter::from_fn(|| state.take_keyframe_request(now));
+            let layers = asked.fold(0, |layers, layer| layers | 1 << layer);
+            if layers != 0 {
+                self.with_peer(key, now, wire, |peer, out| peer.request_keyframes(layers, now, out));
             }
         }
         self.batch.flush(wire);

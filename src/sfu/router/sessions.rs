@@ -144,8 +144,8 @@ impl Sfu {
             let wanted = layer.unwrap_or_default().chars().take(32).collect();
             return Err(LayerError::UnknownLayer { wanted, layers: layers.clone() });
         };
-        self.with_peer(key, now, wire, |peer, _| {
-            peer.choose_layer(chosen);
+        self.with_peer(key, now, wire, |peer, out| {
+            peer.choose_layer(chosen, now, out);
             Ok(())
         });
         Ok(())

@@ -1,13 +1,14 @@
 //! The hand-over from GStreamer's streaming threads: bounded, never waiting, dropping whole frames up to a keyframe.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Alive;
 use crate::media::{Frame, MediaKind, MediaTime, StreamName};
 use crate::sfu::LaneStats;
+use crate::sfu::stream::MAX_LAYERS;
 use crate::telemetry::Delays;
 
 /// How much one lane of the hand-over holds. It is full when any limit is reached; 0 is no limit.
@@ -49,28 +50,53 @@ pub struct LocalFeed {
 }
 
 struct Inner {
-    video: LaneIn,
+    /// One for each layer that there may be.
+    video: Vec<LaneIn>,
     audio: LaneIn,
+    layers: Arc<Layers>,
     alive: Arc<Alive>,
+}
+
+/// The layers' names, on their way to the SFU.
+#[derive(Default)]
+struct Layers {
+    changed: AtomicBool,
+    names: Mutex<Vec<String>>,
 }
 
 impl LocalFeed {
     /// Hands over one frame, picture or sound, told apart by its codec. Called on streaming threads: never blocks, takes
     /// no lock. When the SFU does not keep up, frames are dropped up to the next keyframe, counted, and one is asked for.
     pub fn push(&self, frame: impl Into<Arc<Frame>>) {
+        self.push_layer(0, frame);
+    }
+
+    /// The same with a frame of one of the layers that were named; 0 is the best one. No layer waits for another.
+    pub fn push_layer(&self, layer: u8, frame: impl Into<Arc<Frame>>) {
         let frame = frame.into();
         let lane = match frame.codec.kind() {
-            MediaKind::Video => &self.inner.video,
-            MediaKind::Audio => &self.inner.audio,
+            MediaKind::Video => self.inner.video.get(usize::from(layer)),
+            MediaKind::Audio => Some(&self.inner.audio),
         };
-        lane.push(frame);
+        if let Some(lane) = lane {
+            lane.push(frame);
+            self.inner.alive.wake();
+        }
+    }
+
+    /// The picture comes in these layers from now on, the best one first; none where there is but one version of it.
+    /// Those that are no longer named end. More than five are not taken.
+    pub fn name_layers(&self, names: Vec<String>) {
+        let layers = &self.inner.layers;
+        *layers.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
+        layers.changed.store(true, Ordering::Release);
         self.inner.alive.wake();
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.video.lane.ended.store(true, Ordering::Release);
+        self.video[0].lane.ended.store(true, Ordering::Release);
         self.alive.wake();
     }
 }
@@ -92,13 +118,15 @@ struct Lane {
 
 struct LaneIn {
     kind: MediaKind,
+    layer: u8,
     room: Room,
     frames: SyncSender<Handed>,
     lane: Arc<Lane>,
 }
 
-/// A frame, and when it was handed over.
+/// A frame, the layer that it is of, and when it was handed over.
 pub(super) struct Handed {
+    pub(super) layer: u8,
     pub(super) frame: Arc<Frame>,
     at: Instant,
 }
@@ -125,7 +153,7 @@ impl LaneIn {
         lane.bytes.fetch_add(bytes, Ordering::Relaxed);
         lane.level.fetch_add(1, Ordering::AcqRel);
         let sent = fits
-            && match self.frames.try_send(Handed { frame, at: Instant::now() }) {
+            && match self.frames.try_send(Handed { layer: self.layer, frame, at: Instant::now() }) {
                 Ok(()) => true,
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
             };
@@ -152,9 +180,12 @@ pub(super) struct FeedOut {
     pub(super) stream: StreamName,
     /// When media time was zero.
     pub(super) epoch: Instant,
-    pub(super) on_keyframe_request: Box<dyn Fn() + Send + Sync>,
-    video: LaneOut,
+    pub(super) on_keyframe_request: Box<dyn Fn(u8) + Send + Sync>,
+    video: Vec<LaneOut>,
     audio: LaneOut,
+    layers: Arc<Layers>,
+    /// How many of them are in use.
+    used: usize,
 }
 
 struct LaneOut {
@@ -173,32 +204,44 @@ pub(super) fn feed(
     stream: StreamName,
     epoch: Instant,
     rooms: [Room; 2],
-    on_keyframe_request: Box<dyn Fn() + Send + Sync>,
+    on_keyframe_request: Box<dyn Fn(u8) + Send + Sync>,
     alive: Arc<Alive>,
 ) -> (LocalFeed, FeedOut) {
-    let lane = |kind, room: Room| {
+    let lane = |kind, layer, room: Room| {
         let (sender, receiver) = sync_channel(room.places());
         let lane = Arc::new(Lane::default());
         let (sending, age) = (Delays::default(), Delays::default());
         let out = LaneOut { frames: receiver, room, lane: lane.clone(), sending, age, told: 0 };
-        (LaneIn { kind, room, frames: sender, lane }, out)
+        (LaneIn { kind, layer, room, frames: sender, lane }, out)
     };
-    let (video_in, video) = lane(MediaKind::Video, rooms[0]);
-    let (audio_in, audio) = lane(MediaKind::Audio, rooms[1]);
-    let inner = Arc::new(Inner { video: video_in, audio: audio_in, alive });
-    (LocalFeed { inner }, FeedOut { stream, epoch, on_keyframe_request, video, audio })
+    let layers = 0..MAX_LAYERS as u8;
+    let (ins, outs) = layers.map(|layer| lane(MediaKind::Video, layer, rooms[0])).unzip();
+    let (audio_in, audio) = lane(MediaKind::Audio, 0, rooms[1]);
+    let layers = Arc::new(Layers::default());
+    let inner = Arc::new(Inner { video: ins, audio: audio_in, layers: layers.clone(), alive });
+    (LocalFeed { inner }, FeedOut { stream, epoch, on_keyframe_request, video: outs, audio, layers, used: 1 })
 }
 
 impl FeedOut {
-    /// The next frame, sound first: it is small, and late sound is heard.
+    /// The layers, where they were named since the last call.
+    pub(super) fn take_layers(&mut self) -> Option<Vec<String>> {
+        if !self.layers.changed.swap(false, Ordering::AcqRel) {
+            return None;
+        }
+        let names = self.layers.names.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.used = names.len().clamp(1, MAX_LAYERS);
+        Some(names)
+    }
+
+    /// The next frame, sound first: it is small, and late sound is heard. Then the better layers.
     pub(super) fn take(&self) -> Option<Handed> {
-        self.audio.take().or_else(|| self.video.take())
+        self.audio.take().or_else(|| self.video.iter().find_map(LaneOut::take))
     }
 
     /// A frame that was taken is with everybody's socket now.
     pub(super) fn sent(&self, handed: &Handed, now: Instant) {
         let lane = match handed.frame.codec.kind() {
-            MediaKind::Video => &self.video,
+            MediaKind::Video => &self.video[usize::from(handed.layer)],
             MediaKind::Audio => &self.audio,
         };
         lane.sending.record(now.saturating_duration_since(handed.at));
@@ -208,22 +251,25 @@ impl FeedOut {
 
     /// Nobody can push any more.
     pub(super) fn has_ended(&self) -> bool {
-        self.video.lane.ended.load(Ordering::Acquire)
+        self.video[0].lane.ended.load(Ordering::Acquire)
     }
 
-    /// Whether a drop made a keyframe necessary since the last call.
-    pub(super) fn take_keyframe_wish(&self) -> bool {
-        self.video.lane.wants_keyframe.swap(false, Ordering::AcqRel)
+    /// A layer of which a drop made a keyframe necessary since it was last told; call until `None`.
+    pub(super) fn take_keyframe_wish(&self) -> Option<u8> {
+        let wanted = |lane: &LaneOut| lane.lane.wants_keyframe.swap(false, Ordering::AcqRel);
+        (0..).zip(&self.video).find_map(|(layer, lane)| wanted(lane).then_some(layer))
     }
 
     /// Frames dropped since the last call: pictures, sounds.
     pub(super) fn take_dropped(&mut self) -> (u64, u64) {
-        (self.video.take_dropped(), self.audio.take_dropped())
+        (self.video.iter_mut().map(LaneOut::take_dropped).sum(), self.audio.take_dropped())
     }
 
-    /// Both lanes.
-    pub(super) fn stats(&self) -> [LaneStats; 2] {
-        [self.video.stats(&self.stream, MediaKind::Video), self.audio.stats(&self.stream, MediaKind::Audio)]
+    /// Every lane in use.
+    pub(super) fn stats(&self) -> impl Iterator<Item = LaneStats> {
+        let pictures = (0..).zip(&self.video).take(self.used);
+        let pictures = pictures.map(|(layer, lane)| lane.stats(&self.stream, MediaKind::Video, layer));
+        pictures.chain([self.audio.stats(&self.stream, MediaKind::Audio, 0)])
     }
 }
 
@@ -246,13 +292,14 @@ impl LaneOut {
         dropped - std::mem::replace(&mut self.told, dropped)
     }
 
-    fn stats(&self, stream: &StreamName, kind: MediaKind) -> LaneStats {
+    fn stats(&self, stream: &StreamName, kind: MediaKind, layer: u8) -> LaneStats {
         let lane = &self.lane;
         let level = lane.level.load(Ordering::Relaxed);
         let nanos = lane.put.load(Ordering::Relaxed).saturating_sub(lane.out.load(Ordering::Relaxed));
         LaneStats {
             stream: stream.clone(),
             kind,
+            layer,
             level,
             level_time: if level == 0 { Duration::ZERO } else { Duration::from_nanos(nanos) },
             max: self.room.places() as u64,
@@ -280,7 +327,7 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "an arbitrary instant to count from")]
     fn ends() -> (LocalFeed, FeedOut) {
         let alive = Arc::new(Alive::for_tests());
-        feed("live".parse().unwrap(), Instant::now(), [ROOM; 2], Box::new(|| {}), alive)
+        feed("live".parse().unwrap(), Instant::now(), [ROOM; 2], Box::new(|_| {}), alive)
     }
 
     fn taken(out: &FeedOut) -> Vec<(u64, bool)> {
@@ -294,7 +341,7 @@ mod tests {
         for n in 0..ROOM.frames + 6 {
             feed.push(frame(Codec::H264, n, n == 0));
         }
-        assert!(out.take_keyframe_wish());
+        assert_eq!(out.take_keyframe_wish(), Some(0));
         assert_eq!(taken(&out).len(), 64);
         feed.push(frame(Codec::H264, 100, false));
         feed.push(frame(Codec::H264, 101, true));
@@ -302,7 +349,7 @@ mod tests {
         assert_eq!(taken(&out), [(101, true), (102, false)], "room again, but only a keyframe helps");
         assert_eq!(out.take_dropped(), (7, 0));
         assert_eq!(out.take_dropped(), (0, 0));
-        assert!(!out.take_keyframe_wish());
+        assert_eq!(out.take_keyframe_wish(), None);
     }
 
     #[test]
@@ -315,7 +362,7 @@ mod tests {
         feed.push(frame(Codec::Vp8, 60_000, true));
         feed.push(frame(Codec::Vp8, 60_033, false));
         assert_eq!((taken(&out).len(), out.take_dropped()), (2, (0, 0)));
-        let level = out.stats()[0].level;
+        let level = out.stats().next().unwrap().level;
         assert_eq!(level, 0);
     }
 
@@ -350,7 +397,7 @@ mod tests {
             feed.push(frame(Codec::Opus, n, false));
         }
         assert_eq!(out.take_dropped(), (0, 200 - ROOM.frames));
-        assert!(!out.take_keyframe_wish());
+        assert_eq!(out.take_keyframe_wish(), None);
         assert_eq!(taken(&out).len(), 65);
         feed.push(frame(Codec::Opus, 300, false));
         assert_eq!(taken(&out).len(), 1);
@@ -363,10 +410,32 @@ mod tests {
         let handed = out.take().unwrap();
         let before = out.epoch + Duration::from_millis(20);
         out.sent(&handed, before.max(handed.at) + Duration::from_millis(30));
-        let [video, audio] = out.stats();
+        let [video, audio] = &out.stats().collect::<Vec<_>>()[..] else { panic!() };
         assert!(video.sending.unwrap().0 >= Duration::from_millis(30), "{video:?}");
         assert!(video.ages.unwrap().p50 >= 30_000, "{video:?}");
         assert_eq!((audio.sending, audio.ages), (None, None));
+    }
+
+    #[test]
+    fn a_layer_that_overflows_takes_nothing_from_the_others() {
+        let (feed, mut out) = ends();
+        assert_eq!((out.take_layers(), out.stats().count()), (None, 2));
+        feed.name_layers(vec!["1280x720".to_owned(), "640x360".to_owned()]);
+        assert_eq!(out.take_layers().map(|names| names.len()), Some(2));
+        assert_eq!(out.take_layers(), None, "told once");
+        for n in 0..ROOM.frames + 6 {
+            feed.push_layer(1, frame(Codec::H264, n, n == 0));
+        }
+        feed.push(frame(Codec::H264, 0, true));
+        feed.push_layer(200, frame(Codec::H264, 0, true));
+        feed.push_layer(1, frame(Codec::Opus, 0, false));
+        assert_eq!((out.take_keyframe_wish(), out.take_keyframe_wish()), (Some(1), None));
+        let came: Vec<_> = std::iter::from_fn(|| out.take()).map(|f| (f.layer, f.frame.codec)).collect();
+        assert_eq!(came[..2], [(0, Codec::Opus), (0, Codec::H264)], "sound first, then the best layer");
+        assert!(came[2..].iter().all(|came| *came == (1, Codec::H264)) && came.len() == 66, "{came:?}");
+        assert_eq!(out.take_dropped(), (6, 0));
+        let lanes: Vec<_> = out.stats().map(|lane| (lane.kind, lane.layer, lane.dropped)).collect();
+        assert_eq!(lanes, [(MediaKind::Video, 0, 0), (MediaKind::Video, 1, 6), (MediaKind::Audio, 0, 0)]);
     }
 
     #[test]

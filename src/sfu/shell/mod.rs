@@ -203,14 +203,14 @@ impl Handle {
 
     /// Makes a stream known and opens the way for its media; a feed of the same name that is still open ends.
     /// `epoch` is the instant at which [`MediaTime`](crate::media::MediaTime) is zero, `rooms` what the hand-over holds of
-    /// picture and of sound. `on_keyframe_request` is called on the SFU's thread, at most twice a second, and must not
-    /// block.
+    /// picture, for each of its layers, and of sound. `on_keyframe_request` is called with the layer on the SFU's thread, at
+    /// most twice a second for each, and must not block.
     pub fn local_feed(
         &self,
         stream: StreamName,
         epoch: Instant,
         rooms: [Room; 2],
-        on_keyframe_request: Box<dyn Fn() + Send + Sync>,
+        on_keyframe_request: Box<dyn Fn(u8) + Send + Sync>,
     ) -> LocalFeed {
         let (feed, out) = feed::feed(stream, epoch, rooms, on_keyframe_request, self.alive.clone());
         self.shared.lock_feeds().push(out);

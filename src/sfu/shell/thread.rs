@@ -133,7 +133,10 @@ impl SfuThread {
     /// Forwards what the feeds have; `true` when there may be more.
     fn take_frames(&mut self, now: Instant) -> bool {
         let mut more = false;
-        for (id, feed) in &self.feeds {
+        for (id, feed) in &mut self.feeds {
+            if let Some(layers) = feed.take_layers() {
+                self.sfu.name_layers(*id, layers);
+            }
             // Asked before the lanes are emptied: nothing can come after the end.
             let ended = feed.has_ended();
             let mut count = 0;
@@ -142,12 +145,12 @@ impl SfuThread {
             {
                 count += 1;
                 let captured = captured(feed.epoch, &handed.frame, now);
-                self.sfu.forward(*id, &handed.frame, captured, now, &mut self.socket);
+                self.sfu.forward(*id, handed.layer, &handed.frame, captured, now, &mut self.socket);
                 feed.sent(&handed, sent());
             }
             more |= count == MAX_FRAMES;
-            if feed.take_keyframe_wish() {
-                self.sfu.want_keyframe(*id);
+            while let Some(layer) = feed.take_keyframe_wish() {
+                self.sfu.want_keyframe(*id, layer);
             }
             if ended && count < MAX_FRAMES {
                 tracing::debug!(stream = %feed.stream, "a local feed ends");
@@ -263,9 +266,9 @@ impl SfuThread {
     }
 
     fn request_keyframes(&mut self, now: Instant) {
-        while let Some(wanted) = self.sfu.take_keyframe_request(now) {
+        while let Some((wanted, layer)) = self.sfu.take_keyframe_request(now) {
             if let Some((_, feed)) = self.feeds.iter().find(|(id, _)| *id == wanted) {
-                (feed.on_keyframe_request)();
+                (feed.on_keyframe_request)(layer);
             }
         }
     }

@@ -27,7 +27,7 @@ pub(super) struct Got {
     pub(super) keyframe: bool,
     pub(super) index: u8,
     pub(super) count: u8,
-    /// Of what a publisher sent: which layer it is, and when it was written, in milliseconds of the world.
+    /// Which layer it is of.
     pub(super) layer: u8,
 }
 
@@ -232,7 +232,7 @@ impl Client {
             assert_eq!(b.ssrc, a.ssrc);
             let step = RtpTime(b.time).since(RtpTime(a.time));
             // A change of layers may cut the picture under way short: the keyframe needs nothing of it.
-            let changes_layer = self.skip > 0 && a.layer != b.layer && b.keyframe;
+            let changes_layer = a.layer != b.layer && b.keyframe;
             if a.index + 1 == a.count || changes_layer {
                 assert!(step > 0 && b.index == 0, "a picture after another one: {a:?} then {b:?}");
             } else {

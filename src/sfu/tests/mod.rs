@@ -2,6 +2,7 @@
 
 mod client;
 mod egress;
+mod ladder;
 mod publishers;
 mod soak;
 mod ways;

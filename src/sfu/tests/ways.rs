@@ -17,13 +17,13 @@ const LADDER: Manner = Manner {
 };
 
 /// Layers in the order in which a client saw them since its `first` packet.
-fn layers(world: &World, client: usize, first: usize) -> Vec<u8> {
+pub(super) fn layers(world: &World, client: usize, first: usize) -> Vec<u8> {
     let mut layers: Vec<u8> = world.clients[client].video[first..].iter().map(|got| got.layer).collect();
     layers.dedup();
     layers
 }
 
-fn narrow(kbps: u64) -> NetemConfig {
+pub(super) fn narrow(kbps: u64) -> NetemConfig {
     // A quarter of a second's worth of queue.
     NetemConfig::new().link(Bitrate::kbps(kbps), DataSize::bytes(kbps as i64 * 1_000 / 8 / 4))
 }

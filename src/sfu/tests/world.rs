@@ -74,6 +74,18 @@ pub(super) struct Source {
     pub(super) packets: u8,
 }
 
+/// A smaller version of the box's own picture, from an encoder of its own.
+pub(super) struct Smaller {
+    pub(super) sequence: u64,
+    pub(super) keyframe_wanted: bool,
+    pub(super) packets: u8,
+    pub(super) keyframes_made: u32,
+    /// Its encoder has stopped.
+    pub(super) silent: bool,
+    /// Its pictures come out so much later than the best layer's, in ms.
+    pub(super) late: u64,
+}
+
 pub(super) struct World {
     pub(super) sfu: Sfu,
     pub(super) start: Instant,
@@ -88,6 +100,8 @@ pub(super) struct World {
     links: HashMap<SocketAddr, Netem<Datagram>>,
     pub(super) feed: Option<FeedId>,
     pub(super) source: Source,
+    /// Layers below it.
+    pub(super) smaller: Vec<Smaller>,
     pub(super) largest: usize,
     pub(super) keyframes_made: u32,
     /// Of everything that was ever sent.
@@ -126,6 +140,7 @@ impl World {
                 keyframe_wanted: true,
                 packets: 5,
             },
+            smaller: Vec::new(),
             largest: 0,
             keyframes_made: 0,
             nonces: Nonces::default(),
@@ -137,6 +152,17 @@ impl World {
     pub(super) fn on_air(max_viewers: u32) -> World {
         let mut world = World::new(max_viewers);
         world.feed = Some(world.sfu.open_feed(&live()));
+        world.run(200);
+        world
+    }
+
+    /// The same with a ladder: layers of 2.8, 0.9 and 0.1 Mbit/s, the first of which keep these names.
+    pub(super) fn with_ladder(names: &[&str]) -> World {
+        let mut world = World::on_air(10);
+        world.source.packets = 9;
+        let rungs = [3, 1].into_iter().take(names.len() - 1);
+        world.smaller = (0..).zip(rungs).map(|(n, packets)| Smaller::new(n, packets)).collect();
+        world.sfu.name_layers(world.feed.unwrap(), names.iter().map(|name| (*name).to_owned()).collect());
         world.run(200);
         world
     }
@@ -368,13 +394,22 @@ impl World {
             self.now += STEP;
             let at = (self.now - self.start).as_millis() as u64;
             if let Some(feed) = self.feed {
-                if at.is_multiple_of(30) {
+                self.source.frame += u32::from(at.is_multiple_of(30));
+                if at.is_multiple_of(30) && self.source.packets > 0 {
                     let frame = self.picture(at);
-                    self.sfu.forward(feed, &frame, self.now, self.now, &mut self.sent);
+                    self.sfu.forward(feed, 0, &frame, self.now, self.now, &mut self.sent);
+                }
+                for layer in 0..self.smaller.len() {
+                    let captured = at.saturating_sub(self.smaller[layer].late);
+                    if captured.is_multiple_of(30) && !self.smaller[layer].silent {
+                        let frame = self.small_picture(captured, layer);
+                        let when = self.start + Duration::from_millis(captured);
+                        self.sfu.forward(feed, layer as u8 + 1, &frame, when, self.now, &mut self.sent);
+                    }
                 }
                 if at.is_multiple_of(20) {
                     let frame = self.sound(at);
-                    self.sfu.forward(feed, &frame, self.now, self.now, &mut self.sent);
+                    self.sfu.forward(feed, 0, &frame, self.now, self.now, &mut self.sent);
                 }
             }
             for client in &mut self.clients {
@@ -384,9 +419,12 @@ impl World {
             if self.sfu.next_timeout(self.now).is_some_and(|timeout| timeout <= self.now) {
                 self.sfu.tick(self.now, &mut self.sent);
             }
-            while let Some(feed) = self.sfu.take_keyframe_request(self.now) {
+            while let Some((feed, layer)) = self.sfu.take_keyframe_request(self.now) {
                 assert!(self.feed.is_none_or(|open| open == feed));
-                self.source.keyframe_wanted = true;
+                match usize::from(layer).checked_sub(1) {
+                    None => self.source.keyframe_wanted = true,
+                    Some(smaller) => self.smaller[smaller].keyframe_wanted = true,
+                }
             }
         }
         self.sfu.verify_invariants();
@@ -396,24 +434,19 @@ impl World {
         let source = &mut self.source;
         let keyframe = std::mem::take(&mut source.keyframe_wanted);
         self.keyframes_made += u32::from(keyframe);
-        source.frame += 1;
-        let rtp_time = RtpTime((at as u32).wrapping_mul(90).wrapping_add(source.time_offset));
-        let count = if keyframe { source.packets * 3 } else { source.packets };
-        let packets = (0..count).map(|index| {
-            let mut payload = vec![index; if index + 1 == count { 500 } else { 1_180 }];
-            payload[..4].copy_from_slice(&source.frame.to_be_bytes());
-            payload[4] = u8::from(keyframe);
-            payload[5..7].copy_from_slice(&[index, count]);
-            let sequence = source.sequence + u64::from(index);
-            Packet { sequence, rtp_time, marker: index + 1 == count, payload: payload.into() }
-        });
-        let frame = Frame {
-            codec: source.codec,
-            pts: MediaTime::from_nanos(at * 1_000_000),
-            keyframe,
-            packets: packets.collect(),
-        };
-        source.sequence += u64::from(count);
+        let frame = frame(source, (source.sequence, source.packets), (0, keyframe), (source.frame, at));
+        source.sequence += frame.packets.len() as u64;
+        frame
+    }
+
+    /// The same picture, smaller.
+    fn small_picture(&mut self, at: u64, layer: usize) -> Frame {
+        let (source, small) = (&self.source, &mut self.smaller[layer]);
+        let keyframe = std::mem::take(&mut small.keyframe_wanted);
+        small.keyframes_made += u32::from(keyframe);
+        let number = source.frame - (small.late / 30) as u32;
+        let frame = frame(source, (small.sequence, small.packets), (layer as u8 + 1, keyframe), (number, at));
+        small.sequence += frame.packets.len() as u64;
         frame
     }
 
@@ -466,6 +499,35 @@ impl World {
             self.sfu.receive(datagram.from, datagram.to, &datagram.bytes, now, &mut self.sent);
         }
     }
+}
+
+impl Smaller {
+    /// The `n`th; its numbers differ from those of all others.
+    pub(super) fn new(n: u64, packets: u8) -> Smaller {
+        let sequence = 9_000 + 100_000 * n;
+        Smaller { sequence, keyframe_wanted: true, packets, keyframes_made: 0, silent: false, late: 0 }
+    }
+}
+
+/// A picture of one layer: its first packet's number and how many there are, the layer and whether it is a keyframe, its
+/// number and when it was captured.
+fn frame(
+    source: &Source,
+    (sequence, packets): (u64, u8),
+    (layer, keyframe): (u8, bool),
+    (number, at): (u32, u64),
+) -> Frame {
+    let rtp_time = RtpTime((at as u32).wrapping_mul(90).wrapping_add(source.time_offset));
+    let count = if keyframe { packets * 3 } else { packets };
+    let packets = (0..count).map(|index| {
+        let mut payload = vec![index; if index + 1 == count { 500 } else { 1_180 }];
+        payload[..4].copy_from_slice(&number.to_be_bytes());
+        payload[4..8].copy_from_slice(&[u8::from(keyframe), index, count, layer]);
+        let sequence = sequence + u64::from(index);
+        Packet { sequence, rtp_time, marker: index + 1 == count, payload: payload.into() }
+    });
+    let pts = MediaTime::from_nanos(at * 1_000_000);
+    Frame { codec: source.codec, pts, keyframe, packets: packets.collect() }
 }
 
 /// As GStreamer's DTLS elements make it.

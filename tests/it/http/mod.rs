@@ -163,7 +163,7 @@ impl Server {
 
     /// Makes `live` known.
     fn know(&mut self) -> LocalFeed {
-        let feed = self.sfu.local_feed("live".parse().unwrap(), now(), [ROOM; 2], Box::new(|| {}));
+        let feed = self.sfu.local_feed("live".parse().unwrap(), now(), [ROOM; 2], Box::new(|_| {}));
         self.feed = Some(feed.clone());
         feed
     }
