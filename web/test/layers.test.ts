@@ -3,8 +3,10 @@ import { layersOf } from '../src/player/layers';
 import { parseLayerAddress } from '../src/whep';
 
 test('layers are those of the stream that is watched', () => {
-  const state = { streams: [{ name: 'live', layers: [] }, { name: 'obs', layers: ['h', 'l'] }] };
-  expect([layersOf(state, 'obs'), layersOf(state, 'live'), layersOf(state, 'none'), layersOf(null, 'obs')]).toEqual([['h', 'l'], [], [], []]);
+  const state = { streams: [{ name: 'live', layers: ['640x360', '320x180'] }, { name: 'obs', layers: ['h', 'l'] }, { name: 'one', layers: [] }] };
+  expect(['obs', 'live', 'one', 'none', null].map((name) => layersOf(state, name)))
+    .toEqual([['h', 'l'], ['640x360', '320x180'], [], [], ['640x360', '320x180']]);
+  expect([layersOf(null, 'obs'), layersOf(null, null), layersOf({ streams: [] }, null)]).toEqual([[], [], []]);
 });
 
 test('the address for the choice of a layer is among the links', () => {

@@ -1,4 +1,4 @@
-import type { State } from './state';
+import type { Encode, State } from './state';
 import { bits, codec, sentence, size, tone } from './words';
 
 /** What comes in and what is made of it. */
@@ -10,14 +10,19 @@ export function Sources({ state }: { state: State }) {
       <dl class="parts">
         <Part name="Picture" life={capture.source.state === 'live' ? capture.state : capture.source.state} reason={capture.source.reason || capture.reason}
           words={[capture.source.name, size(capture.size), capture.format ?? '', rate(capture.fps)]} />
-        {encode !== null && (
-          <Part name="Encoder" life={encode.state} reason={encode.reason}
-            words={[`${codec(encode.codec)} by ${encode.encoder}`, size(encode.size), rate(encode.fps), bits(encode.bitrate_bps ?? 0)]} />
-        )}
+        {encode !== null && <Encoder name="Encoder" encode={encode} />}
+        {encode?.renditions?.map((smaller) => <Encoder key={smaller.size} name="Smaller" encode={smaller} />)}
         {audio !== null && <Part name="Sound" life={audio.state} reason={audio.reason} words={[audio.source === 'none' ? '' : audio.source]} />}
       </dl>
       {audio !== null && audio.peak_dbfs.length > 0 && <Meters peaks={audio.peak_dbfs} />}
     </section>
+  );
+}
+
+function Encoder({ name, encode }: { name: string; encode: Encode }) {
+  return (
+    <Part name={name} life={encode.state} reason={encode.reason}
+      words={[`${codec(encode.codec)} by ${encode.encoder}`, size(encode.size), rate(encode.fps), bits(encode.bitrate_bps ?? 0)]} />
   );
 }
 

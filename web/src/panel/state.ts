@@ -35,6 +35,8 @@ export interface Encode extends Stage {
   keyframes: number;
   keyframes_forced: number;
   restarts: number;
+  /** Smaller versions of the same picture. */
+  renditions?: Encode[];
 }
 
 export interface Audio extends Stage {
@@ -69,6 +71,8 @@ export interface Stream {
   name: string;
   live: boolean;
   publisher: string | null;
+  /** The best one first; empty where there is but one version of the picture. */
+  layers: string[];
   video: string | null;
   audio: string | null;
   viewers: number;

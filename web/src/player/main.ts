@@ -172,8 +172,13 @@ window.addEventListener('pagehide', () => close());
 window.addEventListener('pageshow', (event) => {
   if (event.persisted) apply(machine.start());
 });
+// A switch of the profile may bring other layers.
+picture.addEventListener('resize', () => void layers.refresh());
+let seconds = 0;
 window.setInterval(() => {
   void measure();
+  seconds += 1;
+  if (seconds % 10 === 0 && document.visibilityState === 'visible') void layers.refresh();
   if (machine.shown.kind === 'retrying') show();
 }, 1000);
 apply(machine.start());
