@@ -141,6 +141,10 @@ fn rows(state: &Value) -> Vec<Row> {
         if !codecs.is_empty() {
             let _ = write!(more, ", {}", codecs.join(" + "));
         }
+        let layers: Vec<&str> = list(stream, "layers").filter_map(Value::as_str).collect();
+        if !layers.is_empty() {
+            let _ = write!(more, ", layers {}", layers.join(" "));
+        }
         let cells = [format!("stream {}", text(stream, "name")), live.to_owned(), more];
         rows.push(Row { cells, reason: String::new() });
     }

@@ -11,19 +11,20 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Options;
 use super::change::{Change, Prepared};
+use super::compose::{lanes, room};
 use super::doors::Doors;
 use super::files::Loaded;
+use super::ladder::Rendition;
 use super::part::{Part, PartName, Told};
 use super::remembered::Remembered;
 use super::snapshot::View;
 use super::source::Watched;
-use super::start::{lanes, room};
 use super::systemd::Systemd;
 use super::usage::Usage;
 use crate::config::{BoxConfig, Profile};
 use crate::control::{Command, CommandError, Inbox, State, Summary};
 use crate::engine::webrtc::Lane;
-use crate::engine::{Engine, Outlet, SoundLine};
+use crate::engine::{Engine, Outlet, RawHub, SoundLine};
 use crate::lifecycle::{Event, Strikes};
 use crate::media::MediaTime;
 use crate::output::{Adapt, Local, Output};
@@ -67,7 +68,11 @@ pub(super) struct Appliance {
     pub(super) watched: Watched,
     pub(super) audio_capture: Option<Part>,
     pub(super) encode: Part,
+    /// Smaller versions of the picture, the best one first.
+    pub(super) renditions: Vec<Rendition>,
     pub(super) audio_encode: Option<Part>,
+    /// From what captures the picture to what encodes it.
+    pub(super) video_hub: RawHub,
     /// From what captures sound to what encodes it.
     pub(super) line: SoundLine,
     /// Why there is no sound, where there is none.
@@ -174,10 +179,7 @@ impl Appliance {
             .collect();
         // Encoders first: what they hold of the hubs must not keep a capture from stopping.
         let mut departures = Vec::new();
-        for part in [self.audio_encode.as_mut(), Some(&mut self.encode)].into_iter().flatten() {
-            departures.extend(part.end(now));
-        }
-        for part in [self.audio_capture.as_mut(), Some(&mut self.capture)].into_iter().flatten() {
+        for part in self.parts() {
             departures.extend(part.end(now));
         }
         let engine = self.engine.clone();
@@ -212,6 +214,7 @@ impl Appliance {
         let sound = self.audio_encode.is_some().then_some(&self.sound);
         let stream = self.config.sfu.stream.clone();
         self.local = Some(Local::publish(sfu, stream, epoch, rooms, &self.picture, sound));
+        self.tell_layers();
     }
 
     /// What the encoders make, as outputs take it.
@@ -222,14 +225,9 @@ impl Appliance {
 
     pub(super) fn parts(&mut self) -> impl Iterator<Item = &mut Part> {
         // What takes first, so that no first frame is missed.
-        [
-            self.audio_encode.as_mut(),
-            Some(&mut self.encode),
-            self.audio_capture.as_mut(),
-            Some(&mut self.capture),
-        ]
-        .into_iter()
-        .flatten()
+        let encodes = [self.audio_encode.as_mut(), Some(&mut self.encode)].into_iter().flatten();
+        let captures = [self.audio_capture.as_mut(), Some(&mut self.capture)].into_iter().flatten();
+        encodes.chain(self.renditions.iter_mut().map(|rendition| &mut rendition.part)).chain(captures)
     }
 
     fn hear(&mut self, told: Told) -> bool {
@@ -251,6 +249,7 @@ impl Appliance {
             part.look(now);
             changed |= part.phase() != before;
         }
+        self.mind_renditions(now);
         changed |= self.mind_source();
         self.adapt_bitrate() || changed
     }
@@ -286,6 +285,7 @@ impl Appliance {
             goes_on: self.watched.goes_on(),
             audio_capture: self.audio_capture.as_ref(),
             encode: &self.encode,
+            renditions: &self.renditions,
             audio_encode: self.audio_encode.as_ref(),
             silence: &self.silence,
             sound: self.line.report(),
@@ -323,8 +323,9 @@ fn losses(state: &State) -> Vec<(String, u64)> {
     };
     let mut losses = stage("capture", &state.capture.stage);
     losses.extend(state.audio.iter().flat_map(|audio| stage("audio capture", &audio.stage)));
-    for encode in &state.encode {
-        losses.extend(stage(encode.codec.title(), &encode.stage));
+    for (index, encode) in state.encode.iter().enumerate() {
+        let size = encode.size.filter(|_| index > 0).map(|size| format!(" {size}")).unwrap_or_default();
+        losses.extend(stage(&format!("{}{size}", encode.codec.title()), &encode.stage));
     }
     losses.extend(
         state.outputs.iter().flat_map(|output| stage(&format!("output `{}`", output.name), &output.stage)),

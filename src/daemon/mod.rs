@@ -11,10 +11,13 @@
 mod adapt;
 mod appliance;
 mod change;
+mod compose;
 mod doors;
 mod error;
+mod ladder;
 mod options;
 mod orders;
+mod outputs;
 mod part;
 mod recordings;
 mod reload;

@@ -6,7 +6,7 @@ use super::appliance::Appliance;
 use super::change::{Prepared, Reply, What, refused};
 use super::doors::Keys;
 use super::files::Loaded;
-use super::start::{Place, outputs};
+use super::outputs::{Place, outputs};
 use super::target::{Wanted, aim};
 use crate::config::{BoxConfig, Look, ProfileChoice};
 use crate::control::CommandError;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::ladder::Rendition;
 use super::part::{Part, PartName};
 use crate::config::{BoxConfig, OutputConfig, OutputKind};
 use crate::control::{
@@ -30,6 +31,7 @@ pub(super) struct View<'a> {
     pub(super) goes_on: bool,
     pub(super) audio_capture: Option<&'a Part>,
     pub(super) encode: &'a Part,
+    pub(super) renditions: &'a [Rendition],
     pub(super) audio_encode: Option<&'a Part>,
     /// Why there is no sound, where there is none.
     pub(super) silence: &'a str,
@@ -60,6 +62,10 @@ impl View<'_> {
         let control = self.encode.plan().control.bitrate.as_ref();
         encode[0].bitrate_range = control.map(|of| (of.range.0.max(self.min_bitrate), of.range.1));
         encode[0].limited_by = self.limiter.map(str::to_owned);
+        encode.extend(self.renditions.iter().map(|rendition| EncodeState {
+            keyframes_forced: rendition.outlet.stage().keyframes_forced,
+            ..self.encode_state(&rendition.part)
+        }));
         encode.extend(self.audio_encode.map(|part| self.encode_state(part)));
         State {
             version: env!("CARGO_PKG_VERSION"),
@@ -79,7 +85,12 @@ impl View<'_> {
     }
 
     fn parts(&self) -> impl Iterator<Item = &Part> {
-        [Some(self.capture), Some(self.encode), self.audio_capture, self.audio_encode].into_iter().flatten()
+        let sound = [self.audio_capture, self.audio_encode].into_iter().flatten();
+        [self.capture, self.encode].into_iter().chain(self.renditions()).chain(sound)
+    }
+
+    fn renditions(&self) -> impl Iterator<Item = &Part> {
+        self.renditions.iter().map(|rendition| &rendition.part)
     }
 
     fn summary(&self, outputs: &[OutputState]) -> Summary {
@@ -89,7 +100,7 @@ impl View<'_> {
             return Summary::Degraded;
         }
         if picture.iter().all(|phase| phase.is_flowing()) {
-            let well = self.parts().all(|part| part.phase() == Phase::Running && part.note().is_empty())
+            let well = self.parts().all(|part| !self.is_ill(part) && part.note().is_empty())
                 && outputs.iter().all(|output| output.well);
             return if well { Summary::OnAir } else { Summary::Degraded };
         }
@@ -106,6 +117,12 @@ impl View<'_> {
         Summary::Starting
     }
 
+    /// A smaller version of the picture that is just being made is no trouble.
+    fn is_ill(&self, part: &Part) -> bool {
+        let comes = part.phase() == Phase::Starting && part.rebuilds() == 0;
+        part.phase() != Phase::Running && !(comes && matches!(part.name(), PartName::Rendition(_)))
+    }
+
     /// Something is seen in place of the source. A frame that is late is none of that.
     fn stands_in(&self) -> bool {
         self.goes_on && !self.source.is_live()
@@ -115,6 +132,11 @@ impl View<'_> {
     fn words(&self, summary: Summary, encode: &EncodeState, outputs: &[OutputState]) -> String {
         let ill = |part: &Part| {
             let phase = part.phase().as_str().replace('_', " ");
+            if let (PartName::Rendition(_), Downstream::Video { size: Some(size), .. }) =
+                (part.name(), &part.plan().downstream)
+            {
+                return format!("the smaller picture of {size} {phase}: {}", part.reason());
+            }
             match part.reason() {
                 "" if self.is_silent(part) => "the sound is silent".to_owned(),
                 reason if self.is_silent(part) => format!("the sound is silent: {reason}"),
@@ -124,9 +146,7 @@ impl View<'_> {
         };
         let standing_in = self.stands_in();
         // What is wrong with the source says more than what became of its graph.
-        let told = |part: &&Part| {
-            part.phase() != Phase::Running && !(standing_in && std::ptr::eq(*part, self.capture))
-        };
+        let told = |part: &&Part| self.is_ill(part) && !(standing_in && std::ptr::eq(*part, self.capture));
         let mut trouble: Vec<String> = self.parts().filter(told).map(ill).collect();
         if standing_in {
             let reason = &self.source.reason;
@@ -340,8 +360,9 @@ impl View<'_> {
     fn latency(&self) -> Vec<Latency> {
         let graphs = [self.capture, self.encode].into_iter().filter_map(Part::graph);
         let mut steps: Vec<Latency> = graphs.flat_map(crate::engine::Graph::steps).collect();
-        let own =
-            |lane: &&sfu::LaneStats| lane.stream == self.config.sfu.stream && lane.kind == MediaKind::Video;
+        let own = |lane: &&sfu::LaneStats| {
+            lane.stream == self.config.sfu.stream && lane.kind == MediaKind::Video && lane.layer == 0
+        };
         let lane = self.sfu.and_then(|sfu| sfu.lanes.iter().find(own));
         let sending = lane.and_then(|lane| lane.sending);
         steps.extend(sending.map(|(p50, p95)| Latency { step: "sfu", p50, p95 }));
@@ -381,7 +402,12 @@ impl View<'_> {
         };
         let mut queues: Vec<QueueState> = self
             .parts()
-            .flat_map(|part| part.queues().into_iter().map(|level| queue_state(level, stage_of(part))))
+            .flat_map(|part| {
+                part.queues().into_iter().map(move |level| {
+                    let name = queue_name(&level.name, part);
+                    queue_state(QueueLevel { name, ..level }, stage_of(part))
+                })
+            })
             .collect();
         for output in self.outputs {
             let report = output.report();
@@ -402,8 +428,9 @@ impl View<'_> {
                 MediaKind::Video => "video",
                 MediaKind::Audio => "audio",
             };
+            let layer = if lane.layer == 0 { String::new() } else { format!("-{}", lane.layer) };
             queues.push(QueueState {
-                name: format!("sfu/{}/{kind}", lane.stream),
+                name: format!("sfu/{}/{kind}{layer}", lane.stream),
                 stage: "sfu",
                 level_buffers: lane.level,
                 level: lane.level_time,
@@ -427,6 +454,14 @@ fn stage_state(counters: &StageCounters) -> StageState {
         bitrate: counters.bitrate,
         latency_p50: counters.latency_p50,
         latency_p95: counters.latency_p95,
+    }
+}
+
+/// The engine's own name for a queue; those of a smaller version of the picture say which: `video-encode-1/from-hub`.
+fn queue_name(name: &str, part: &Part) -> String {
+    match (part.name(), name.split_once('/')) {
+        (PartName::Rendition(layer), Some((graph, node))) => format!("{graph}-{layer}/{node}"),
+        _ => name.to_owned(),
     }
 }
 

@@ -61,9 +61,6 @@ pub(super) fn aim(loaded: &Loaded, wanted: Wanted, held: Option<&Path>) -> Resul
     if plan.video_encode.is_empty() {
         return Err(RunError::Plan { profile: profile.name, reasons: vec![] });
     }
-    if plan.video_encode.len() > 1 {
-        tracing::warn!("this version encodes the profile's first rendition only");
-    }
     Ok(Target { profile, plan })
 }
 

@@ -22,11 +22,13 @@
 //!
 //! [`Source`] says what to do about a capture device that brings nothing. [`Strikes`] says when a graph has failed so often that something else should be tried.
 
+mod lag;
 mod machine;
 mod source;
 mod strain;
 mod strikes;
 
+pub use lag::Lag;
 pub use machine::{Action, Event, LONGEST_WAIT, Machine, Phase, Timing};
 pub use source::{Evidence, RELEASE_AFTER, Remedy, Source, is_noise, judge};
 pub use strain::{Skipping, Strain};

@@ -31,6 +31,9 @@ pub(super) struct Raw {
     pub(super) changes: bool,
 }
 
+/// Under this, choices say what became of a profile's renditions.
+pub(crate) const SMALLER: &str = "smaller picture";
+
 /// One version of the picture.
 #[derive(Clone, Copy, Debug)]
 struct Version {
@@ -40,7 +43,8 @@ struct Version {
 }
 
 impl Encode<'_> {
-    /// The profile's own version first, then its renditions, all by one encoder.
+    /// The profile's own version first, then its renditions, by the same encoder where it makes several at a time. One that
+    /// cannot be made here is left out, and the picture itself is not.
     pub(super) fn video(
         &self,
         raw: &Raw,
@@ -61,11 +65,38 @@ impl Encode<'_> {
         };
         let main = Version { size, bitrate: video.bitrate, framerate };
         let (fragment, first) = self.choose(raw, main, choices)?;
-        let further = video.renditions.iter().map(|rendition| {
+        let mut versions = vec![first];
+        for rendition in &video.renditions {
             let version = Version { size: Some(rendition.size), bitrate: rendition.bitrate, framerate };
-            self.expert(fragment, self.picture(fragment, raw, version)?)
-        });
-        std::iter::once(Ok(first)).chain(further).collect()
+            let title = format!("{} at {}", rendition.size, rendition.bitrate);
+            match self.smaller(fragment, raw, version) {
+                Ok(graph) => {
+                    let reason = format!("by `{}`", graph.fragment);
+                    choices.push(choice(SMALLER, &title, true, &reason));
+                    versions.push(graph);
+                }
+                Err(reason) => choices.push(choice(SMALLER, &title, false, &reason)),
+            }
+        }
+        Ok(versions)
+    }
+
+    /// A further version of the picture; the error is words.
+    fn smaller(&self, main: &Fragment, raw: &Raw, version: Version) -> Result<GraphPlan, String> {
+        let words = |errors: Vec<PlanError>| errors.iter().map(reason).collect::<Vec<_>>().join("; ");
+        if !main.exclusive {
+            let graph = self.picture(main, raw, version).map_err(words)?;
+            return self.expert(main, graph).map_err(words);
+        }
+        let several = self.candidates().map_err(words)?.into_iter().filter(|fragment| !fragment.exclusive);
+        let runs =
+            |fragment: &Fragment| self.tried(fragment, self.picture(fragment, raw, version).ok()?).ok();
+        several.filter_map(runs).next().ok_or_else(|| {
+            let name = &main.name;
+            format!(
+                "`{name}` encodes one picture at a time, and no other encoder that may be taken runs here"
+            )
+        })
     }
 
     /// Opus.

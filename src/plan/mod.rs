@@ -20,6 +20,7 @@ mod term;
 mod trial;
 mod types;
 
+pub(crate) use encode::SMALLER;
 pub use error::PlanError;
 pub use fragment::{
     Axis, BitratePart, Comparison, Condition, ElementPart, Fragment, FragmentKind, Fragments, Quantity,

@@ -20,6 +20,7 @@ mod follow;
 mod http;
 mod interop;
 mod json;
+mod ladder;
 mod launch;
 mod looks;
 mod packaged;

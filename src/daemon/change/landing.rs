@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Before, What};
+use super::{Before, What, source};
 use crate::config::EncoderChoice;
 use crate::control::Done;
 use crate::daemon::appliance::Appliance;
@@ -29,11 +29,14 @@ impl Appliance {
         let (what, loaded) = (change.what.clone(), change.loaded.take());
         let mut words = words.to_owned();
         words += &self.replace_sound(&target.plan);
+        let same = if what == What::Source { source::goes_on } else { GraphPlan::eq };
+        self.settle_renditions(&target.plan.video_encode[1..], same);
         // A bitrate of its own, or another encoder, is no other profile.
         if !matches!(what, What::Bitrate(_) | What::Fallback(..) | What::Source) {
             self.profile = target.profile;
         }
         self.choices = target.plan.choices;
+        words += &self.tell_what_is_left_out();
         self.strikes.forget();
         self.no_other = false;
         if let Some(loaded) = loaded {
@@ -121,8 +124,8 @@ impl Appliance {
             .map(|plan| self.begin_part(PartName::AudioCapture, plan, Seat::Sound(self.line.clone())));
     }
 
-    fn begin_part(&self, name: PartName, plan: &GraphPlan, seat: Seat) -> Part {
-        let seed = self.seed.wrapping_add(name as u64);
+    pub(in crate::daemon) fn begin_part(&self, name: PartName, plan: &GraphPlan, seat: Seat) -> Part {
+        let seed = self.seed.wrapping_add(name.number());
         let mut part = Part::new(name, plan.clone(), &self.engine, seat, self.tell.clone(), seed);
         if !self.stopped {
             part.drive(self.now(), Event::Start);

@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use super::RunError;
 use super::appliance::Appliance;
 use super::files::Loaded;
+use super::ladder::Rendition;
 use super::target::{self, Target, Wanted};
 use crate::control::{CommandError, Done};
 use crate::media::{Bitrate, Fault, MediaTime};
@@ -154,6 +155,7 @@ impl Appliance {
         self.stopped = false;
         self.line.set_on(true);
         self.publish_locally();
+        self.renditions.iter_mut().for_each(Rendition::settle);
         for part in self.parts() {
             let note = part.note().to_owned();
             part.replace(now, part.plan().clone());
@@ -181,6 +183,7 @@ impl Appliance {
         for part in self.parts() {
             part.stop(now);
         }
+        self.renditions.iter_mut().for_each(Rendition::settle);
         for output in &self.outputs {
             output.stop();
         }

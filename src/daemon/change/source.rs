@@ -48,6 +48,6 @@ impl Appliance {
 }
 
 /// Whether the encoder that runs makes what the new plan would: then it goes on, though it would be fed otherwise.
-fn goes_on(runs: &GraphPlan, wanted: &GraphPlan) -> bool {
+pub(super) fn goes_on(runs: &GraphPlan, wanted: &GraphPlan) -> bool {
     runs.downstream == wanted.downstream && runs.fragment == wanted.fragment
 }

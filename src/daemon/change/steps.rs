@@ -153,8 +153,9 @@ impl Appliance {
         change_stage(self, Stage::Broken { target, before, due: now + PATIENCE });
     }
 
-    /// Encoder first: what it holds of the hub must not keep the capture from stopping.
+    /// Encoders first: what they hold of the hub must not keep the capture from stopping.
     fn replace_picture(&mut self, now: Duration, capture: &GraphPlan, encode: &GraphPlan) {
+        self.stop_renditions(now);
         self.encode.replace(now, encode.clone());
         if capture != self.capture.plan() {
             self.capture.replace(now, capture.clone());
@@ -178,6 +179,7 @@ impl Appliance {
         let reason = format!("`{}` did not come on air by `{encoder}`: {reason}", target.profile.name);
         tracing::warn!("{reason}; going back");
         self.replace_picture(now, &before.capture, &before.encode);
+        self.start_renditions(now);
         Stage::Back { reason, due: now + PATIENCE }
     }
 
