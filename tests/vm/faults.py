@@ -150,8 +150,15 @@ class Watch:
                 raise Failure(f"{fault.name}: no reason in {source}")
             await self.seen.until(shows_slate, 10, f"slate in {fault.name}")
             slate = time.monotonic() - began
-            status, words = await self.ready()
-            if status != 200 or source["reason"] not in words:
+            # A switch that is under way may keep the picture from being on air for a moment.
+            deadline = time.monotonic() + 10
+            while True:
+                status, words = await self.ready()
+                if status == 200 or "under way" not in words or time.monotonic() > deadline:
+                    break
+                await asyncio.sleep(0.1)
+            # A switch plans anew, by the name in the configuration: only the device's name may differ.
+            if status != 200 or source["reason"].split(" (")[0] not in words:
                 raise Failure(f"{fault.name}: readyz says {status} {words!r}, not {source['reason']!r}")
         if fault.lasts:
             await self.do(fault.mend)
