@@ -1,6 +1,7 @@
 //! The running daemon, as the command line speaks to it: HTTP over its Unix socket.
 
 use std::io::ErrorKind;
+use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -91,7 +92,7 @@ pub(super) struct Event {
 pub(super) fn follow(
     path: &str,
     patiently: bool,
-    mut each: impl FnMut(Event) -> anyhow::Result<Outcome>,
+    mut each: impl FnMut(Event) -> anyhow::Result<ControlFlow<Outcome>>,
 ) -> anyhow::Result<Outcome> {
     let Some(mut socket) = reachable() else { return Ok(Outcome::Unreachable) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -106,6 +107,7 @@ pub(super) fn follow(
             match ended {
                 Ended::Whole if !patiently => return Ok(Outcome::Done),
                 Ended::Refused => return Ok(Outcome::Failed),
+                Ended::Unread(outcome) => return Ok(outcome),
                 Ended::Broken(error) if !patiently => return Err(error.context(ENDED)),
                 Ended::Whole | Ended::Broken(_) => {}
             }
@@ -124,6 +126,8 @@ enum Ended {
     Whole,
     /// The daemon refused, which is told already.
     Refused,
+    /// Nobody wants more.
+    Unread(Outcome),
     /// The connection broke, or there was none.
     Broken(anyhow::Error),
 }
@@ -133,7 +137,7 @@ async fn events(
     socket: &Path,
     path: &str,
     last: &mut String,
-    each: &mut impl FnMut(Event) -> anyhow::Result<Outcome>,
+    each: &mut impl FnMut(Event) -> anyhow::Result<ControlFlow<Outcome>>,
 ) -> anyhow::Result<Ended> {
     let client = reqwest::Client::builder().unix_socket(socket).connect_timeout(PEEK).build()?;
     let mut request = client.get(format!("http://localhost{path}"));
@@ -162,8 +166,10 @@ async fn events(
             if !event.id.is_empty() {
                 last.clone_from(&event.id);
             }
-            if !event.text.is_empty() {
-                each(event)?;
+            if !event.text.is_empty()
+                && let ControlFlow::Break(outcome) = each(event)?
+            {
+                return Ok(Ended::Unread(outcome));
             }
         }
     }
@@ -197,7 +203,9 @@ fn event(block: &str) -> Event {
 }
 
 /// The state as JSON, as the daemon tells it, until Ctrl-C. A daemon that ends meanwhile is a failure.
-pub(super) fn states(mut each: impl FnMut(String) -> anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
+pub(super) fn states(
+    mut each: impl FnMut(String) -> anyhow::Result<ControlFlow<Outcome>>,
+) -> anyhow::Result<Outcome> {
     let Some(socket) = reachable() else { return Ok(Outcome::Unreachable) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -213,7 +221,9 @@ pub(super) fn states(mut each: impl FnMut(String) -> anyhow::Result<Outcome>) ->
             };
             match message {
                 Some(Ok(Message::Text(text))) => {
-                    each(text.to_string())?;
+                    if let ControlFlow::Break(outcome) = each(text.to_string())? {
+                        return Ok(outcome);
+                    }
                 }
                 // Pings are answered when the next message is waited for.
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Binary(_) | Message::Frame(_))) => {}

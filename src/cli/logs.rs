@@ -1,6 +1,7 @@
 //! `capcast logs`
 
 use std::io::IsTerminal;
+use std::ops::ControlFlow;
 
 use anyhow::Context;
 use serde_json::Value;
@@ -32,9 +33,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
             "" => line(&serde_json::from_str(&event.text).context("the daemon's log is not JSON")?, colour),
             "lagged" if args.json => format!("{}\n", event.text),
             "lagged" => "(some lines are kept no more)\n".to_owned(),
-            _ => return Ok(Outcome::Done),
+            _ => return Ok(ControlFlow::Continue(())),
         };
-        super::answer(&shown)
+        super::tell(&shown)
     })
 }
 

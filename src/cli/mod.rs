@@ -21,6 +21,7 @@ mod switch;
 mod watch;
 
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -110,9 +111,16 @@ pub fn main() -> ExitCode {
 
 /// Writes a command's answer to stdout. A reader that has seen enough (`capcast devices | head`) is no failure.
 pub(crate) fn answer(text: &str) -> anyhow::Result<Outcome> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
-        _ => Ok(Outcome::Done),
+    tell(text).map(|_| Outcome::Done)
+}
+
+/// The same for what goes on: breaks when nobody reads any more.
+pub(crate) fn tell(text: &str) -> anyhow::Result<ControlFlow<Outcome>> {
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ControlFlow::Break(Outcome::Done)),
+        Err(error) => Err(error).context("cannot write to stdout"),
     }
 }
 

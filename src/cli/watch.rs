@@ -1,6 +1,7 @@
 //! `capcast status --watch`: the same page, drawn again as the daemon tells its state.
 
 use std::io::{IsTerminal, Write, stdout};
+use std::ops::ControlFlow;
 
 use anyhow::Context;
 use serde_json::Value;
@@ -18,15 +19,15 @@ pub(super) fn run(json: bool) -> anyhow::Result<Outcome> {
         let mut said = String::new();
         return client::states(|text| {
             if json {
-                return super::answer(&format!("{text}\n"));
+                return super::tell(&format!("{text}\n"));
             }
             let state = parsed(&text)?;
             let words = super::status::text(&state, "words").to_owned();
             if words == said {
-                return Ok(Outcome::Done);
+                return Ok(ControlFlow::Continue(()));
             }
             said = words;
-            super::answer(&format!("{said}\n"))
+            super::tell(&format!("{said}\n"))
         });
     }
     let colour = std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
@@ -47,13 +48,10 @@ struct Screen {
 
 impl Screen {
     /// Draws over what is there, so that nothing flickers.
-    fn draw(&mut self, page: &str) -> anyhow::Result<Outcome> {
+    fn draw(&mut self, page: &str) -> anyhow::Result<ControlFlow<Outcome>> {
         let begin = if std::mem::replace(&mut self.begun, true) { "" } else { BEGIN };
         let lines: String = page.lines().map(|line| format!("{line}\x1b[K\r\n")).collect();
-        let outcome =
-            super::answer(&format!("{begin}\x1b[H{lines}\r\n\x1b[2mCtrl-C ends\x1b[0m\x1b[K\x1b[J"));
-        stdout().flush().context("cannot write to the terminal")?;
-        outcome
+        super::tell(&format!("{begin}\x1b[H{lines}\r\n\x1b[2mCtrl-C ends\x1b[0m\x1b[K\x1b[J"))
     }
 }
 

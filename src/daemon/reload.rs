@@ -26,7 +26,7 @@ impl Appliance {
                 let found = problems.render(Look::PLAIN);
                 return Err(CommandError::Refused {
                     reason: format!("the configuration has errors, and nothing was changed\n{found}"),
-                    hint: Some("`capcast check` reports the same without a reload".to_owned()),
+                    hint: Some("`capcast check FILE` reports the same without a reload".to_owned()),
                 });
             };
             Keys::read(&loaded.config).map_err(refused)?;

@@ -57,7 +57,7 @@ async fn open(
         });
     }
     let wanted: LoginRequest = json(&headers, body)?;
-    let cookie = site.trust.log_in(via.client_network(&headers), wanted.token.trim())?;
+    let cookie = site.trust.log_in(via.guesser(&headers), wanted.token.trim())?;
     // Where TLS is spoken, here or by a proxy in front, the cookie never leaves it.
     let secure =
         matches!(via, Via::Tls(_)) || headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");

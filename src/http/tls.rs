@@ -30,12 +30,12 @@ const MOST_PLAIN: u64 = 64 * 1024;
 pub enum TlsError {
     /// No certificate could be read.
     #[error(
-        "there is no certificate in it that can be read\nhint: it must be PEM: the box's own certificate first, then those between it and its authority"
+        "there is no certificate in the first that can be read\nhint: it must be PEM: the box's own certificate first, then those between it and its authority"
     )]
     Certificate,
     /// No private key could be read.
     #[error(
-        "there is no private key in it that can be read\nhint: it must be PEM, and not locked by a passphrase"
+        "there is no private key in the second that can be read\nhint: it must be PEM, and not locked by a passphrase"
     )]
     Key,
     /// They are not of one pair.

@@ -43,7 +43,12 @@ impl Via {
         }
     }
 
-    /// The same, and what a reverse proxy on this host says of its client, last in its list; none for a request of this
+    /// The network for which wrong keys are counted: the client's behind a proxy on this host, else the connection's.
+    pub(super) fn guesser(self, headers: &HeaderMap) -> Option<IpAddr> {
+        self.client_network(headers).or_else(|| self.network())
+    }
+
+    /// [`network`](Self::network), and what a reverse proxy on this host says of its client, last in its list; none for a request of this
     /// host itself. For fairness among clients alone: whoever reaches this host's loopback may claim what they like.
     pub(super) fn client_network(self, headers: &HeaderMap) -> Option<IpAddr> {
         let peer = self.network()?;
@@ -121,10 +126,22 @@ impl Trust {
 
     /// May this request control the daemon? The error says how it could.
     pub(super) fn may_control(&self, via: Via, headers: &HeaderMap) -> Result<(), ApiError> {
-        if bearer(headers).is_none() && self.is_logged_in(headers) {
-            return Ok(());
+        if bearer(headers).is_none() {
+            if self.is_logged_in(headers) {
+                return Ok(());
+            }
+            return may_control(via, headers, self.token.load().as_deref());
         }
-        may_control(via, headers, self.token.load().as_deref())
+        // From where there were too many wrong ones, none is looked at.
+        let source = via.guesser(headers);
+        if let Some(retry_after) = self.logins.wait(source) {
+            return Err(ApiError::TooMany { retry_after });
+        }
+        let may = may_control(via, headers, self.token.load().as_deref());
+        if matches!(may, Err(ApiError::Unauthorised(_))) {
+            self.logins.note_failure(source);
+        }
+        may
     }
 
     /// Does this request hold the cookie of a login, and come from a page of this server? Cookies do not tell ports of a

@@ -46,7 +46,7 @@ impl Protocol for Whep {
         stream: Option<&str>,
         offer: impl FnOnce() -> Result<String, ApiError> + Send,
     ) -> Result<Answer, ApiError> {
-        let (action, source, bearer) = (Action::View, via.network(), bearer(headers));
+        let (action, source, bearer) = (Action::View, via.guesser(headers), bearer(headers));
         let stream = if bearer.is_none() && site.trust.may_control(via, headers).is_ok() {
             let named = stream.map(str::parse).transpose();
             let named =

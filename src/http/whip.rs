@@ -67,7 +67,7 @@ async fn authorised(
     named: Option<&str>,
     again: bool,
 ) -> Result<StreamName, ApiError> {
-    let (action, source) = (Action::Publish, via.network());
+    let (action, source) = (Action::Publish, via.guesser(headers));
     let asking = Asking { action, bearer: bearer(headers), named, default: None, again, source };
     site.access.admit(asking).await.map_err(|refused| refused.told(action))
 }

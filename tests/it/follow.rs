@@ -110,3 +110,16 @@ fn a_terminal_is_drawn_on_and_given_back_as_it_was() {
     assert!(left.contains("\x1b[?25h"), "the cursor is back: {left:?}");
     assert_eq!(terminal.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn what_nobody_reads_any_more_is_not_followed() {
+    let _turn = turn();
+    let appliance = on_air();
+    for arguments in [&["status", "--watch", "--json"][..], &["logs", "-f"]] {
+        let mut following = appliance.spawn(arguments);
+        until(&mut following, "\n");
+        drop(following.stdout.take());
+        assert!(appliance.cli(&["keyframe"]).status.success(), "something to tell");
+        assert_eq!(following.wait().unwrap().code(), Some(0), "{arguments:?}");
+    }
+}

@@ -111,7 +111,7 @@ impl FromText for SocketAddr {
     fn from_text(text: &str) -> Result<Self, Complaint> {
         text.parse().map_err(|_| {
             Complaint::new(format!("{} is not an address with a port", quoted(text)))
-                .hint("write `\"[::]:8899\"` for every address, `\"127.0.0.1:8899\"` for this machine only")
+                .hint("write `\"[::]:PORT\"` for every address, `\"127.0.0.1:PORT\"` for this machine only")
         })
     }
 }

@@ -83,6 +83,10 @@ fn clock() -> Check {
 fn folder_check(name: &str, folder: &Path) -> Check {
     let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
     let shown = folder.display();
+    if !there.is_dir() {
+        return Check::new(GROUP, name, Level::Fail, format!("{shown}: `{}` is no folder", there.display()))
+            .cure("name a folder, or remove what is there");
+    }
     if access(there, AccessFlags::W_OK).is_err() {
         return Check::new(GROUP, name, Level::Warn, format!("{shown}: this user may not write there"))
             .cure("run it as a service, or as a user of its own with `XDG_RUNTIME_DIR`");

@@ -165,6 +165,10 @@ pub(super) fn outputs(config: &BoxConfig, checks: &mut Vec<Check>) {
     });
 }
 
+/// Less free than this, and a recording soon ends; less than the second, and it is not for long.
+const MUST_BE_FREE: u64 = 64 << 20;
+const SHOULD_BE_FREE: u64 = 1 << 30;
+
 /// Whether a recording could be written, and how much room is left for it.
 fn room(name: &str, path: &str) -> Check {
     let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
@@ -177,8 +181,18 @@ fn room(name: &str, path: &str) -> Check {
     }
     match statvfs(nearest) {
         Ok(about) => {
-            let free = ByteSize::from_bytes(about.blocks_available() * about.fragment_size());
-            Check::new(OUTPUTS, name, Level::Ok, format!("{free} are free in `{shown}`"))
+            let bytes = about.blocks_available() * about.fragment_size();
+            let words = format!("{} are free in `{shown}`", ByteSize::from_bytes(bytes));
+            let check = |level| Check::new(OUTPUTS, name, level, words.clone());
+            match bytes {
+                0..MUST_BE_FREE => {
+                    check(Level::Fail).cure("make room there, or name another folder in `path`")
+                }
+                MUST_BE_FREE..SHOULD_BE_FREE => {
+                    check(Level::Warn).cure("minutes of a stream; make room, or set `max_size` or `keep`")
+                }
+                _ => check(Level::Ok),
+            }
         }
         Err(error) => {
             Check::new(OUTPUTS, name, Level::Fail, format!("`{shown}` cannot be looked at: {error}"))

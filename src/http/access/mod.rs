@@ -65,8 +65,8 @@ pub(super) struct Asking<'a> {
 pub(super) enum Refused {
     /// A key or token is needed, and none was sent.
     Missing,
-    /// It is no key or token for this.
-    Wrong,
+    /// It is no key or token for this; and what is wrong with the token.
+    Wrong(Option<&'static str>),
     /// Too many wrong ones came from there; come again after this.
     Later(Duration),
     /// Nothing names a stream that there could be.
@@ -124,14 +124,14 @@ impl Access {
             None => match judgement {
                 Judgement::Proven(stream) | Judgement::Open(stream) => Ok(stream),
                 Judgement::Closed { .. } if asking.bearer.is_none() => Err(Refused::Missing),
-                Judgement::Closed { .. } => Err(Refused::Wrong),
+                Judgement::Closed { fault, .. } => Err(Refused::Wrong(fault)),
                 Judgement::Nothing => Err(Refused::NoStream),
             },
         };
         // A stream's name is no guess at its key: Broadcast Box's players send nothing else.
         let is_name =
             asking.action == Action::View && asking.bearer.is_some_and(|bearer| rules.knows(bearer));
-        if admitted == Err(Refused::Wrong) && !is_name {
+        if matches!(admitted, Err(Refused::Wrong(_))) && !is_name {
             self.note(asking.source);
         }
         admitted
@@ -165,15 +165,19 @@ async fn by_verdict(
     webhook: &Webhook,
     asking: &Asking<'_>,
 ) -> Result<StreamName, Refused> {
+    let mut fault = None;
     let stream = match judgement {
         Judgement::Proven(stream) | Judgement::Open(stream) => Some(stream),
-        Judgement::Closed { stream } => stream,
+        Judgement::Closed { stream, fault: why } => {
+            fault = why;
+            stream
+        }
         Judgement::Nothing => None,
     };
     match webhook.ask(asking.action, stream.as_ref(), asking.bearer, asking.source).await {
         Verdict::Allowed { names } => stream.or(names).ok_or(Refused::NoStream),
         Verdict::Refused if asking.bearer.is_none() => Err(Refused::Missing),
-        Verdict::Refused => Err(Refused::Wrong),
+        Verdict::Refused => Err(Refused::Wrong(fault)),
         Verdict::None => Err(Refused::NoVerdict),
     }
 }
@@ -186,20 +190,21 @@ impl Refused {
                 ApiError::Unauthorised("send the publish key as `Authorization: Bearer …`".to_owned())
             }
             (Refused::Missing, Action::View) => ApiError::Unauthorised(
-                "this stream is watched with its view key: send it as `Authorization: Bearer …`, or open the player \
+                "this stream is watched with a key or a token: send it as `Authorization: Bearer …`, or open the player \
                  with `#key=…` behind its address"
                     .to_owned(),
             ),
-            (Refused::Wrong, Action::Publish) => {
+            (Refused::Wrong(Some(fault)), _) => ApiError::Unauthorised(fault.to_owned()),
+            (Refused::Wrong(None), Action::Publish) => {
                 ApiError::Unauthorised("that is not the key of a stream to publish here".to_owned())
             }
-            (Refused::Wrong, Action::View) => {
-                ApiError::Unauthorised("that is not the view key of this stream".to_owned())
+            (Refused::Wrong(None), Action::View) => {
+                ApiError::Unauthorised("with that key or token this stream is not watched".to_owned())
             }
             (Refused::Later(retry_after), _) => ApiError::TooMany { retry_after },
             (Refused::NoStream, _) => ApiError::NotFound("there is no stream of that name".to_owned()),
             (Refused::NoVerdict, _) => ApiError::Unavailable {
-                reason: "the server that says who may do this does not answer".to_owned(),
+                reason: "the server that says who may do this gives no verdict; the box's log says why".to_owned(),
                 retry_after: Duration::from_secs(5),
             },
         }

@@ -41,6 +41,8 @@ pub(super) enum Judgement {
     Closed {
         /// Which.
         stream: Option<StreamName>,
+        /// What is wrong with the token that was shown.
+        fault: Option<&'static str>,
     },
     /// Nothing names a stream that there could be.
     Nothing,
@@ -53,33 +55,38 @@ impl Rules {
             Action::Publish => &self.publish,
             Action::View => &self.view,
         };
-        if let Some(stream) = shown.and_then(|bearer| {
-            stream_of(keys, bearer, asking.named).or_else(|| {
-                self.tokens.as_ref()?.stream_of(bearer, asking.action, asking.named, asking.again)
-            })
-        }) {
+        if let Some(stream) = shown.and_then(|bearer| stream_of(keys, bearer, asking.named)) {
             return Judgement::Proven(stream);
+        }
+        let mut fault = None;
+        // Three pieces with dots between (RFC 7515 §7.1); nothing else reads as a token.
+        let token = shown.filter(|bearer| bearer.matches('.').count() == 2);
+        if let (Some(tokens), Some(token)) = (&self.tokens, token) {
+            match tokens.stream_of(token, asking.action, asking.named, asking.again) {
+                Ok(stream) => return Judgement::Proven(stream),
+                Err(words) => fault = Some(words),
+            }
         }
         let named = asking.named.map(str::parse::<StreamName>);
         if asking.action == Action::Publish {
-            return Judgement::Closed { stream: named.and_then(Result::ok) };
+            return Judgement::Closed { stream: named.and_then(Result::ok), fault };
         }
         // A viewer's bearer may be nothing but the stream's name.
         let stream = named.or_else(|| asking.bearer.map(str::parse));
         match (stream, asking.default) {
-            (Some(Ok(stream)), _) => self.open_or_closed(stream),
-            (None, Some(stream)) => self.open_or_closed(stream.clone()),
+            (Some(Ok(stream)), _) => self.open_or_closed(stream, fault),
+            (None, Some(stream)) => self.open_or_closed(stream.clone(), fault),
             // Too long or odd for a name: a key or a token that is none.
             (Some(Err(_)), _) if asking.named.is_none() && self.guards_views() => {
-                Judgement::Closed { stream: None }
+                Judgement::Closed { stream: None, fault }
             }
             (Some(Err(_)) | None, _) => Judgement::Nothing,
         }
     }
 
-    fn open_or_closed(&self, stream: StreamName) -> Judgement {
+    fn open_or_closed(&self, stream: StreamName, fault: Option<&'static str>) -> Judgement {
         let guarded = self.tokens.is_some() || self.view.iter().any(|(guarded, _)| *guarded == stream);
-        if guarded { Judgement::Closed { stream: Some(stream) } } else { Judgement::Open(stream) }
+        if guarded { Judgement::Closed { stream: Some(stream), fault } } else { Judgement::Open(stream) }
     }
 
     /// Whether any stream is watched with a right alone.

@@ -45,7 +45,7 @@ fn a_publish_key_opens_its_own_stream_only_plain_or_in_base64() {
         }
     }
     let judged = Rules::default().judge(&asking(Action::Publish, Some("s3cret"), None), Some("s3cret"));
-    assert_eq!(judged, Judgement::Closed { stream: None });
+    assert_eq!(judged, Judgement::Closed { stream: None, fault: None });
     let shown = format!("{rules:?}");
     assert!(!shown.contains("s3cret") && !shown.contains("look"), "{shown}");
 }
@@ -54,7 +54,7 @@ fn a_publish_key_opens_its_own_stream_only_plain_or_in_base64() {
 fn what_has_a_view_key_is_watched_with_it_and_the_rest_by_everybody() {
     let rules = rules();
     let judge = |bearer, named| rules.judge(&asking(Action::View, bearer, named), bearer);
-    let closed = |name| Judgement::Closed { stream: Some(stream(name)) };
+    let closed = |name| Judgement::Closed { stream: Some(stream(name)), fault: None };
     assert_eq!(judge(Some("look"), None), Judgement::Proven(stream("obs")));
     assert_eq!(judge(Some("look"), Some("obs")), Judgement::Proven(stream("obs")));
     assert_eq!(judge(Some("look"), Some("cam")), Judgement::Open(stream("cam")));
@@ -63,7 +63,7 @@ fn what_has_a_view_key_is_watched_with_it_and_the_rest_by_everybody() {
     assert_eq!(judge(None, Some("obs")), closed("obs"));
     assert_eq!(judge(Some("obs"), None), closed("obs"));
     assert_eq!(judge(Some("s3cret"), Some("obs")), closed("obs"), "a publish key opens no view");
-    assert_eq!(judge(Some("no name!"), None), Judgement::Closed { stream: None });
+    assert_eq!(judge(Some("no name!"), None), Judgement::Closed { stream: None, fault: None });
     assert_eq!(judge(None, Some("no name!")), Judgement::Nothing);
     assert_eq!(judge(None, None), Judgement::Nothing);
     let default = stream("obs");
@@ -83,11 +83,16 @@ fn where_tokens_count_every_stream_needs_one_or_its_key() {
     let judge = |action, bearer, named| rules.judge(&asking(action, bearer, named), bearer);
     assert_eq!(judge(Action::View, Some(&token), None), Judgement::Proven(stream("show")));
     assert_eq!(judge(Action::View, Some(&token), Some("show")), Judgement::Proven(stream("show")));
-    let closed = |name| Judgement::Closed { stream: Some(stream(name)) };
-    assert_eq!(judge(Action::View, Some(&token), Some("cam")), closed("cam"));
+    let closed = |name| Judgement::Closed { stream: Some(stream(name)), fault: None };
+    let fault = Some("the token is for another stream");
+    assert_eq!(
+        judge(Action::View, Some(&token), Some("cam")),
+        Judgement::Closed { stream: Some(stream("cam")), fault }
+    );
     assert_eq!(judge(Action::View, None, Some("cam")), closed("cam"));
     assert_eq!(judge(Action::View, Some("look"), None), Judgement::Proven(stream("obs")));
-    assert_eq!(judge(Action::Publish, Some(&token), None), Judgement::Closed { stream: None });
+    let fault = Some("the token does not allow this: `publish` or `view` is not `true`");
+    assert_eq!(judge(Action::Publish, Some(&token), None), Judgement::Closed { stream: None, fault });
     assert_eq!(judge(Action::Publish, Some("xbox"), None), Judgement::Proven(stream("cam")));
 }
 
@@ -97,12 +102,12 @@ async fn guessing_is_slowed_down_and_what_is_open_stays_open() {
     let ask = |action, bearer, named| access.admit(asking(action, bearer, named));
     // A name is no guess, however often it comes.
     for _ in 0..2 * MAX_GUESSES {
-        assert_eq!(ask(Action::View, Some("obs"), None).await, Err(Refused::Wrong));
+        assert_eq!(ask(Action::View, Some("obs"), None).await, Err(Refused::Wrong(None)));
         assert_eq!(ask(Action::View, None, Some("obs")).await, Err(Refused::Missing));
         assert_eq!(ask(Action::View, Some("cam"), None).await, Ok(stream("cam")));
     }
     for _ in 0..MAX_GUESSES {
-        assert_eq!(ask(Action::View, Some("guess"), Some("obs")).await, Err(Refused::Wrong));
+        assert_eq!(ask(Action::View, Some("guess"), Some("obs")).await, Err(Refused::Wrong(None)));
     }
     for (action, bearer, named) in
         [(Action::View, "look", None), (Action::View, "look", Some("obs")), (Action::Publish, "s3cret", None)]

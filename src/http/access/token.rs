@@ -81,22 +81,44 @@ impl TokenKey {
         TokenKey { key, fresh, again }
     }
 
-    /// The stream for which the token allows this; with `named`, only that one. `again`: it may have expired.
+    /// The stream for which the token allows this; with `named`, only that one. `again`: it may have expired. The error
+    /// says what is wrong with a token.
     pub(super) fn stream_of(
         &self,
         token: &str,
         action: Action,
         named: Option<&str>,
         again: bool,
-    ) -> Option<StreamName> {
+    ) -> Result<StreamName, &'static str> {
         let validation = if again { &self.again } else { &self.fresh };
-        let claims: Claims = jsonwebtoken::decode(token, &self.key, validation).ok()?.claims;
+        let token = jsonwebtoken::decode::<Claims>(token, &self.key, validation);
+        let claims = token.map_err(|error| fault(error.kind()))?.claims;
         let allows = match action {
             Action::Publish => claims.publish,
             Action::View => claims.view,
         };
-        let stream = claims.stream.parse::<StreamName>().ok()?;
-        (allows && named.is_none_or(|named| named == stream.as_str())).then_some(stream)
+        let stream =
+            claims.stream.parse::<StreamName>().map_err(|_| "the token's `stream` is no stream's name")?;
+        match (allows, named) {
+            (false, _) => Err("the token does not allow this: `publish` or `view` is not `true`"),
+            (true, Some(named)) if named != stream.as_str() => Err("the token is for another stream"),
+            (true, _) => Ok(stream),
+        }
+    }
+}
+
+/// What is wrong with a token, for whoever signs them.
+fn fault(kind: &ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::ExpiredSignature => "the token has expired (`exp`)",
+        ErrorKind::ImmatureSignature => "the token does not count yet (`nbf`)",
+        ErrorKind::InvalidSignature => "the token's signature is not by the key of this box",
+        ErrorKind::InvalidAlgorithm => "the token is signed in another way than this box's key is for",
+        ErrorKind::MissingRequiredClaim(_) => "the token has no `exp`",
+        ErrorKind::Json(_) => {
+            "the token's claims cannot be read: `stream` is a name, `publish` and `view` are true or false"
+        }
+        _ => "that is no token",
     }
 }
 
@@ -186,7 +208,7 @@ pub(super) mod tests {
     fn a_token_opens_what_it_says_until_it_expires() {
         let key = TokenKey::hs256(SECRET).unwrap();
         let ask = |claims: &str, action, named, again| {
-            key.stream_of(&signed(HS256, claims), action, named, again).map(|stream| stream.to_string())
+            key.stream_of(&signed(HS256, claims), action, named, again).map(|stream| stream.to_string()).ok()
         };
         let both = r#"{"stream":"obs","publish":true,"view":true,"exp":9999999999}"#;
         for action in [Action::Publish, Action::View] {
@@ -197,6 +219,8 @@ pub(super) mod tests {
         let view = r#"{"stream":"obs","view":true,"exp":9999999999}"#;
         assert_eq!(ask(view, Action::Publish, None, false), None);
         let expired = r#"{"stream":"obs","view":true,"exp":1}"#;
+        let said = key.stream_of(&signed(HS256, expired), Action::View, None, false);
+        assert_eq!(said, Err("the token has expired (`exp`)"));
         assert_eq!(ask(expired, Action::View, None, false), None);
         assert_eq!(ask(expired, Action::View, None, true).as_deref(), Some("obs"), "the session is there");
         for claims in [
@@ -224,22 +248,25 @@ pub(super) mod tests {
         for token in
             [&unsigned, &none, &forged, &format!("{message}."), &signed(r#"{"alg":"HS512"}"#, claims)]
         {
-            assert_eq!(key.stream_of(token, Action::View, None, false), None, "{token}");
+            assert!(key.stream_of(token, Action::View, None, false).is_err(), "{token}");
         }
         let other = TokenKey::hs256("another secret, as long as the first").unwrap();
-        assert_eq!(other.stream_of(&good, Action::View, None, false), None);
+        assert_eq!(
+            other.stream_of(&good, Action::View, None, false),
+            Err("the token's signature is not by the key of this box")
+        );
         // A public key is no secret: nobody signs with it by HS256.
         let pair = PKey::generate_ed25519().unwrap();
         let public = String::from_utf8(pair.public_key_to_pem().unwrap()).unwrap();
         let by_public = TokenKey::ed_dsa(&public).unwrap();
-        assert_eq!(by_public.stream_of(&good, Action::View, None, false), None);
+        assert!(by_public.stream_of(&good, Action::View, None, false).is_err());
         let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA"}"#);
         let message = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
         let mut signer = Signer::new_without_digest(&pair).unwrap();
         let signature = signer.sign_oneshot_to_vec(message.as_bytes()).unwrap();
         let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature));
-        assert!(by_public.stream_of(&token, Action::View, None, false).is_some());
-        assert_eq!(key.stream_of(&token, Action::View, None, false), None);
+        assert!(by_public.stream_of(&token, Action::View, None, false).is_ok());
+        assert!(key.stream_of(&token, Action::View, None, false).is_err());
     }
 
     #[test]

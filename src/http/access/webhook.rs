@@ -30,6 +30,8 @@ const MAX_ANSWER: usize = 4 * 1024;
 /// Asks one server. Its `Debug` shows where.
 pub struct Webhook {
     url: String,
+    /// The same for the log: a query may hold a secret.
+    shown: String,
     client: reqwest::Client,
     kept: Mutex<HashMap<[u8; 32], (Verdict, Instant)>>,
     places: Semaphore,
@@ -77,7 +79,8 @@ impl Webhook {
             .user_agent(concat!("capcast/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(Webhook { url, client, kept: Mutex::default(), places: Semaphore::new(MAX_ASKED) })
+        let shown = url.split(['?', '#']).next().unwrap_or_default().to_owned();
+        Ok(Webhook { url, shown, client, kept: Mutex::default(), places: Semaphore::new(MAX_ASKED) })
     }
 
     /// Asks, unless the same was asked a moment ago.
@@ -98,13 +101,13 @@ impl Webhook {
             return verdict;
         }
         let Ok(_place) = self.places.try_acquire() else {
-            tracing::warn!("too many wait for a verdict of {}", self.url);
+            tracing::warn!("too many wait for a verdict of {}", self.shown);
             return Verdict::None;
         };
         let verdict = match self.answer(question).await {
             Ok(verdict) => verdict,
             Err(reason) => {
-                tracing::warn!("no verdict of {} on who may {}: {reason}", self.url, action.word());
+                tracing::warn!("no verdict of {} on who may {}: {reason}", self.shown, action.word());
                 Verdict::None
             }
         };
@@ -168,7 +171,7 @@ impl Webhook {
 
 impl std::fmt::Debug for Webhook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Webhook({})", self.url)
+        write!(f, "Webhook({})", self.shown)
     }
 }
 

@@ -82,6 +82,33 @@ async fn view_keys_cannot_be_guessed_for_long() {
     assert!(header(&refused, "retry-after").parse::<u64>().unwrap() > 0);
     problem(refused, 429).await;
     problem(watch(&server, "/api/whep/cam", None).await, 409).await;
+    // Who else comes by the same proxy, or from the box itself, is nobody's guesser.
+    for forwarded in [Some("203.0.113.9"), None] {
+        let headers: Vec<_> =
+            [forwarded.map(|from| ("x-forwarded-for", from)), Some(("authorization", "Bearer look at me"))]
+                .into_iter()
+                .flatten()
+                .collect();
+        let watching = server.offer("/api/whep/live", &headers, &offer()).await;
+        assert_eq!(watching.status(), StatusCode::CREATED, "{forwarded:?}: {:?}", watching.text().await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_control_token_cannot_be_guessed_for_long() {
+    let server = server(view_key()).await;
+    let ask = async |bearer: &str, from: &str| {
+        let headers = [("authorization", bearer), ("x-forwarded-for", from)];
+        server.ask(Method::POST, "/api/control/bitrate", &headers, r#"{"bitrate": "1 Mbit/s"}"#).await
+    };
+    let mut statuses = Vec::new();
+    for n in 0..25 {
+        // The body is of another type than is expected: whoever may control hears of that, a guesser never.
+        statuses.push(ask(&format!("Bearer guess-{n}"), "192.0.2.7").await.status().as_u16());
+    }
+    assert_eq!((statuses[0], statuses[24]), (401, 429), "{statuses:?}");
+    problem(ask("Bearer control", "192.0.2.7").await, 429).await;
+    problem(ask("Bearer control", "192.0.2.8").await, 415).await;
 }
 
 fn token(key: &PKey<Private>, claims: &Value) -> String {
@@ -172,7 +199,7 @@ async fn a_webhook_has_the_last_word() {
         let location = header(&watching, "location").to_owned();
         assert_eq!(server.ask(Method::DELETE, &location, &[], "").await.status(), StatusCode::OK);
     }
-    let expected = json!({"action": "view", "stream": "live", "token": "good", "address": "127.0.0.1"});
+    let expected = json!({"action": "view", "stream": "live", "token": "good", "address": "192.0.2.7"});
     assert_eq!(*asked.questions.lock().unwrap(), [expected], "the second and third were not asked about");
 
     // What is open without a webhook is closed by it, and so is what a key opens.

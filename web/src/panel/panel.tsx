@@ -25,12 +25,16 @@ export function Panel() {
   const [addresses, setAddresses] = useState<string[] | null>(null);
   const [points, setPoints] = useState(0);
   const history = useRef(new History());
+  const version = useRef<string | null>(null);
 
   const askMay = () => get<May>('/api/session').then(setMay, () => undefined);
 
   useEffect(() => {
     const follower = new Follower(() => new WebSocket(socketUrl('/api/events', location.href)), {
       onState: (next) => {
+        // The daemon was upgraded, and has a page of its own.
+        version.current ??= next.version;
+        if (version.current !== next.version) location.reload();
         setState(next);
         if (history.current.add(next, Date.now())) setPoints((count) => count + 1);
       },

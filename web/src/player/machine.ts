@@ -77,13 +77,13 @@ export class Machine {
 
   private before: State | null = null;
   private attempt = 0;
-  private hasKey = false;
   private answered = false;
   private progress: Progress | null = null;
   private bytesAt = 0;
   private decodedAt = 0;
 
-  constructor(private readonly random: () => number) {}
+  /** `hasKey`: one came with the address. */
+  constructor(private readonly random: () => number, private hasKey = false) {}
 
   handle(event: Event, now: number): Effect[] {
     switch (event.kind) {

@@ -21,7 +21,7 @@ const endpoint = stream === null ? '/api/whep' : `/api/whep/${stream}`;
 const overlay = new Overlay();
 const sound: Sound = new Sound(element<HTMLAudioElement>('voice'), (on, volume) => chrome.soundChanged(on, volume));
 const chrome = new Chrome(sound, overlay);
-const machine = new Machine(Math.random);
+const machine = new Machine(Math.random, keyOf(location.hash) !== null);
 const layers = new LayerMenu();
 
 let session: WhepSession | null = null;
