@@ -25,7 +25,7 @@ function Row({ output, controls }: { output: Output; controls: boolean }) {
         <button type="button" disabled={!controls} aria-disabled={busy !== null} aria-label={`${stopped ? 'Start' : 'Stop'} output ${output.name}`}
           onClick={() => void run(path)}>{stopped ? 'Start' : 'Stop'}</button>
       </div>
-      {output.reason !== '' && <p class="reason">{sentence(output.reason)}</p>}
+      {output.reason !== '' && <p class={tone(output.state) === 'good' ? 'soft' : 'reason'}>{sentence(output.reason)}</p>}
       <p class="soft">{figures(output)}</p>
       <Outcome said={said} />
     </li>

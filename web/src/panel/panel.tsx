@@ -88,11 +88,11 @@ export function Panel() {
               </div>
             </div>
             <Charts history={history.current} points={points} state={state} />
-            <Profiles profiles={profiles} active={state.profile} controls={controls} />
             <div class="pair">
               <Outputs outputs={state.outputs} controls={controls} />
               <Streams streams={state.streams} />
             </div>
+            <Profiles profiles={profiles} active={state.profile} controls={controls} />
             {may?.may_control === true && <Recordings outputs={state.outputs} />}
             {may?.may_control === true && <LogView />}
           </>

@@ -12,7 +12,8 @@ export function bits(bps: number): string {
 }
 
 export function bytes(count: number): string {
-  return count >= 1e9 ? `${(count / 1e9).toFixed(1)} GB` : `${Math.round(count / 1e6)} MB`;
+  if (count >= 1e9) return `${(count / 1e9).toFixed(1)} GB`;
+  return count >= 1e6 ? `${Math.round(count / 1e6)} MB` : `${Math.round(count / 1e3)} kB`;
 }
 
 export function span(seconds: number): string {
@@ -40,6 +41,7 @@ export function tone(state: string): 'good' | 'busy' | 'bad' | 'quiet' {
     case 'running':
     case 'live':
     case 'on_air':
+    case 'recording':
       return 'good';
     case 'failed':
     case 'backoff':
