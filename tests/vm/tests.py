@@ -659,9 +659,14 @@ TESTS = [
 ]
 
 
+# It measures to the millisecond on a guest of one CPU, and wants the machine for itself: run by its name alone.
+ASKED_FOR = [sound_and_picture_stay_together_while_the_card_drifts]
+
+
 def main():
     kernel, *wanted = sys.argv[1:]
-    chosen = [row for row in TESTS if not wanted or any(re.search(word, row[1].__name__) for word in wanted)]
+    rows = [row for row in TESTS if row[1] not in ASKED_FOR or wanted]
+    chosen = [row for row in rows if not wanted or any(re.search(word, row[1].__name__) for word in wanted)]
     failed = []
     start = time.monotonic()
     with Machine(kernel) as box:
