@@ -243,10 +243,11 @@ fn the_ladder_of_the_documents_runs() {
     let (_, block) = section.split_once("```toml profile\n").expect("a profile in it");
     let (example, _) = block.split_once("```").unwrap();
     let appliance = Appliance::start(SOURCE, &[("one", example)]);
-    let state = appliance.until_state("all of it runs", LIMIT, |state| {
-        state["state"] == "on_air" && running(state) == ["640x360", "320x180"]
+    let layers = json!(["1280x720", "640x360", "320x180"]);
+    appliance.until_state("all of it runs and can be watched", LIMIT, |state| {
+        let all = state["state"] == "on_air" && running(state) == ["640x360", "320x180"];
+        all && state["streams"][0]["layers"] == layers
     });
-    assert_eq!(state["streams"][0]["layers"], json!(["1280x720", "640x360", "320x180"]), "{state:#}");
 }
 
 #[test]
