@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// Sound is 111 because `webrtcbin` may give 97 to the picture's retransmissions before it knows of it.
 const PIPELINE: &str = "webrtcbin name=peer bundle-policy=max-bundle \
      videotestsrc is-live=true pattern=smpte ! video/x-raw,width=480,height=270,framerate=30/1 ! \
-     x264enc tune=zerolatency speed-preset=ultrafast bitrate=800 key-int-max=60 ! \
+     x264enc name=encoder tune=zerolatency speed-preset=ultrafast bitrate=800 ! \
      video/x-h264,profile=constrained-baseline ! rtph264pay aggregate-mode=zero-latency config-interval=-1 ! \
      application/x-rtp,media=video,encoding-name=H264,payload=96,clock-rate=90000 ! peer. \
      audiotestsrc is-live=true volume=0.3 ! opusenc ! rtpopuspay ! \
@@ -48,6 +48,8 @@ impl Publisher {
         gst::init().unwrap();
         let pipeline = gst::parse::launch(PIPELINE).unwrap().downcast::<gst::Pipeline>().unwrap();
         let peer = pipeline.by_name("peer").unwrap();
+        let encoder = pipeline.by_name("encoder").unwrap();
+        encoder.set_property("key-int-max", if habits == Habits::Obs { 60_u32 } else { 3_000 });
         let requests = Arc::new(AtomicU64::new(0));
         for pad in peer.sink_pads() {
             let transceiver = pad.property::<gst_webrtc::WebRTCRTPTransceiver>("transceiver");

@@ -178,6 +178,9 @@ fn stock_gstreamer_publishes_with_its_rsa_certificate_and_a_browser_watches() {
     let (appliance, _key) = hospitable();
     let publisher = Publisher::start(&endpoint(&appliance), KEY, Habits::Gstreamer);
     until_live(&appliance);
+    appliance.until_state("the keyframe it began with is older than the SFU keeps one", LIMIT, |state| {
+        guest(state)["packets_in"].as_u64() > Some(300)
+    });
     let mut viewer = chromium(&appliance, &[]);
     assert_played(&viewer.expect("played", None, LIMIT), "H264", (480, 270));
     assert!(publisher.keyframe_requests() > 0, "the viewer's wish for a keyframe did not come through");
