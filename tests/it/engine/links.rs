@@ -38,9 +38,11 @@ fn a_link_on_air_that_blocks_is_cut_and_the_others_go_on() {
 
     said.wait_for("the cut", |event| *event == GraphEvent::LinkCut);
     assert_eq!((hub.cuts(), blocks.cuts(), goes_on.cuts()), (1, 1, 0));
-    assert!(hub.blocked() >= LINK_PATIENCE, "{:?}", hub.blocked());
+    // The deadline stands a moment before the wait begins; on a busy machine that moment is long.
+    let patience = LINK_PATIENCE * 4 / 5;
+    assert!(hub.blocked() >= patience, "{:?}", hub.blocked());
     let queue = |graph: &capcast::engine::Graph| graph.queues().remove(0);
-    assert!(queue(&blocks).blocked >= LINK_PATIENCE, "{:?}", queue(&blocks));
+    assert!(queue(&blocks).blocked >= patience, "{:?}", queue(&blocks));
     assert_eq!(queue(&goes_on).blocked, Duration::ZERO);
     // After the cut the capture is free again: the other encode gets frames at their rate.
     while ticks.try_recv().is_ok() {}
