@@ -116,7 +116,11 @@ impl Access {
         // From where there were too many wrong ones, none is looked at; what is open stays open.
         let shown = if wait.is_some() { None } else { asking.bearer };
         let judgement = rules.judge(&asking, shown);
-        if let (Some(wait), Judgement::Closed { .. }) = (wait, &judgement) {
+        // A webhook would look at it.
+        let looked_at = rules.webhook.is_some() && asking.bearer.is_some();
+        if let Some(wait) = wait
+            && (looked_at || matches!(judgement, Judgement::Closed { .. }))
+        {
             return Err(Refused::Later(wait));
         }
         let admitted = match &rules.webhook {

@@ -130,3 +130,15 @@ async fn guessing_is_slowed_down_and_what_is_open_stays_open() {
     elsewhere.source = "192.0.2.3".parse().ok();
     assert_eq!(access.admit(elsewhere).await, Ok(stream("obs")), "other rules");
 }
+
+#[tokio::test]
+async fn a_webhook_is_not_asked_about_the_tokens_of_a_guesser() {
+    let nobody = Webhook::new("http://127.0.0.1:9/".to_owned(), Duration::from_secs(5)).unwrap();
+    let access = Access::new(Rules { webhook: Some(nobody), ..Rules::default() });
+    let guess = asking(Action::View, Some("guess"), Some("live"));
+    assert_eq!(access.admit(guess).await, Err(Refused::NoVerdict));
+    for _ in 0..MAX_GUESSES {
+        access.note(guess.source);
+    }
+    assert!(matches!(access.admit(guess).await, Err(Refused::Later(_))));
+}
