@@ -13,9 +13,9 @@ mod source;
 mod tests;
 
 pub use appliance::{
-    AudioInput, BoxConfig, CaptureConfig, CaptureMode, HttpConfig, JwtConfig, NoSignal, OutputConfig,
-    OutputKind, ProfileChoice, PublisherConfig, RecordingConfig, SecretSource, SfuConfig, VideoInput,
-    ViewConfig, WebhookConfig, parse_box, parse_box_with,
+    AudioInput, BoxConfig, CaptureConfig, CaptureMode, HttpConfig, JwtConfig, KnownProfiles, NoSignal,
+    OutputConfig, OutputKind, ProfileChoice, PublisherConfig, RecordingConfig, SecretSource, SfuConfig,
+    SrtConfig, VideoInput, ViewConfig, WebhookConfig, parse_box, parse_box_with,
 };
 pub use diagnostic::{Complaint, Diagnostic, Diagnostics, Severity};
 pub use profile::{

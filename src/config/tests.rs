@@ -8,7 +8,9 @@ use proptest::prelude::*;
 
 use super::parse::{Document, FromText, Override};
 use super::*;
-use crate::media::{Bitrate, ByteSize, Codec, Delay, FrameSize, Framerate, StreamName};
+use crate::media::{
+    Bitrate, ByteSize, Codec, Delay, FrameSize, Framerate, SrtMode, SrtPeer, StreamName, TsSound,
+};
 
 fn set(file: &str, overrides: &[&str]) -> (Option<BoxConfig>, Diagnostics) {
     let overrides: Vec<Override> = overrides.iter().map(|text| Override::new(text)).collect();
@@ -52,8 +54,8 @@ fn every_key_of_the_interface_is_read() {
         [[output]]
         name = "relay"
         kind = "srt"
-        url = "srt://[2001:db8::1]:9000?mode=caller"
-        token_file = "credential:srt"
+        url = "srt://[2001:db8::1]:9000?mode=caller&latency=200&passphrase_file=credential:srt"
+        audio = "aac"
         [[output]]
         name = "tunnel"
         kind = "trickle"
@@ -91,9 +93,11 @@ fn every_key_of_the_interface_is_read() {
         kind,
         url: Some(url.to_owned()),
         url_file: None,
+        srt: None,
         recording: None,
         token: None,
         adaptive: false,
+        sound: TsSound::Opus,
         ice_servers: Vec::new(),
         ice_credential: None,
     };
@@ -125,8 +129,19 @@ fn every_key_of_the_interface_is_read() {
                 ..output("disk", OutputKind::Record, "")
             },
             OutputConfig {
-                token: Some(credential("srt")),
-                ..output("relay", OutputKind::Srt, "srt://[2001:db8::1]:9000?mode=caller")
+                url: None,
+                srt: Some(SrtConfig {
+                    peer: SrtPeer {
+                        mode: SrtMode::Caller,
+                        host: "2001:db8::1".to_owned(),
+                        port: 9000,
+                        latency: Duration::from_millis(200),
+                        streamid: None,
+                    },
+                    passphrase: Some(credential("srt")),
+                }),
+                sound: TsSound::Aac,
+                ..output("relay", OutputKind::Srt, "")
             },
             output("tunnel", OutputKind::Trickle, "http://127.0.0.1:2939/live"),
         ],

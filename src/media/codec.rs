@@ -14,6 +14,18 @@ pub enum MediaKind {
     Audio,
 }
 
+/// The sound of an MPEG transport stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TsSound {
+    /// As it is encoded. Players built on ffmpeg and GStreamer read it; hardware seldom does.
+    #[default]
+    Opus,
+    /// Encoded once more, for receivers that know nothing else.
+    Aac,
+    /// None.
+    None,
+}
+
 /// A codec as it travels over RTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Codec {
@@ -39,6 +51,11 @@ impl Codec {
             Codec::H264 | Codec::Vp9 | Codec::Av1 | Codec::Vp8 => MediaKind::Video,
             Codec::Opus => MediaKind::Audio,
         }
+    }
+
+    /// Whether MPEG transport streams carry it, as Capcast makes them.
+    pub const fn fits_transport_stream(self) -> bool {
+        matches!(self, Codec::H264 | Codec::Opus)
     }
 
     /// RTP clock rate in Hz.

@@ -44,8 +44,9 @@ fn diagnose(name: &str, path: &Path) -> Diagnostics {
     let source = Source::new(format!("{name}.toml"), &text);
     match name.split('-').next() {
         Some("box") => {
-            let (config, diagnostics) =
-                parse_box_with(source, &[], Some(&["vp9-720p60", "h264-x264-720p30"]));
+            let profiles = [("vp9-720p60", Codec::Vp9), ("h264-x264-720p30", Codec::H264)];
+            let profiles = profiles.map(|(name, codec)| (name.to_owned(), Some(codec))).into();
+            let (config, diagnostics) = parse_box_with(source, &[], Some(&profiles));
             assert_eq!(config.is_none(), diagnostics.has_errors(), "{name}");
             diagnostics
         }

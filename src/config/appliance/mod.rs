@@ -1,15 +1,22 @@
 //! What `capcast.toml` says: what this box does. Typed; read by `read`.
 
+mod output;
 mod places;
 mod read;
+mod srt;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::media::{ByteSize, Delay, FrameSize, Framerate, StreamName};
+use crate::media::{ByteSize, Codec, Delay, FrameSize, Framerate, StreamName, TsSound};
 
 pub use read::{parse_box, parse_box_with};
+pub use srt::SrtConfig;
+
+/// The profiles there are, by name, each with its codec as far as it could be read.
+pub type KnownProfiles = BTreeMap<String, Option<Codec>>;
 
 /// The whole of `capcast.toml`. Every key is optional; [`Default`] is the empty file.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,16 +137,20 @@ pub struct OutputConfig {
     pub name: String,
     /// What kind of destination.
     pub kind: OutputKind,
-    /// `url`, required for all kinds but `record`, unless `url_file` is there.
+    /// `url` of `whip` (unless `url_file` is there) and `trickle`.
     pub url: Option<String>,
     /// `url_file`, for `whip`: a URL that is itself the secret.
     pub url_file: Option<SecretSource>,
+    /// `url` of `srt`.
+    pub srt: Option<SrtConfig>,
     /// `path`, `segment`, `keep` and `max_size`, for `record`.
     pub recording: Option<RecordingConfig>,
     /// `token_file`.
     pub token: Option<SecretSource>,
     /// May this output lower the bitrate?
     pub adaptive: bool,
+    /// `audio`, for `srt` and `trickle`.
+    pub sound: TsSound,
     /// `ice_servers`: STUN and TURN servers to use besides those that a WHIP server announces.
     pub ice_servers: Vec<String>,
     /// `ice_credential_file`: a user name and a password, one a line, for those of them that are TURN.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::srt::srt;
 use super::{AudioInput, CaptureMode, SecretSource, VideoInput};
 use crate::config::Complaint;
 use crate::config::diagnostic::quoted;
@@ -26,7 +27,7 @@ pub(super) fn video_input(text: &str) -> Result<VideoInput, Complaint> {
     }
     if let Some((scheme, _)) = text.split_once("://") {
         return match scheme {
-            "srt" => url(text, Scheme::Srt, "srt://camera.example.org:9000").map(VideoInput::Url),
+            "srt" => srt(text, "srt://camera.example.org:9000").map(|_| VideoInput::Url(text.to_owned())),
             "http" | "https" => url(text, Scheme::Http, "https://example.org/live.m3u8").map(VideoInput::Url),
             _ => Err(Complaint::new(format!("`{}` is not a source Capcast reads", shown(scheme)))
                 .hint(format!("one of {forms}"))),
@@ -144,7 +145,12 @@ pub(super) fn url(text: &str, takes: Scheme, example: &str) -> Result<String, Co
     }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if authority.contains('@') {
-        return Err(Complaint::new("a user name or password in a URL").hint("secrets go into a `token_file`"));
+        let cure = if takes == Scheme::Http {
+            "secrets go into a `token_file`"
+        } else {
+            "secrets go into a `passphrase_file`"
+        };
+        return Err(Complaint::new("a user name or password in a URL").hint(cure));
     }
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
@@ -161,10 +167,6 @@ pub(super) fn url(text: &str, takes: Scheme, example: &str) -> Result<String, Co
             Err(Complaint::new(format!("{} is not a port", quoted(port))).hint("from 1 to 65535"))
         }
         None if takes == Scheme::Srt => Err(Complaint::new("SRT needs a port").hint(hint())),
-        _ if takes == Scheme::Srt && text.contains("passphrase=") => {
-            Err(Complaint::new("a passphrase does not belong in this file")
-                .hint("put it into a file of its own and write `token_file = \"/etc/capcast/srt.key\"`"))
-        }
         _ => Ok(text.to_owned()),
     }
 }

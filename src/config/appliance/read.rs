@@ -4,28 +4,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::output::output;
 use super::places::{self, Scheme};
 use super::{
-    BoxConfig, CaptureConfig, HttpConfig, JwtConfig, NoSignal, OutputConfig, OutputKind, ProfileChoice,
-    PublisherConfig, RecordingConfig, SecretSource, SfuConfig, ViewConfig, WebhookConfig,
+    BoxConfig, CaptureConfig, HttpConfig, JwtConfig, KnownProfiles, NoSignal, ProfileChoice, PublisherConfig,
+    SecretSource, SfuConfig, ViewConfig, WebhookConfig,
 };
 use crate::config::diagnostic::quoted;
 use crate::config::parse::{Document, Item, Override, Table, Unique, nearest};
 use crate::config::{Complaint, Diagnostics, Source};
-use crate::media::StreamName;
-
-/// An example of a recording's path.
-const RECORDING: &str = "/var/lib/capcast/recordings/{stream}-{time}.mkv";
-
-/// Shorter files are of use to nobody, and each costs a keyframe.
-const SHORTEST_SEGMENT: Duration = Duration::from_secs(1);
-
-const OUTPUT_KINDS: [(&str, OutputKind); 4] = [
-    ("whip", OutputKind::Whip),
-    ("srt", OutputKind::Srt),
-    ("record", OutputKind::Record),
-    ("trickle", OutputKind::Trickle),
-];
+use crate::media::{Codec, StreamName};
 
 const ADVICE: [(&str, &str); 24] = [
     ("profile", "`profile` belongs at the top of the file, before the first `[table]`"),
@@ -59,11 +47,11 @@ pub fn parse_box(file: &str, text: &str) -> (Option<BoxConfig>, Diagnostics) {
     parse_box_with(Source::new(file, text), &[], None)
 }
 
-/// As [`parse_box`], with values laid over it, and checks `profile` against the names of the profiles there are.
+/// As [`parse_box`], with values laid over it, and checks `profile` against the profiles there are.
 pub fn parse_box_with(
     source: Source,
     overrides: &[Override],
-    profiles: Option<&[&str]>,
+    profiles: Option<&KnownProfiles>,
 ) -> (Option<BoxConfig>, Diagnostics) {
     let document = Document::parse(source, overrides).with_advice(&ADVICE);
     let config = read(document.root(), profiles);
@@ -71,11 +59,13 @@ pub fn parse_box_with(
 }
 
 /// Where a value is wrong its default stands in: the diagnostics say so, and the whole is not used then.
-fn read(mut root: Table<'_>, profiles: Option<&[&str]>) -> BoxConfig {
+fn read(mut root: Table<'_>, profiles: Option<&KnownProfiles>) -> BoxConfig {
     let profile = root.get("profile").and_then(|item| profile(&item, profiles));
     let capture = root.table("capture").map(capture).unwrap_or_default();
     let mut names = Unique::new("output");
-    let outputs = root.tables("output").into_iter().filter_map(|table| output(table, &mut names)).collect();
+    let tables = root.tables("output").into_iter();
+    let active = active(profile.as_ref(), profiles);
+    let outputs = tables.filter_map(|table| output(table, &mut names, active)).collect();
     let (sfu, media) = root.table("sfu").map(sfu).unwrap_or_default();
     let (http, listen) = root.table("http").map(http).unwrap_or_default();
     if sfu.media.port() == http.listen.port()
@@ -92,7 +82,13 @@ fn read(mut root: Table<'_>, profiles: Option<&[&str]>) -> BoxConfig {
     BoxConfig { profile: profile.unwrap_or(ProfileChoice::Auto), capture, outputs, sfu, http }
 }
 
-fn profile(item: &Item<'_>, profiles: Option<&[&str]>) -> Option<ProfileChoice> {
+/// The configured profile's name and codec, as far as they are known.
+fn active<'a>(profile: Option<&'a ProfileChoice>, known: Option<&KnownProfiles>) -> Option<(&'a str, Codec)> {
+    let Some(ProfileChoice::Named(name)) = profile else { return None };
+    Some((name, (*known?.get(name)?)?))
+}
+
+fn profile(item: &Item<'_>, profiles: Option<&KnownProfiles>) -> Option<ProfileChoice> {
     let name = item.string("auto")?;
     if name == "auto" {
         return Some(ProfileChoice::Auto);
@@ -110,9 +106,9 @@ fn profile(item: &Item<'_>, profiles: Option<&[&str]>) -> Option<ProfileChoice> 
         });
         return None;
     }
-    if let Some(profiles) = profiles.filter(|profiles| !profiles.contains(&name)) {
+    if let Some(profiles) = profiles.filter(|profiles| !profiles.contains_key(name)) {
         let complaint = Complaint::new(format!("there is no profile called `{name}`"));
-        item.complain(match nearest(name, profiles.iter().copied().chain(["auto"])) {
+        item.complain(match nearest(name, profiles.keys().map(String::as_str).chain(["auto"])) {
             Some(meant) => complaint.hint(format!("did you mean `{meant}`?")),
             None => complaint.hint("`capcast profiles` lists them; `\"auto\"` takes what runs here"),
         });
@@ -139,150 +135,6 @@ fn capture(mut table: Table<'_>) -> CaptureConfig {
         audio_delay: table.text("audio_delay").unwrap_or(defaults.audio_delay),
         no_signal: table.word("no_signal", "no-signal behaviour", &no_signal).unwrap_or(defaults.no_signal),
     }
-}
-
-fn output(mut table: Table<'_>, names: &mut Unique) -> Option<OutputConfig> {
-    let name = table.need("name", "name = \"broadcast-box\"").and_then(|item| {
-        let name = item.read("broadcast-box", places::output_name)?;
-        names.check(&item, &name);
-        Some(name)
-    });
-    let kind = table.need_word("kind", "kind of output", &OUTPUT_KINDS);
-    let url = table.get("url");
-    let url_item = table.get("url_file");
-    let url_file = url_item.as_ref().and_then(secret);
-    let recording = recording(&mut table, kind);
-    let adaptive = table.get("adaptive");
-    for key in ["token", "key", "secret", "password", "passphrase"] {
-        table.forbid(key, "token_file", secret_in_line("token_file", "/etc/capcast/broadcast-box.key"));
-    }
-    let (ice_servers, ice_credential) = relays(&mut table, kind);
-    let token_item = table.get("token_file");
-    let token = token_item.as_ref().and_then(secret);
-    let mut url_text = None;
-    match kind {
-        Some(OutputKind::Record) => {
-            let refuse = |item: &Option<Item<'_>>, words: &str, hint: &str| {
-                if let Some(item) = item {
-                    item.complain_at_key(Complaint::new(words).hint(hint));
-                }
-            };
-            refuse(&url, "a recording has no `url`", "its place on disk is `path`");
-            refuse(&url_item, "a recording has no `url_file`", "its place on disk is `path`");
-            refuse(&token_item, "a recording needs no `token_file`", "take it out");
-        }
-        Some(kind) => {
-            let (scheme, example) = match kind {
-                OutputKind::Srt => (Scheme::Srt, "srt://server.example.org:9000"),
-                OutputKind::Trickle => (Scheme::Http, "https://server.example.org/trickle"),
-                OutputKind::Whip | OutputKind::Record => (Scheme::Http, "https://b.example.org/api/whip"),
-            };
-            if let Some(item) = &url_item {
-                if kind != OutputKind::Whip {
-                    item.complain_at_key(
-                        Complaint::new("only a WHIP output has a `url_file`")
-                            .hint("write `url`, which is no secret here"),
-                    );
-                } else if url.is_some() {
-                    item.complain_at_key(
-                        Complaint::new("this output has two addresses").hint("take out `url` or `url_file`"),
-                    );
-                }
-            }
-            match &url {
-                None if url_item.is_some() => {}
-                None => table.lacks("url", &format!("url = \"{example}\"")),
-                Some(url) => {
-                    url_text = url.read(example, |text| places::url(text, scheme, example));
-                    if token.is_some() && url_text.as_deref().is_some_and(places::is_readable_on_the_way) {
-                        url.warn(
-                            Complaint::new("the token of this output travels unencrypted")
-                                .hint("use `https://` where the server has it"),
-                        );
-                    }
-                }
-            }
-        }
-        None => {}
-    }
-    let adaptive = adaptive.and_then(|item| {
-        let adaptive = item.boolean()?;
-        if adaptive && kind == Some(OutputKind::Record) {
-            let complaint =
-                Complaint::new("a recording cannot be `adaptive`").hint("a disk measures no bandwidth");
-            item.complain(complaint);
-        }
-        Some(adaptive)
-    });
-    Some(OutputConfig {
-        name: name?,
-        kind: kind?,
-        url: url_text,
-        url_file,
-        recording,
-        token,
-        adaptive: adaptive.unwrap_or(false),
-        ice_servers,
-        ice_credential,
-    })
-}
-
-/// Where a recording goes, and how much of it stays.
-fn recording(table: &mut Table<'_>, kind: Option<OutputKind>) -> Option<RecordingConfig> {
-    let path = table.get("path");
-    let (segment, keep, max_size) = (table.get("segment"), table.get("keep"), table.get("max_size"));
-    if kind? != OutputKind::Record {
-        for item in [&path, &segment, &keep, &max_size].into_iter().flatten() {
-            let complaint = Complaint::new(format!("only a recording has `{}`", item.key()));
-            item.complain_at_key(complaint.hint("take it out, or `kind = \"record\"`"));
-        }
-        return None;
-    }
-    let segment = segment.and_then(|item| {
-        let span = item.text::<Duration>()?;
-        if span < SHORTEST_SEGMENT {
-            item.complain(Complaint::new("a file of less than a second").hint("such as `\"1 h\"`"));
-        }
-        Some(span)
-    });
-    let keep = keep.and_then(|item| item.text());
-    let max_size = max_size.and_then(|item| item.text());
-    let Some(path) = path else {
-        table.lacks("path", &format!("path = \"{RECORDING}\""));
-        return None;
-    };
-    let many = segment.is_some();
-    let path = path.read(RECORDING, |text| places::recording(text, many))?;
-    Some(RecordingConfig { path, segment, keep, max_size })
-}
-
-/// STUN and TURN servers of a WHIP output, and where their secret is.
-fn relays(table: &mut Table<'_>, kind: Option<OutputKind>) -> (Vec<String>, Option<SecretSource>) {
-    let servers = table.get("ice_servers");
-    let credential = table.get("ice_credential_file");
-    for item in [&servers, &credential].into_iter().flatten() {
-        if kind.is_some_and(|kind| kind != OutputKind::Whip) {
-            let complaint = Complaint::new(format!("only a WHIP output has `{}`", item.key()));
-            item.complain_at_key(complaint.hint("take it out"));
-        }
-    }
-    let secret = credential.as_ref().and_then(secret);
-    let items = servers.as_ref().and_then(|item| item.list("\"turn:turn.example.org:3478\""));
-    let mut uris = Vec::new();
-    for item in items.unwrap_or_default() {
-        let Some(uri) = item.read("turn:turn.example.org:3478", places::ice_server) else { continue };
-        if uri.contains('@') {
-            item.complain(secret_in_line("ice_credential_file", "/etc/capcast/turn.key"));
-        } else if uri.starts_with("turn") && credential.is_none() {
-            item.complain(
-                Complaint::new("a TURN server wants a user name and a password").hint(
-                    "put them into a file, one a line, and write `ice_credential_file = \"/etc/capcast/turn.key\"`",
-                ),
-            );
-        }
-        uris.push(uri);
-    }
-    (uris, secret)
 }
 
 /// And the item of `media`, for what concerns other tables too.
@@ -448,11 +300,11 @@ fn http<'a>(mut table: Table<'a>) -> (HttpConfig, Option<Item<'a>>) {
     (HttpConfig { listen, control_token, tls }, listen_item)
 }
 
-fn secret(item: &Item<'_>) -> Option<SecretSource> {
+pub(super) fn secret(item: &Item<'_>) -> Option<SecretSource> {
     item.read("/etc/capcast/control.token", places::secret)
 }
 
-fn secret_in_line(key: &str, example: &str) -> Complaint {
+pub(super) fn secret_in_line(key: &str, example: &str) -> Complaint {
     Complaint::new("a secret does not belong in this file")
         .hint(format!("put it into a file of its own and write `{key} = \"{example}\"`"))
 }

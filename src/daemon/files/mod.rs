@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use crate::config::parse::Override;
 use crate::config::{
-    BoxConfig, Complaint, Diagnostic, Diagnostics, KnownEncoders, Profile, Severity, Source, parse_box_with,
-    parse_profile_among,
+    BoxConfig, Complaint, Diagnostic, Diagnostics, KnownEncoders, KnownProfiles, Profile, Severity, Source,
+    parse_box_with, parse_profile_among,
 };
 use crate::plan::{FragmentKind, Fragments, Queues, parse_fragment, parse_queues};
 use read::{KINDS, is_toml, kind_by_place, kind_by_text, misplaced, read_text, text_of, unreadable};
@@ -257,18 +257,20 @@ impl Sources {
             }
         }
         let mut profiles = BTreeMap::new();
+        let mut known = KnownProfiles::new();
         let mut profile_problems = Diagnostics::default();
-        for (kind, source) in &self.files {
-            if let FileKind::Profile(name) = kind {
-                let (profile, problems) = parse_profile_among(name, source.clone(), Some(&encoders));
+        for (kind, source, own) in others.each(false).chain(self.each(true)) {
+            let FileKind::Profile(name) = kind else { continue };
+            let (profile, problems) = parse_profile_among(name, source.clone(), Some(&encoders));
+            known.insert(name.clone(), profile.as_ref().map(|profile| profile.video.codec));
+            if own {
                 profile_problems.append(problems);
                 profiles.extend(profile.map(|profile| (name.clone(), profile)));
             }
         }
-        let names: Vec<&str> = others.each(false).chain(self.each(true)).filter_map(profile_name).collect();
         let text = self.files.get(&FileKind::Box).cloned();
         let text = text.unwrap_or_else(|| Source::new(DEFAULT_CONFIG, ""));
-        let (config, mut problems) = parse_box_with(text, overrides, Some(&names));
+        let (config, mut problems) = parse_box_with(text, overrides, Some(&known));
         for more in [profile_problems, fragment_problems, self.problems.clone()] {
             problems.append(more);
         }
@@ -311,12 +313,5 @@ impl Sources {
 
     fn refuse(&mut self, name: &str, complaint: Complaint) {
         self.problems.push(Diagnostic::whole_file(&Source::new(name, ""), complaint));
-    }
-}
-
-fn profile_name<'a>((kind, _, _): (&'a FileKind, &Source, bool)) -> Option<&'a str> {
-    match kind {
-        FileKind::Profile(name) => Some(name),
-        _ => None,
     }
 }
