@@ -62,9 +62,18 @@ impl Intake {
 
     /// Lets media in from its next keyframe on, and asks for one.
     pub(super) fn open(&self) {
-        if !self.open.swap(true, Relaxed) {
+        if !self.open.load(Relaxed) {
+            // It may have been open before.
+            self.waits.store(true, Relaxed);
+            self.losing.store(false, Relaxed);
+            self.open.store(true, Relaxed);
             self.ask();
         }
+    }
+
+    /// Somebody else takes part from now on: lets media in, and asks for a keyframe in any case.
+    pub(super) fn welcome(&self) {
+        if self.open.load(Relaxed) { self.ask() } else { self.open() }
     }
 
     /// Lets nothing in any more.

@@ -19,6 +19,10 @@ pub(super) fn route() {
     }
     let limit = Limit::default();
     gst::log::add_log_function(move |category, level, _file, function, _line, object, message| {
+        // `srtobject` tells at DEBUG what it was given, passphrase and all.
+        if level > gst::DebugLevel::Info && category.name() == "srtobject" {
+            return;
+        }
         let Some(missed) = limit.admit() else { return };
         let category = category.name();
         let text = message.get().map(|text| text.to_string()).unwrap_or_default();

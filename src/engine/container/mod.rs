@@ -1,12 +1,16 @@
-//! Access units multiplexed into one stream of bytes: a Matroska file.
+//! Access units multiplexed into one stream of bytes: a Matroska file, or an MPEG transport stream for whoever is to have it.
 //!
 //! ```text
 //!  Outlet ─ access units ─> appsrc (bounded; drops to the next keyframe) ─ parser ─┐
-//!  Outlet ─ access units ─> appsrc ────────────────────────────────────────────────┴─> matroskamux ─ filesink
+//!  Outlet ─ access units ─> appsrc ────────────────────────────────────────────────┴─> muxer ─ sink
 //! ```
 //!
-//! Every block is with the system as soon as it is made, so a file whose writer was killed plays up to there. What is
-//! written at the end, an index and the duration, comes with [`Container::finish`].
+//! One pipeline for each. Every block of a file is with the system as soon as it is made, so a file whose writer was killed
+//! plays up to there. What is written at the end, an index and the duration, comes with [`Container::finish`].
+
+pub mod pieces;
+pub mod srt;
+mod transport_stream;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -100,31 +104,57 @@ impl Engine {
         for (property, value) in [("sync", false), ("async", false)] {
             sink.set_property(property, value);
         }
-        let pipeline = gst::Pipeline::with_name(&format!("output-{name}"));
-        self.shared.timebase.apply(&pipeline);
-        // From here on dropping it takes the pipeline down, whatever fails.
-        let mut container = Container {
-            name: name.to_owned(),
-            pipeline,
-            intakes: Vec::new(),
-            subscriptions: Vec::new(),
-            teardown: self.shared.teardown.clone(),
-            departed: false,
-        };
+        let mut container = Container::new(self, name);
         container.pipeline.add_many([&muxer, &sink])?;
         muxer.link(&sink)?;
+        let room = QueueClass { buffers: 0, time: room.time, bytes: room.bytes };
         for lane in lanes {
-            container.add(self, lane, room, &muxer)?;
+            let parser = match lane.codec {
+                Codec::H264 => Some(element("h264parse", BAD)?),
+                Codec::Av1 => Some(element("av1parse", BAD)?),
+                Codec::Vp9 => Some(element("vp9parse", BAD)?),
+                Codec::Vp8 | Codec::Opus => None,
+            };
+            // An `appsrc` could be linked to any of the muxer's pads.
+            let entry = match lane.codec.kind() {
+                MediaKind::Video => "video_%u",
+                MediaKind::Audio => "audio_%u",
+            };
+            container.add(self, lane, room, parser.as_slice(), (&muxer, entry))?;
         }
-        if container.pipeline.set_state(gst::State::Playing).is_err() {
-            return Err(container.fault().unwrap_or(ContainerError::Failed("it does not start".to_owned())));
-        }
-        container.intakes.iter().for_each(|intake| intake.open());
+        container.play()?;
+        container.open();
         Ok(container)
     }
 }
 
 impl Container {
+    /// Nothing yet. Dropping it takes the pipeline down.
+    fn new(engine: &Engine, name: &str) -> Container {
+        let pipeline = gst::Pipeline::with_name(&format!("output-{name}"));
+        engine.shared.timebase.apply(&pipeline);
+        Container {
+            name: name.to_owned(),
+            pipeline,
+            intakes: Vec::new(),
+            subscriptions: Vec::new(),
+            teardown: engine.shared.teardown.clone(),
+            departed: false,
+        }
+    }
+
+    fn play(&self) -> Result<(), ContainerError> {
+        match self.pipeline.set_state(gst::State::Playing) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(self.fault().unwrap_or(ContainerError::Failed("it does not start".to_owned()))),
+        }
+    }
+
+    /// Lets media in, from the next keyframe on.
+    fn open(&self) {
+        self.intakes.iter().for_each(|intake| intake.open());
+    }
+
     /// What went in.
     pub fn stats(&self) -> TransportStats {
         let mut stats = TransportStats::default();
@@ -151,13 +181,7 @@ impl Container {
 
     /// What has gone wrong since it was last asked.
     pub fn fault(&self) -> Option<ContainerError> {
-        let bus = self.pipeline.bus()?;
-        let message = bus.pop_filtered(&[gst::MessageType::Error])?;
-        let gst::MessageView::Error(error) = message.view() else { return None };
-        if error.error().matches(gst::ResourceError::NoSpaceLeft) {
-            return Some(ContainerError::Full);
-        }
-        Some(ContainerError::Failed(words(&error.error(), error.debug().as_deref())))
+        fault(&self.pipeline.bus()?)
     }
 
     /// Ends the file with its index. Waits for the disk, but not for ever: not for an async thread.
@@ -186,14 +210,15 @@ impl Container {
         outcome
     }
 
-    /// One medium: `appsrc`, a parser where the muxer needs what it finds, the muxer.
+    /// One medium: `appsrc`, what prepares it for the muxer, the muxer's pad of this name.
     fn add(
         &mut self,
         engine: &Engine,
         lane: &Lane,
-        room: Room,
-        muxer: &gst::Element,
-    ) -> Result<(), ContainerError> {
+        room: QueueClass,
+        preparing: &[gst::Element],
+        (muxer, entry): (&gst::Element, &str),
+    ) -> Result<gst::Pad, ContainerError> {
         let appsrc = gst_app::AppSrc::builder()
             .is_live(true)
             .format(gst::Format::Time)
@@ -203,19 +228,9 @@ impl Container {
         appsrc.set_property("block", false);
         appsrc.set_property("emit-signals", false);
         let mut chain = vec![appsrc.upcast_ref::<gst::Element>().clone()];
-        match lane.codec {
-            Codec::H264 => chain.push(element("h264parse", BAD)?),
-            Codec::Av1 => chain.push(element("av1parse", BAD)?),
-            Codec::Vp9 => chain.push(element("vp9parse", BAD)?),
-            Codec::Vp8 | Codec::Opus => {}
-        }
+        chain.extend_from_slice(preparing);
         self.pipeline.add_many(&chain)?;
         gst::Element::link_many(&chain)?;
-        // An `appsrc` could be linked to any of the muxer's pads.
-        let entry = match lane.codec.kind() {
-            MediaKind::Video => "video_%u",
-            MediaKind::Audio => "audio_%u",
-        };
         let entry = muxer.request_pad_simple(entry);
         let exit = chain.last().and_then(|last| last.static_pad("src"));
         let (Some(exit), Some(entry)) = (exit, entry) else {
@@ -223,12 +238,11 @@ impl Container {
         };
         exit.link(&entry).map_err(|error| ContainerError::Failed(error.to_string()))?;
         let timebase = engine.shared.timebase.clone();
-        let waiting = QueueClass { buffers: 0, time: room.time, bytes: room.bytes };
-        let intake = Intake::new(&appsrc, lane.outlet.clone(), lane.codec, waiting, timebase);
+        let intake = Intake::new(&appsrc, lane.outlet.clone(), lane.codec, room, timebase);
         let taking = Arc::clone(&intake);
         self.subscriptions.push(lane.outlet.subscribe_units(move |unit| taking.take(unit)));
         self.intakes.push(intake);
-        Ok(())
+        Ok(entry)
     }
 
     fn depart(&mut self) {
@@ -239,6 +253,16 @@ impl Container {
     }
 }
 
+/// The bus's next error.
+fn fault(bus: &gst::Bus) -> Option<ContainerError> {
+    let message = bus.pop_filtered(&[gst::MessageType::Error])?;
+    let gst::MessageView::Error(error) = message.view() else { return None };
+    if error.error().matches(gst::ResourceError::NoSpaceLeft) {
+        return Some(ContainerError::Full);
+    }
+    Some(ContainerError::Failed(words(&error.error(), error.debug().as_deref())))
+}
+
 impl Drop for Container {
     fn drop(&mut self) {
         if !self.departed {
@@ -247,6 +271,7 @@ impl Drop for Container {
     }
 }
 
+const BASE: &str = "gstreamer1.0-plugins-base";
 const GOOD: &str = "gstreamer1.0-plugins-good";
 const BAD: &str = "gstreamer1.0-plugins-bad";
 
