@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::{RunError, secret};
-use crate::config::{OutputConfig, OutputKind};
+use crate::config::{OutputConfig, OutputKind, SecretSource, SrtConfig};
 use crate::engine::Engine;
 use crate::engine::container::Room;
 use crate::engine::webrtc::{Lane, Relay};
 use crate::media::StreamName;
-use crate::output::whip::{Relays, Settings, Wires};
-use crate::output::{Output, record, whip};
+use crate::output::whip::{Relays, Wires};
+use crate::output::{Output, record, srt, trickle, whip};
 use crate::plan::QueueClass;
 
 /// What outputs of every kind need.
@@ -32,50 +32,93 @@ pub(super) fn outputs(
     }
     let wires = Wires::new()
         .map_err(|reason| RunError::System { what: "TLS", source: std::io::Error::other(reason) })?;
-    let mut running = Vec::new();
-    for (number, output) in configured.iter().enumerate() {
+    let started = configured.iter().enumerate().filter_map(|(number, output)| {
         let seed = seed.wrapping_add(number as u64);
-        if let Some(recording) = &output.recording {
-            let settings = record::Settings {
-                name: output.name.clone(),
-                path: recording.path.clone(),
-                stream: place.stream.to_string(),
-                segment: recording.segment,
-                keep: recording.keep,
-                max_size: recording.max_size,
-                room: Room { time: place.disk.time, bytes: place.disk.bytes },
-                lanes: Arc::clone(lanes),
-                seed,
-            };
-            running.push(record::start(place.engine, settings));
-            continue;
-        }
-        if output.kind != OutputKind::Whip {
-            tracing::warn!(output = %output.name, "this version has no outputs of this kind yet");
-            continue;
-        }
-        let (url, url_file) = (output.url.clone().unwrap_or_default(), output.url_file.clone());
-        let token = output.token.clone();
-        let settings = Settings {
-            name: output.name.clone(),
-            url: Box::new(move || match &url_file {
-                Some(source) => secret::read("output.url_file", source).map_err(|error| error.to_string()),
-                None => Ok(url.clone()),
-            }),
-            key: Box::new(move || match &token {
-                Some(source) => {
-                    secret::read("output.token_file", source).map(Some).map_err(|error| error.to_string())
-                }
-                None => Ok(None),
-            }),
-            relays: relays(output),
-            lanes: Arc::clone(lanes),
-            adaptive: output.adaptive,
-            seed,
-        };
-        running.push(whip::start(place.engine, &wires, settings));
+        // The configuration has an address or place for each, by its kind.
+        Some(match output.kind {
+            OutputKind::Whip => whip::start(place.engine, &wires, publishing(output, lanes, seed)),
+            OutputKind::Trickle => {
+                let settings = trickle::Settings {
+                    name: output.name.clone(),
+                    url: output.url.clone()?,
+                    key: key(output),
+                    lanes: Arc::clone(lanes),
+                    sound: output.sound,
+                    seed,
+                };
+                trickle::start(place.engine, &wires, settings)
+            }
+            OutputKind::Srt => srt::start(place.engine, sending(output, lanes, seed)?),
+            OutputKind::Record => record::start(place.engine, recording(place, output, lanes, seed)?),
+        })
+    });
+    Ok(started.collect())
+}
+
+fn publishing(output: &OutputConfig, lanes: &Arc<[Lane]>, seed: u64) -> whip::Settings {
+    let (url, url_file) = (output.url.clone().unwrap_or_default(), output.url_file.clone());
+    whip::Settings {
+        name: output.name.clone(),
+        url: Box::new(move || match &url_file {
+            Some(source) => secret::read("output.url_file", source).map_err(|error| error.to_string()),
+            None => Ok(url.clone()),
+        }),
+        key: key(output),
+        relays: relays(output),
+        lanes: Arc::clone(lanes),
+        adaptive: output.adaptive,
+        seed,
     }
-    Ok(running)
+}
+
+fn sending(output: &OutputConfig, lanes: &Arc<[Lane]>, seed: u64) -> Option<srt::Settings> {
+    let SrtConfig { peer, passphrase } = output.srt.clone()?;
+    Some(srt::Settings {
+        name: output.name.clone(),
+        peer,
+        passphrase: Box::new(move || passphrase.as_ref().map(read_passphrase).transpose()),
+        lanes: Arc::clone(lanes),
+        sound: output.sound,
+        adaptive: output.adaptive,
+        seed,
+    })
+}
+
+fn recording(
+    place: &Place<'_>,
+    output: &OutputConfig,
+    lanes: &Arc<[Lane]>,
+    seed: u64,
+) -> Option<record::Settings> {
+    let recording = output.recording.as_ref()?;
+    Some(record::Settings {
+        name: output.name.clone(),
+        path: recording.path.clone(),
+        stream: place.stream.to_string(),
+        segment: recording.segment,
+        keep: recording.keep,
+        max_size: recording.max_size,
+        room: Room { time: place.disk.time, bytes: place.disk.bytes },
+        lanes: Arc::clone(lanes),
+        seed,
+    })
+}
+
+fn key(output: &OutputConfig) -> whip::Key {
+    let token = output.token.clone();
+    Box::new(move || {
+        let read = token.as_ref().map(|source| secret::read("output.token_file", source));
+        read.transpose().map_err(|error| error.to_string())
+    })
+}
+
+/// Of a length that SRT takes (`SRTO_PASSPHRASE`).
+fn read_passphrase(source: &SecretSource) -> Result<String, String> {
+    let passphrase = secret::read("output.url", source).map_err(|error| error.to_string())?;
+    match passphrase.len() {
+        10..=79 => Ok(passphrase),
+        _ => Err("the passphrase in `passphrase_file` has to have 10 to 79 characters".to_owned()),
+    }
 }
 
 /// The output's own STUN and TURN servers, their secret read when they are used.

@@ -295,12 +295,12 @@ impl View<'_> {
         };
         match self.outputs.iter().find(|running| running.name() == output.name) {
             Some(running) => self.running(running, kind),
-            // Listed so that nobody takes silence for success.
+            // Listed so that nobody takes silence for success; the log says why.
             None => OutputState {
                 name: output.name.clone(),
                 kind,
                 state: "failed".to_owned(),
-                reason: "this version has no outputs of this kind yet".to_owned(),
+                reason: "it could not be started".to_owned(),
                 well: false,
                 retry_in: None,
                 watch: None,

@@ -4,6 +4,8 @@ mod adapt;
 mod local;
 pub mod record;
 mod report;
+pub mod srt;
+pub mod trickle;
 pub mod whip;
 
 use std::future::Future;

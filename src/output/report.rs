@@ -2,20 +2,38 @@
 
 use std::time::Instant;
 
-use crate::engine::webrtc::TransportStats;
+use crate::engine::webrtc::{Lane, TransportStats};
+use crate::media::MediaKind;
 use crate::whip::client::Phase;
 
 /// A recording that grows.
 pub(super) const RECORDING: &str = "recording";
 /// A recording for which the disk has no room.
 pub(super) const DISK_FULL: &str = "disk_full";
-/// A recording that cannot be made, for now.
+/// A recording or connection that cannot be made, for now.
 pub(super) const BACKOFF: &str = "backoff";
+/// A receiver that said no.
+pub(super) const REFUSED: &str = "refused";
+/// Nobody has called yet.
+pub(super) const LISTENING: &str = "listening";
+
+/// Why these cannot go into an MPEG transport stream, in words.
+pub(super) fn unfit(lanes: &[Lane]) -> Option<String> {
+    let picture = lanes.iter().find(|lane| lane.codec.kind() == MediaKind::Video)?;
+    if !picture.codec.fits_transport_stream() {
+        let title = picture.codec.title();
+        return Some(format!("MPEG-TS cannot carry {title}; it goes on with an H.264 profile"));
+    }
+    let property = picture.reorders.as_ref()?;
+    Some(format!(
+        "`{property}` asks the encoder for B-frames; take them out of the profile's `[video.properties]`"
+    ))
+}
 
 /// What is known of an output.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// Its life in one word: the machine's of WHIP, `misconfigured`, `recording`, `disk_full`.
+    /// Its life in one word: the machine's of WHIP, `misconfigured`, `recording`, `disk_full`, `listening`, `backoff`.
     pub state: &'static str,
     /// What there is to say about it.
     pub words: String,
@@ -53,6 +71,9 @@ impl Report {
     pub fn is_well(&self) -> bool {
         let connecting = self.state == Phase::Connecting.as_str() && self.reconnects == 0;
         let resting = [Phase::Stopped, Phase::Stopping, Phase::Idle];
-        connecting || self.is_live() || resting.iter().any(|phase| phase.as_str() == self.state)
+        connecting
+            || self.is_live()
+            || self.state == LISTENING
+            || resting.iter().any(|phase| phase.as_str() == self.state)
     }
 }

@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::engine::webrtc::{Lane, Relay};
 
 pub use wires::Wires;
+pub(in crate::output) use wires::said;
 
 /// Reads an output's key, now; none where none is configured.
 pub type Key = Box<dyn Fn() -> Result<Option<String>, String> + Send + Sync>;

@@ -51,6 +51,11 @@ impl Wires {
         }
     }
 
+    /// A request of another protocol's, to be filled in.
+    pub(in crate::output) fn request(&self, method: Method, url: url::Url) -> reqwest::RequestBuilder {
+        self.client.request(method, url)
+    }
+
     /// Sends one request of the machine's and reads its answer, both within the request's limits.
     pub(super) async fn send(&self, request: Request) -> Result<Response, Failure> {
         let limit = request.connect + request.answer;
@@ -135,7 +140,7 @@ fn is_refused(error: &reqwest::Error) -> bool {
 }
 
 /// The innermost cause, which is the one that says something; it holds no URL.
-fn said(error: &reqwest::Error) -> String {
+pub(in crate::output) fn said(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = match error.source() {
         Some(source) => source,
         None => return "no reason given".to_owned(),

@@ -1,0 +1,157 @@
+//! The trickle output at a server of the tests: what is in its segments, and what it does when the server misbehaves.
+
+use std::fs;
+use std::process::Command;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::appliance::{Appliance, turn};
+use crate::relay::server::Server;
+
+const SOON: Duration = Duration::from_secs(60);
+
+const H264: &str = "summary = \"tried by a test\"\n[video]\ncodec = \"h264\"\nencoder = \"x264\"\n\
+    size = \"640x360\"\nframerate = \"30\"\nbitrate = \"1 Mbit/s\"\nkeyframe_interval = \"1 s\"\n\
+    [audio]\ncodec = \"opus\"\nbitrate = \"64 kbit/s\"\n";
+
+fn publisher(url: &str, more: &str, others: &[(&str, &str)]) -> Appliance {
+    let config = format!(
+        "profile = \"tried\"\n[capture]\nvideo = \"test\"\naudio = \"test\"\n[[output]]\nname = \"service\"\n\
+         kind = \"trickle\"\nurl = \"{url}\"\n{more}"
+    );
+    Appliance::start(&config, &[&[("tried", H264)], others].concat())
+}
+
+fn output(state: &Value) -> &Value {
+    &state["outputs"][0]
+}
+
+fn is(state: &Value, word: &str) -> bool {
+    output(state)["state"] == word
+}
+
+/// Codecs in a transport stream, and the flags of its first picture.
+fn probe(bytes: &[u8]) -> (Vec<String>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("segment.ts");
+    fs::write(&file, bytes).unwrap();
+    let ffprobe = |arguments: &[&str]| -> Value {
+        let output = Command::new("ffprobe")
+            .args(["-v", "error", "-of", "json"])
+            .args(arguments)
+            .arg(&file)
+            .output()
+            .unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let streams = ffprobe(&["-show_streams"])["streams"].as_array().cloned().unwrap_or_default();
+    let mut codecs: Vec<String> =
+        streams.iter().map(|one| one["codec_name"].as_str().unwrap_or_default().to_owned()).collect();
+    codecs.sort();
+    let packets = ffprobe(&["-select_streams", "v:0", "-show_packets", "-show_entries", "packet=flags"]);
+    (codecs, packets["packets"][0]["flags"].as_str().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn segments_begin_with_keyframes_and_are_sent_while_they_are_made() {
+    let _turn = turn();
+    let server = Server::start(Some("a secret word"));
+    let mut appliance = publisher(&server.url("live"), "token_file = \"/dev/null\"\n", &[]);
+    let refused = appliance.until_state("the token is missed", SOON, |state| {
+        !output(state)["reason"].as_str().unwrap_or_default().is_empty()
+    });
+    assert!(output(&refused)["reason"].as_str().unwrap().contains("empty"), "{}", output(&refused));
+    drop(appliance);
+
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    fs::write(&key, "another word\n").unwrap();
+    appliance = publisher(&server.url("live"), &format!("token_file = \"{}\"\n", key.display()), &[]);
+    let refused = appliance.until_state("it is refused", SOON, |state| is(state, "refused"));
+    assert!(output(&refused)["reason"].as_str().unwrap().contains("`token_file`"), "{}", output(&refused));
+    fs::write(&key, "a secret word\n").unwrap();
+    appliance.until_state("it publishes", SOON, |state| is(state, "live"));
+
+    let segments = server.until("there are four segments", "live", |segments| {
+        segments.values().filter(|segment| segment.done).count() >= 4
+    });
+    assert_eq!(segments.keys().copied().collect::<Vec<_>>(), (0..segments.len() as u64).collect::<Vec<_>>());
+    for (number, segment) in segments.iter().filter(|(_, segment)| segment.done).take(4) {
+        let (codecs, flags) = probe(&segment.bytes);
+        assert_eq!(codecs, ["h264", "opus"], "segment {number}");
+        assert!(flags.contains('K'), "segment {number} begins with {flags}");
+        assert!(segment.bytes.len() % 188 == 0 && segment.bytes[0] == 0x47, "segment {number}");
+        assert!(segment.pieces > 10, "segment {number} came in {} pieces", segment.pieces);
+        let span = segment.ended.unwrap() - segment.begun.unwrap();
+        assert!(
+            span > Duration::from_millis(500),
+            "segment {number} was sent in {span:?}, when it was whole"
+        );
+    }
+    let whole: Vec<u8> = segments.values().take(4).flat_map(|segment| segment.bytes.clone()).collect();
+    assert_eq!(probe(&whole).0, ["h264", "opus"], "joined again they are one stream");
+
+    let (_, log) = appliance.end();
+    assert!(server.is_closed("live"), "who subscribes is told of the end");
+    assert!(!log.iter().any(|line| line.contains("secret word")), "{log:#?}");
+}
+
+#[test]
+fn a_server_that_goes_stalls_or_knows_no_channel_is_told_in_words_and_tried_again() {
+    let _turn = turn();
+    let mut server = Server::start(None);
+    let appliance = publisher(&server.url("live"), "", &[]);
+    appliance.until_state("it publishes", SOON, |state| is(state, "live"));
+    server.until("there are two segments", "live", |segments| segments.len() >= 2);
+    let before = appliance.until_state("it is asked", SOON, |_| true);
+
+    let address = server.address;
+    drop(server);
+    appliance.until_state("the server is missed", SOON, |state| is(state, "backoff"));
+    server = Server::start_at(address, None);
+    appliance.until_state("it publishes again", SOON, |state| is(state, "live"));
+    let segments =
+        server.until("there is a segment", "live", |segments| segments.values().any(|one| one.done));
+    assert!(*segments.keys().next().unwrap() >= 2, "the numbers go on");
+
+    server.knobs.stalls.store(true, Relaxed);
+    appliance.until_state("nothing is taken any more", SOON, |state| is(state, "backoff"));
+    server.knobs.stalls.store(false, Relaxed);
+    appliance.until_state("it publishes once more", SOON, |state| is(state, "live"));
+
+    drop(server);
+    server = Server::start_at(address, None);
+    server.knobs.makes_none.store(true, Relaxed);
+    let refused = appliance.until_state("there is no channel", SOON, |state| is(state, "refused"));
+    assert!(output(&refused)["reason"].as_str().unwrap().contains("no such channel"), "{}", output(&refused));
+    let after = appliance.until_state("pictures go on", SOON, |state| {
+        state["encode"]["frames_out"].as_u64()
+            > before["encode"]["frames_out"].as_u64().map(|frames| frames + 30)
+    });
+    assert_eq!(after["encode"]["restarts"], before["encode"]["restarts"]);
+}
+
+#[test]
+fn another_codec_ends_the_channel_until_it_fits_again() {
+    let _turn = turn();
+    let vp8 = H264.replace("h264", "vp8").replace("x264", "vp8");
+    let larger = H264.replace("640x360", "854x480");
+    let server = Server::start(None);
+    let appliance =
+        publisher(&server.url("live"), "audio = \"none\"\n", &[("other", &vp8), ("larger", &larger)]);
+    appliance.until_state("it publishes", SOON, |state| is(state, "live"));
+    assert!(appliance.cli(&["switch", "larger"]).status.success());
+    let begun = server.segments("live").len();
+    let segments = server.until("segments go on", "live", |segments| segments.len() > begun + 2);
+    assert_eq!(probe(&segments[&(begun as u64 + 1)].bytes).0, ["h264"], "without sound");
+
+    assert!(appliance.cli(&["switch", "other"]).status.success());
+    let refused = appliance.until_state("VP8 does not fit", SOON, |state| is(state, "codec_refused"));
+    assert!(output(&refused)["reason"].as_str().unwrap().contains("H.264"), "{}", output(&refused));
+    assert_eq!(output(&refused)["reconnects"], 0, "{}", output(&refused));
+    server.until("the channel is ended", "live", |_| server.is_closed("live"));
+    assert!(appliance.cli(&["switch", "tried"]).status.success());
+    appliance.until_state("it publishes again", SOON, |state| is(state, "live"));
+}
