@@ -138,6 +138,10 @@ fn rows(state: &Value) -> Vec<Row> {
             1.0 => "1 viewer".to_owned(),
             viewers => format!("{viewers:.0} viewers"),
         };
+        let over_tcp = number(stream, "viewers_over_tcp");
+        if over_tcp > 0.0 {
+            let _ = write!(more, " ({over_tcp:.0} over TCP)");
+        }
         if !codecs.is_empty() {
             let _ = write!(more, ", {}", codecs.join(" + "));
         }
@@ -273,7 +277,7 @@ mod tests {
             "audio": null, "outputs": [],
             "latency": [{"step": "capture", "p50_ms": 0.42, "p95_ms": 0.9}, {"step": "encode", "p50_ms": 12.34, "p95_ms": 30.0},
                         {"step": "total", "p50_ms": 13.9, "p95_ms": 33.1}],
-            "streams": [{"name": "live", "live": true, "video": "h264", "audio": null, "viewers": 1},
+            "streams": [{"name": "live", "live": true, "video": "h264", "audio": null, "viewers": 1, "viewers_over_tcp": 1},
                         {"name": "obs", "live": false, "video": null, "audio": null, "viewers": 0}],
             "queues": [{"name": "video-encode/from-hub", "dropped": 4, "blocked_ms": 1500.0},
                        {"name": "calm", "dropped": 0, "blocked_ms": 3.0}],
@@ -287,7 +291,7 @@ mod tests {
              encode       backoff   x264 h264 1280x720, 0.0 a second, 0 kbit/s of 3.0 Mbit/s, 4 dropped, rebuilt 2 times\n\
              \u{20}            no buffer for 2000 ms\n\
              latency      14 ms     capture to socket, 95 of 100 within 33 ms: capture 0.4, encode 12.3\n\
-             stream live  live      1 viewer, h264\n\
+             stream live  live      1 viewer (1 over TCP), h264\n\
              stream obs   not live  0 viewers\n\
              \n\
              queues that dropped or held something up:\n  video-encode/from-hub: 4 dropped, 2 s blocked\n"

@@ -280,6 +280,8 @@ pub struct StreamState {
     pub audio: Option<Codec>,
     /// Connected viewers.
     pub viewers: u32,
+    /// Of those, the ones whose media goes over TCP.
+    pub viewers_over_tcp: u32,
     /// Packets that arrived.
     pub packets_in: u64,
     /// Packets of a WHIP publisher that never arrived.

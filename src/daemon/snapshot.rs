@@ -386,6 +386,7 @@ impl View<'_> {
                 video: stream.video,
                 audio: stream.audio,
                 viewers: stream.viewers,
+                viewers_over_tcp: stream.over_tcp,
                 packets_in: stream.packets_in,
                 packets_out: stream.packets_out,
                 bytes_out: stream.bytes_out,

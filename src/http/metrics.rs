@@ -341,6 +341,11 @@ impl Snapshot {
         };
         sheet.gauges("capcast_stream_live", "1 when media arrives", gauges(|s| flag(s.live)))?;
         sheet.gauges("capcast_stream_viewers", "Connected viewers", gauges(|s| f64::from(s.viewers)))?;
+        sheet.gauges(
+            "capcast_stream_viewers_over_tcp",
+            "Of those, the ones whose media goes over TCP",
+            gauges(|s| f64::from(s.viewers_over_tcp)),
+        )?;
         sheet.counters(
             "capcast_stream_packets_in",
             "RTP packets that arrived",
@@ -402,7 +407,42 @@ impl Snapshot {
             "STUN requests that named no session",
             one(sfu.stun_unknown),
         )?;
-        sheet.counters("capcast_sfu_send_errors", "Datagrams that the socket refused", one(sfu.send_errors))
+        sheet.counters(
+            "capcast_sfu_send_errors",
+            "Datagrams that the socket refused",
+            one(sfu.send_errors),
+        )?;
+        self.tcp(sheet)
+    }
+
+    /// Connections for media, where they are listened for.
+    fn tcp(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let Some(tcp) = self.sfu.as_ref().and_then(|sfu| sfu.tcp) else { return Ok(()) };
+        let one = |count: u64| vec![(Vec::new(), count)];
+        sheet.gauges(
+            "capcast_sfu_tcp_connections",
+            "Connections for media over TCP",
+            plain(f64::from(tcp.connections)),
+        )?;
+        sheet.gauges(
+            "capcast_sfu_tcp_unproven",
+            "Of those, the ones that have proved no session yet",
+            plain(f64::from(tcp.unproven)),
+        )?;
+        sheet.counters("capcast_sfu_tcp_accepted", "Connections that were taken", one(tcp.accepted))?;
+        sheet.counters("capcast_sfu_tcp_refused", "Connections beyond the limits", one(tcp.refused))?;
+        let closed = [("stranger", tcp.strangers), ("stalled", tcp.stalled)];
+        let closed = closed.map(|(why, count)| (vec![("reason", why.to_owned())], count));
+        sheet.counters(
+            "capcast_sfu_tcp_closed",
+            "Connections that were closed here, by reason",
+            closed.into(),
+        )?;
+        sheet.counters(
+            "capcast_sfu_tcp_packets_dropped",
+            "Packets that a slow connection had no room for",
+            one(tcp.dropped),
+        )
     }
 }
 
@@ -465,6 +505,7 @@ mod tests {
             video: None,
             audio: None,
             viewers: 2,
+            viewers_over_tcp: 1,
             packets_in: 9,
             packets_lost: 2,
             nacks: 3,
@@ -474,7 +515,9 @@ mod tests {
             keyframes_asked: 1,
             dropped: 0,
         });
-        let page = render(Arc::new(state), Some(Arc::default())).unwrap();
+        let tcp = Some(sfu::TcpStats { stalled: 3, ..sfu::TcpStats::default() });
+        let sfu = sfu::Stats { tcp, ..sfu::Stats::default() };
+        let page = render(Arc::new(state), Some(Arc::new(sfu))).unwrap();
         for line in [
             "capcast_build_info{version=\"1.2.3\"} 1.0",
             "capcast_state{state=\"on_air\"} 1.0",
@@ -489,7 +532,10 @@ mod tests {
             "capcast_stream_packets_lost{stream=\"live\"} 2.0",
             "capcast_stream_nacks_total{stream=\"live\"} 3",
             "capcast_stream_packets_out_total{stream=\"live\"} 18",
+            "capcast_stream_viewers_over_tcp{stream=\"live\"} 1.0",
             "capcast_sfu_garbage_total 0",
+            "capcast_sfu_tcp_connections 0.0",
+            "capcast_sfu_tcp_closed_total{reason=\"stalled\"} 3",
             "# EOF",
         ] {
             assert!(page.lines().any(|found| found == line), "no `{line}` in:\n{page}");

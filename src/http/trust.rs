@@ -16,6 +16,7 @@ use subtle::ConstantTimeEq;
 
 use super::logins::Logins;
 use super::{ApiError, Site};
+use crate::sfu::network;
 
 /// How a request reached this server; every connection puts it into its requests' extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,18 +59,6 @@ impl Via {
         let forwarded = headers.get_all("x-forwarded-for").iter().next_back()?;
         let last = forwarded.to_str().ok()?.rsplit(',').next()?;
         last.trim().parse().ok().map(network)
-    }
-}
-
-/// What one subscriber has of the network.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => IpAddr::V4(v4),
-        IpAddr::V6(v6) if v6.is_loopback() => IpAddr::V6(v6),
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Datagrams of one viewer, gathered so that a run of equal size is one system call (UDP_SEGMENT).
 
-use std::net::SocketAddr;
+use super::pair::Pair;
 
 /// The kernel takes at most this many segments at once (`UDP_MAX_SEGMENTS`).
 const MAX_SEGMENTS: usize = 64;
@@ -10,10 +10,8 @@ const MAX_BYTES: usize = 65_000;
 /// Datagrams for one destination: all `segment` long, the last one perhaps shorter.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
-    /// Where they go.
-    pub destination: SocketAddr,
-    /// The candidate of ours they come from.
-    pub source: SocketAddr,
+    /// Which way they go.
+    pub pair: Pair,
     /// Length of each datagram but the last.
     pub segment: usize,
     /// All of them, one after another.
@@ -36,7 +34,7 @@ pub trait Wire {
 /// Gathers what goes to one destination, in order.
 #[derive(Debug)]
 pub(super) struct Batcher {
-    route: Option<(SocketAddr, SocketAddr)>,
+    route: Option<Pair>,
     segment: usize,
     /// A shorter datagram ends a run.
     closed: bool,
@@ -55,32 +53,21 @@ impl Batcher {
     }
 
     /// Adds one datagram, sending the run before it when it does not fit that.
-    pub(super) fn push(
-        &mut self,
-        source: SocketAddr,
-        destination: SocketAddr,
-        datagram: &[u8],
-        wire: &mut dyn Wire,
-    ) {
-        self.room((source, destination), datagram.len(), wire).copy_from_slice(datagram);
+    pub(super) fn push(&mut self, route: Pair, datagram: &[u8], wire: &mut dyn Wire) {
+        self.room(route, datagram.len(), wire).copy_from_slice(datagram);
     }
 
-    /// Room for one more datagram on a route (our candidate, the destination), for the caller to fill; what was gathered
-    /// before is sent when it does not fit that.
-    pub(super) fn room(
-        &mut self,
-        (source, destination): (SocketAddr, SocketAddr),
-        length: usize,
-        wire: &mut dyn Wire,
-    ) -> &mut [u8] {
-        let fits = self.route == Some((source, destination))
+    /// Room for one more datagram on a route, for the caller to fill; what was gathered before is sent when it does not
+    /// fit that.
+    pub(super) fn room(&mut self, route: Pair, length: usize, wire: &mut dyn Wire) -> &mut [u8] {
+        let fits = self.route == Some(route)
             && !self.closed
             && length <= self.segment
             && self.used + length <= MAX_BYTES
             && self.used < self.segment * MAX_SEGMENTS;
         if !fits {
             self.flush(wire);
-            self.route = Some((source, destination));
+            self.route = Some(route);
             self.segment = length;
         }
         self.closed = length < self.segment;
@@ -107,8 +94,8 @@ impl Batcher {
 
     /// Sends what was gathered.
     pub(super) fn flush(&mut self, wire: &mut dyn Wire) {
-        if let Some((source, destination)) = self.route.take() {
-            wire.send(Batch { destination, source, segment: self.segment, bytes: &self.bytes[..self.used] });
+        if let Some(pair) = self.route.take() {
+            wire.send(Batch { pair, segment: self.segment, bytes: &self.bytes[..self.used] });
             self.used = 0;
             self.closed = false;
         }
@@ -117,6 +104,8 @@ impl Batcher {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -125,7 +114,7 @@ mod tests {
 
     impl Wire for Seen {
         fn send(&mut self, batch: Batch<'_>) {
-            self.0.push((batch.destination, batch.datagrams().map(<[u8]>::to_vec).collect()));
+            self.0.push((batch.pair.theirs, batch.datagrams().map(<[u8]>::to_vec).collect()));
         }
     }
 
@@ -139,7 +128,7 @@ mod tests {
             let mut expected = Vec::new();
             for (port, length, fill) in datagrams {
                 let (to, bytes) = (SocketAddr::from(([192, 0, 2, 1], port)), vec![fill; length]);
-                batcher.push(source, to, &bytes, &mut seen);
+                batcher.push(Pair::udp(source, to), &bytes, &mut seen);
                 expected.push((to, bytes));
             }
             batcher.flush(&mut seen);

@@ -1,12 +1,12 @@
 //! Whose a datagram is: STUN requests name their session, everything else goes by source address (RFC 7983, RFC 8445).
 
+use super::pair::Source;
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 /// The largest datagram that can be anything of ours.
-const MAX_DATAGRAM: usize = 2_000;
+pub(super) const MAX_DATAGRAM: usize = 2_000;
 /// Addresses one viewer may speak from; the oldest is forgotten first.
-const MAX_ADDRESSES: usize = 8;
+const MAX_ADDRESSES: usize = 32;
 
 /// Where a datagram goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +25,12 @@ pub(super) enum Route {
 #[derive(Debug, Default)]
 pub(super) struct Demux {
     by_ufrag: HashMap<String, usize>,
-    by_address: HashMap<SocketAddr, usize>,
+    by_address: HashMap<Source, usize>,
 }
 
 impl Demux {
     /// Routes one datagram.
-    pub(super) fn route(&self, source: SocketAddr, bytes: &[u8]) -> Route {
+    pub(super) fn route(&self, source: Source, bytes: &[u8]) -> Route {
         if bytes.len() > MAX_DATAGRAM || bytes.is_empty() {
             return Route::Garbage;
         }
@@ -51,7 +51,7 @@ impl Demux {
     }
 
     /// `peer` proved that it speaks from `source`.
-    pub(super) fn learn(&mut self, source: SocketAddr, peer: usize, known: &mut Vec<SocketAddr>) {
+    pub(super) fn learn(&mut self, source: Source, peer: usize, known: &mut Vec<Source>) {
         if known.contains(&source) && self.by_address.get(&source) == Some(&peer) {
             return;
         }
@@ -65,10 +65,20 @@ impl Demux {
     }
 
     /// `source` no longer belongs to `peer`, if it ever did.
-    pub(super) fn forget(&mut self, source: SocketAddr, peer: usize) {
+    pub(super) fn forget(&mut self, source: Source, peer: usize) {
         if self.by_address.get(&source) == Some(&peer) {
             self.by_address.remove(&source);
         }
+    }
+
+    /// Whether somebody speaks from `source`.
+    pub(super) fn knows(&self, source: Source) -> bool {
+        self.by_address.contains_key(&source)
+    }
+
+    /// Nobody can speak from `source` any more: its connection is gone.
+    pub(super) fn lose(&mut self, source: Source) {
+        self.by_address.remove(&source);
     }
 
     /// How many names and addresses are known.
@@ -99,8 +109,15 @@ fn stun_request_ufrag(bytes: &[u8]) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
+    use crate::sfu::Transport;
     use proptest::prelude::*;
+
+    fn udp(address: impl Into<SocketAddr>) -> Source {
+        (Transport::Udp, address.into())
+    }
 
     fn request(username: &str) -> Vec<u8> {
         let mut bytes = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
@@ -114,7 +131,7 @@ mod tests {
     #[test]
     fn requests_go_by_name_and_the_rest_by_address() {
         let (mut demux, mut known) = (Demux::default(), Vec::new());
-        let (here, there) = ("192.0.2.1:5".parse().unwrap(), "192.0.2.2:5".parse().unwrap());
+        let (here, there) = (udp(([192, 0, 2, 1], 5)), udp(([192, 0, 2, 2], 5)));
         demux.name("abcd", 3);
         assert_eq!(demux.route(here, &request("abcd:efgh")), Route::Check(3));
         assert_eq!(demux.route(here, &request("efgh:abcd")), Route::UnknownCheck);
@@ -122,6 +139,12 @@ mod tests {
         demux.learn(here, 3, &mut known);
         assert_eq!(demux.route(here, &[128, 200, 0, 0]), Route::Known(3));
         assert_eq!(demux.route(there, &[128, 200, 0, 0]), Route::Garbage);
+        let over_tcp = (Transport::Tcp, here.1);
+        assert_eq!(
+            demux.route(over_tcp, &[128, 200, 0, 0]),
+            Route::Garbage,
+            "the same numbers, another port"
+        );
         assert_eq!(demux.route(here, &[128; 2_001]), Route::Garbage);
         demux.forget(here, 4);
         assert_eq!(demux.route(here, &[22]), Route::Known(3), "it was not that peer's");
@@ -133,10 +156,10 @@ mod tests {
     fn a_viewer_is_known_by_few_addresses() {
         let (mut demux, mut known) = (Demux::default(), Vec::new());
         for port in 1..=100 {
-            demux.learn(([192, 0, 2, 1], port).into(), 1, &mut known);
+            demux.learn(udp(([192, 0, 2, 1], port)), 1, &mut known);
         }
         assert_eq!((demux.len().1, known.len()), (MAX_ADDRESSES, MAX_ADDRESSES));
-        assert_eq!(demux.route(([192, 0, 2, 1], 100).into(), &[22]), Route::Known(1));
+        assert_eq!(demux.route(udp(([192, 0, 2, 1], 100)), &[22]), Route::Known(1));
     }
 
     proptest! {
@@ -145,7 +168,7 @@ mod tests {
             if stun && bytes.len() > 8 {
                 bytes[..8].copy_from_slice(&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42]);
             }
-            Demux::default().route(([192, 0, 2, 1], 1).into(), &bytes);
+            Demux::default().route(udp(([192, 0, 2, 1], 1)), &bytes);
         }
     }
 }

@@ -22,6 +22,7 @@ mod ingest;
 mod keyframe;
 mod keyframes;
 mod munger;
+mod pair;
 mod peer;
 mod ring;
 mod router;
@@ -38,10 +39,11 @@ mod vp8;
 mod wall_clock;
 
 pub use batch::{Batch, Wire};
+pub use pair::{Pair, Source, Transport};
 pub use peer::{Prepared, Preparer};
 pub use router::{FeedId, PublisherChange, SealedBy, Settings, Sfu};
 pub use session::{
     Answer, LayerError, Patch, PatchError, Patched, Precondition, Role, SessionId, WhepError, WhipError,
 };
-pub use shell::{Handle, LocalFeed, Options, Room, SOCKET_BUFFER, StartError, candidates, start};
-pub use stats::{Disconnect, LaneStats, PublisherKind, Stats, StreamStats, TrackStats};
+pub use shell::{Handle, LocalFeed, Options, Room, SOCKET_BUFFER, StartError, candidates, network, start};
+pub use stats::{Disconnect, LaneStats, PublisherKind, Stats, StreamStats, TcpStats, TrackStats};

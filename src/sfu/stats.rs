@@ -33,6 +33,27 @@ pub struct Stats {
     pub pending: u32,
     /// The hand-over rings of the local feeds.
     pub lanes: Vec<LaneStats>,
+    /// Connections for media over TCP; none where the media port does not listen for them.
+    pub tcp: Option<TcpStats>,
+}
+
+/// What became of connections for media over TCP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpStats {
+    /// Open now.
+    pub connections: u32,
+    /// Of those, the ones that have not proved yet to be somebody's who has a session.
+    pub unproven: u32,
+    /// Opened since the start.
+    pub accepted: u64,
+    /// Not taken, for there were too many: of one network, or of all.
+    pub refused: u64,
+    /// Closed for what they sent, or did not send in time, before they had proved anything.
+    pub strangers: u64,
+    /// Closed for taking nothing of what was sent.
+    pub stalled: u64,
+    /// Packets that found no room behind what a connection had not taken yet.
+    pub dropped: u64,
 }
 
 /// One stream.
@@ -56,6 +77,8 @@ pub struct StreamStats {
     pub audio: Option<Codec>,
     /// Viewers now connected.
     pub viewers: u32,
+    /// Of those, the ones whose media goes over TCP.
+    pub over_tcp: u32,
     /// Of those, the ones that are sent no picture, for their way carries none.
     pub paused: u32,
     /// RTP packets that arrived.

@@ -276,6 +276,7 @@ impl Stream {
                 .or(self.video[0].codec),
             audio: self.audio.codec,
             viewers,
+            over_tcp: 0,
             paused: 0,
             packets_in: counted.packets_in,
             bytes_in: counted.bytes_in,

@@ -22,6 +22,22 @@ export function openBrowser(home) {
   });
 }
 
+/**
+ * Runs in a page before its own script: a browser that UDP does not reach. It hears of no candidate of the server's over
+ * UDP, and tells none of its own, so that neither side tries.
+ */
+export function withoutUdp() {
+  const { fetch } = window;
+  window.fetch = (to, init = {}) => fetch(to, {
+    ...init,
+    ...(typeof init.body === 'string' ? { body: init.body.replace(/a=candidate:.*\r\n/g, '') } : {}),
+  });
+  const set = RTCPeerConnection.prototype.setRemoteDescription;
+  RTCPeerConnection.prototype.setRemoteDescription = function overTcp({ type, sdp }) {
+    return set.call(this, { type, sdp: sdp.replace(/a=candidate:\S+ \d+ udp .*\r\n/gi, '') });
+  };
+}
+
 /** Turns the sound on as a viewer would, waits for frames to flow, and says what arrived. */
 export async function measurePlaying(page) {
   const begin = await page.evaluate(inbound);
@@ -36,22 +52,25 @@ export async function measurePlaying(page) {
   }
   const sound = await page.evaluate(loudest);
   const picture = await page.evaluate(look);
-  const { video, audio } = await page.evaluate(inbound);
+  const { video, audio, transport } = await page.evaluate(inbound);
   return {
     video: video.codec, audio: audio?.codec ?? null, width: video.frameWidth, height: video.frameHeight,
     shownWidth: picture.width, shownHeight: picture.height, luma: picture.luma, contrast: picture.contrast,
     framesBefore: begin.video?.framesDecoded ?? 0, frames: video.framesDecoded, keyframes: video.keyFramesDecoded,
     dropped: video.framesDropped, lost: video.packetsLost, plis: video.pliCount, fps: video.framesPerSecond ?? null,
-    rms: sound.rms, sounding: sound.sounding, brief: await page.textContent('#brief'),
+    transport, rms: sound.rms, sounding: sound.sounding, brief: await page.textContent('#brief'),
   };
 }
 
-/** Runs in the page: the newest connection's inbound statistics by kind. */
+/** Runs in the page: the newest connection's inbound statistics by kind, and what carries them. */
 async function inbound() {
   const found = {};
   const report = await window.peers.at(-1).getStats();
   for (const stat of report.values()) {
     if (stat.type === 'inbound-rtp') found[stat.kind] = { ...stat, codec: report.get(stat.codecId)?.mimeType ?? null };
+    if (stat.type === 'transport') {
+      found.transport = report.get(report.get(stat.selectedCandidatePairId)?.localCandidateId)?.protocol ?? null;
+    }
   }
   return found;
 }

@@ -3,8 +3,8 @@
 // been measured, {"shot": file} after the screenshot, {"error": …} when something went wrong. Ends by itself, or when
 // its input ends.
 //
-//   node player.mjs URL [--plays N] [--resizes N] [--layers LIST] [--until STATE] [--only CODEC] [--shot FILE]
-//                       [--limit SECONDS]
+//   node player.mjs URL [--plays N] [--resizes N] [--layers LIST] [--until STATE] [--only CODEC] [--tcp]
+//                       [--shot FILE] [--limit SECONDS]
 //
 // --plays N     end after the Nth start of playing was measured (default 1)
 // --resizes N   after that, wait N times for a picture of another size, and measure: {"resized": {…}}
@@ -12,6 +12,7 @@
 //               the one before, and measure: {"layer": {…}}; separated by commas, as the menu has them
 // --until STATE end when the page reaches this state instead
 // --only CODEC  a browser that can receive no other video codec than this, such as VP8
+// --tcp         a browser that UDP does not reach
 // --shot FILE   a screenshot at the end
 // --limit S     give up after this long (default 60)
 
@@ -19,7 +20,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { openBrowser, measurePlaying } from './chromium.mjs';
+import { openBrowser, measurePlaying, withoutUdp } from './chromium.mjs';
 
 const { values: options, positionals: [url] } = parseArgs({
   allowPositionals: true,
@@ -29,6 +30,7 @@ const { values: options, positionals: [url] } = parseArgs({
     layers: { type: 'string', default: '' },
     until: { type: 'string' },
     only: { type: 'string' },
+    tcp: { type: 'boolean', default: false },
     shot: { type: 'string' },
     limit: { type: 'string', default: '60' },
   },
@@ -104,6 +106,7 @@ try {
   await page.exposeFunction('capcastState', (state, words) => {
     seen(state, words).catch((error) => end({ error: String(error) }));
   });
+  if (options.tcp) await page.addInitScript(withoutUdp);
   await page.addInitScript(observe, options.only ?? null);
   await page.goto(url);
   await done;

@@ -3,10 +3,11 @@
 // layer that it means to send, {"restarted": {…}} once ICE was restarted because its input said `restart` and media goes
 // the new way, {"deleted": STATUS} at the end.
 //
-//   node publish.mjs ENDPOINT --bearer KEY [--codec VP8] [--size 640x360] [--hue DEGREES] [--simulcast] [--trickle]
+//   node publish.mjs ENDPOINT --bearer KEY [--codec VP8] [--size 640x360] [--hue DEGREES] [--simulcast] [--trickle] [--tcp]
 //
 // --hue DEGREES  the picture's colour
 // --simulcast    two layers, h and l, of full and half size; Chromium sends no third of so small a picture
+// --tcp          a browser that UDP does not reach
 // --trickle      ask before any candidate is known, and send candidates by PATCH
 
 import fs from 'node:fs';
@@ -14,7 +15,7 @@ import http from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { openBrowser } from './chromium.mjs';
+import { openBrowser, withoutUdp } from './chromium.mjs';
 
 const { values: options, positionals: [endpoint] } = parseArgs({
   allowPositionals: true,
@@ -25,6 +26,7 @@ const { values: options, positionals: [endpoint] } = parseArgs({
     hue: { type: 'string', default: '120' },
     simulcast: { type: 'boolean', default: false },
     trickle: { type: 'boolean', default: false },
+    tcp: { type: 'boolean', default: false },
   },
 });
 const tell = (fact) => process.stdout.write(`${JSON.stringify(fact)}\n`);
@@ -54,6 +56,7 @@ process.stdin.on('data', async (said) => {
 });
 
 try {
+  if (options.tcp) await page.addInitScript(withoutUdp);
   await page.goto(`http://127.0.0.1:${site.address().port}/`);
   await page.mouse.click(10, 10);
   const [width, height] = options.size.split('x').map(Number);

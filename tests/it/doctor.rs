@@ -60,7 +60,8 @@ fn a_sound_box_is_told_so_in_groups_that_fit_a_terminal() {
     Network
     ok HTTP port TCP 127.0.0.1:0 is free
     ok media port UDP 127.0.0.1:0 is free
-    warn candidates viewers are offered 127.0.0.1:0: nobody else can watch > connect this host to a network, or let `sfu.media` listen on more than loopback
+    ok media over TCP TCP 127.0.0.1:0 is free
+    warn candidates viewers are offered 127.0.0.1:0, each over UDP and TCP: nobody else can watch > connect this host to a network, or let `sfu.media` listen on more than loopback
     Outputs
     skip outputs none configured
     System

@@ -28,6 +28,7 @@ mod panel;
 mod plans;
 mod probe;
 mod quality;
+mod reach;
 mod record;
 mod relay;
 mod run;

@@ -1,6 +1,7 @@
 //! The SFU's thread and sockets, with str0m viewers on loopback.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -268,6 +269,48 @@ fn garbage_is_counted_and_harms_nobody() {
     assert_eq!((stats.viewers, &stats.disconnects[..]), (1, &[][..]));
     let before = viewer.got.len();
     viewer.until(&mut studio, "the picture goes on", |viewer| viewer.got.len() >= before + 60);
+}
+
+#[test]
+fn what_is_no_media_over_tcp_is_closed_and_harms_nobody() {
+    let mut studio = Studio::new("127.0.0.1:0", 10);
+    let mut viewer = Viewer::join(&studio.handle, "127.0.0.1:0").unwrap();
+    viewer.until(&mut studio, "the picture is there", |viewer| viewer.got.len() >= 30);
+    let knock = |said: &[u8]| {
+        let mut stream = TcpStream::connect(studio.handle.local_addr()).unwrap();
+        stream.write_all(said).unwrap();
+        stream
+    };
+    // Another protocol; a message of nobody; a check of no session; nothing at all.
+    let mut check =
+        vec![0, 32, 0, 1, 0, 12, 0x21, 0x12, 0xa4, 0x42, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 6, 0, 7];
+    check.extend(b"who:me\0\0");
+    let mut closed = [knock(b"GET / HTTP/1.1\r\n\r\n"), knock(&[0, 4, 22, 254, 253, 0]), knock(&check)];
+    let _silent = knock(&[]);
+    let counted = |stats: &Stats| stats.tcp.is_some_and(|tcp| (tcp.strangers, tcp.connections) == (3, 1));
+    let stats = studio.until("three are closed", counted);
+    assert_eq!((stats.tcp.unwrap().accepted, stats.tcp.unwrap().unproven), (4, 1));
+    for stream in &mut closed {
+        let mut said = Vec::new();
+        let _ = stream.read_to_end(&mut said);
+        assert_eq!(said, b"", "nobody is answered");
+    }
+    let before = viewer.got.len();
+    viewer.until(&mut studio, "the picture goes on", |viewer| viewer.got.len() >= before + 60);
+    // Who says nothing is closed, too.
+    let all = |stats: &Stats| stats.tcp.is_some_and(|tcp| (tcp.strangers, tcp.connections) == (4, 0));
+    studio.until("the silent one is closed", all);
+}
+
+#[test]
+fn a_taken_port_leaves_media_over_udp() {
+    // Only TCP is taken here.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut studio = Studio::new(&taken.local_addr().unwrap().to_string(), 10);
+    let mut viewer = Viewer::join(&studio.handle, "127.0.0.1:0").unwrap();
+    assert!(!viewer.answer.sdp.contains(" tcp "), "{}", viewer.answer.sdp);
+    viewer.until(&mut studio, "the picture is there", |viewer| viewer.got.len() >= 30);
+    assert_eq!(studio.handle.stats().tcp, None);
 }
 
 #[test]

@@ -37,6 +37,17 @@ pub(super) fn look(config: &BoxConfig, running: Option<&Running>, checks: &mut V
                 false => Err(error),
             });
         checks.push(port("media port", &format!("UDP {media}"), bound.map(drop), running, "sfu.media"));
+        let listens = TcpListener::bind(media).or_else(|error| match media.is_ipv6() {
+            true if media.ip().is_unspecified() => TcpListener::bind((Ipv4Addr::UNSPECIFIED, media.port())),
+            _ => Err(error),
+        });
+        checks.push(over_tcp(port(
+            "media over TCP",
+            &format!("TCP {media}"),
+            listens.map(drop),
+            running,
+            "sfu.media",
+        )));
         checks.push(buffers());
         checks.push(candidates(config));
     } else {
@@ -68,6 +79,15 @@ fn port(name: &str, what: &str, bound: std::io::Result<()>, running: Option<&Run
     }
 }
 
+/// Without it the SFU goes on: only those whom UDP does not reach are shut out.
+fn over_tcp(mut check: Check) -> Check {
+    if check.level == Level::Fail {
+        check.level = Level::Warn;
+        check.words.push_str("; viewers behind a firewall that stops UDP cannot watch");
+    }
+    check
+}
+
 /// What the kernel lets the media socket have.
 fn buffers() -> Check {
     let read = |name: &str| -> Option<usize> {
@@ -95,7 +115,7 @@ fn candidates(config: &BoxConfig) -> Check {
     let shown: Vec<String> = offered.iter().take(NAMED).map(SocketAddr::to_string).collect();
     let more = offered.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let words = format!("viewers are offered {}{more}", shown.join(", "));
+    let words = format!("viewers are offered {}{more}, each over UDP and TCP", shown.join(", "));
     if offered.iter().all(|address| address.ip().is_loopback()) {
         return Check::new(GROUP, name, Level::Warn, format!("{words}: nobody else can watch"))
             .cure("connect this host to a network, or let `sfu.media` listen on more than loopback");
@@ -103,7 +123,7 @@ fn candidates(config: &BoxConfig) -> Check {
     if config.sfu.public_addresses.is_empty() && offered.iter().all(|address| is_private(address.ip())) {
         return Check::new(GROUP, name, Level::Ok, format!("{words}: reached from this network")).cure(
             format!(
-                "for viewers outside: forward UDP {} to this host, and set `sfu.public_addresses`",
+                "for viewers outside: forward UDP and TCP {} to this host, and set `sfu.public_addresses`",
                 config.sfu.media.port()
             ),
         );

@@ -1,6 +1,5 @@
 //! One viewer's senders: numbers, seals and reports.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::header::{Extensions, Fields, Header};
@@ -11,6 +10,7 @@ use super::srtp::{Srtp, TAG};
 use super::twcc::{Sent, Told};
 use super::window::Window;
 use crate::media::{MediaKind, RtpTime};
+use crate::sfu::Pair;
 use crate::sfu::peer::Out;
 use crate::sfu::wall_clock::{CaptureTime, ntp};
 
@@ -79,8 +79,8 @@ pub(in crate::sfu) enum Resent {
 /// Everything that is sealed for one viewer.
 pub(in crate::sfu) struct Fast {
     srtp: Srtp,
-    /// Candidate of ours and address of the viewer; none until ICE told.
-    route: Option<(SocketAddr, SocketAddr)>,
+    /// Which way media goes; none until ICE told.
+    route: Option<Pair>,
     video: Option<Sender>,
     audio: Option<Sender>,
     sent: Sent,
@@ -147,9 +147,9 @@ impl Fast {
         Some(fast)
     }
 
-    /// ICE goes this way now: our candidate, and the viewer's address.
-    pub(in crate::sfu) fn set_route(&mut self, source: SocketAddr, destination: SocketAddr) {
-        self.route = Some((source, destination));
+    /// ICE goes this way now.
+    pub(in crate::sfu) fn set_route(&mut self, route: Pair) {
+        self.route = Some(route);
     }
 
     /// Sends a packet; `false` where it cannot be sent.
@@ -315,7 +315,7 @@ impl Fast {
         if count > 0 {
             rtcp::write_names(&ssrcs[..count], &self.cname, &mut packet);
             if self.srtp.seal_rtcp(&mut packet).is_ok() {
-                out.batch.push(route.0, route.1, &packet, out.wire);
+                out.batch.push(route, &packet, out.wire);
             }
             self.report_at = now + REPORT_EVERY;
         }
@@ -330,7 +330,7 @@ impl Fast {
         let mut packet = Vec::new();
         rtcp::write_bye(&ssrcs, &mut packet);
         if !packet.is_empty() && self.srtp.seal_rtcp(&mut packet).is_ok() {
-            out.batch.push(route.0, route.1, &packet, out.wire);
+            out.batch.push(route, &packet, out.wire);
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use str0m::media::Mid;
 use str0m::rtp::{Extension, ExtensionMap, Ssrc};
 
-use super::{Out, Peer};
+use super::{Out, Peer, pair};
 use crate::media::{Codec, MediaKind};
 use crate::sfu::fast::rtcp::{self, Heard};
 use crate::sfu::fast::{Extensions, Fast, Line, Outgoing, PROBE, Resent};
@@ -69,12 +69,13 @@ impl Peer {
 
     /// Looks at a datagram of str0m's before it is sent: `true` where it must not be.
     pub(super) fn keeps_back(&mut self, sent: &str0m::net::Transmit) -> bool {
+        let is_probe = &*sent.contents == PROBE;
         let Some(fast) = &mut self.fast else {
             return false;
         };
-        let is_probe = &*sent.contents == PROBE;
         if is_probe {
-            fast.set_route(sent.source, sent.destination);
+            self.carried_by = pair(sent).transport;
+            fast.set_route(pair(sent));
         }
         // RTP and RTCP (RFC 7983): there is none, for str0m has no sender; were there one, its nonces would be ours.
         is_probe || sent.contents.first().is_some_and(|first| (128..192).contains(first))

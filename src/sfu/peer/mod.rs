@@ -4,22 +4,24 @@
 //! A publisher's packets come out at [`Peer::take_runs`]. Frames for a viewer enter at [`Peer::forward`] and leave sealed
 //! by [`Fast`]; or at [`Peer::drain`], sealed by str0m, where the viewer does not speak AES-GCM, or that way was chosen.
 
+mod candidates;
 mod egress;
 mod prepared;
 mod publisher;
 mod viewer;
 mod way;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use str0m::change::SdpOffer;
 use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::media::Mid;
-use str0m::net::{Protocol, Receive};
+use str0m::net::Receive;
 use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, Reason, Rtc};
 
+use self::candidates::{candidate, pair, protocol};
 pub(super) use self::prepared::Ready;
 pub use self::prepared::{Prepared, Preparer};
 use self::viewer::Track;
@@ -31,7 +33,7 @@ use super::ingest::Ingest;
 use super::sdp::{self, MAX_CANDIDATES, Offer, Side};
 use super::stream::Stream;
 use super::wall_clock::WallClock;
-use super::{Disconnect, SealedBy, SessionId};
+use super::{Disconnect, Pair, SealedBy, SessionId, Source, Transport};
 
 /// A peer that has not finished ICE and DTLS by then is given up.
 pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(15);
@@ -110,10 +112,10 @@ pub(super) struct Peer {
     /// The network it asked from, if that is known.
     pub(super) from: Option<IpAddr>,
     /// Where it has proved to speak from.
-    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) addresses: Vec<Source>,
     offer: Offer,
     ufrag: String,
-    candidates: Arc<[SocketAddr]>,
+    candidates: Arc<[Source]>,
     candidates_taken: usize,
     video: Option<Track>,
     audio: Option<Track>,
@@ -129,6 +131,8 @@ pub(super) struct Peer {
     connected: bool,
     /// ICE has a working pair.
     reachable: bool,
+    /// What carries its media, and DTLS before that.
+    carried_by: Transport,
     /// Until then it need not be reachable: it is connecting, or restarting ICE.
     grace: Option<Instant>,
     timeout: Instant,
@@ -141,15 +145,14 @@ impl Peer {
         session: SessionId,
         stream: usize,
         (side, ready): (Side, Ready),
-        candidates: Arc<[SocketAddr]>,
+        candidates: Arc<[Source]>,
         now: Instant,
         out: &mut Out<'_>,
     ) -> Result<(Peer, String), String> {
         let Ready { offer, parsed, connection } = ready;
         let (mut rtc, capture) = (connection.rtc, connection.capture);
-        for address in candidates.iter() {
-            let candidate = Candidate::host(*address, Protocol::Udp).map_err(|error| error.to_string())?;
-            rtc.add_local_candidate(candidate);
+        for own in candidates.iter() {
+            rtc.add_local_candidate(candidate(*own).map_err(|error| error.to_string())?);
         }
         let answer = rtc.sdp_api().accept_offer(parsed).map_err(|error| error.to_string())?.to_sdp_string();
         let ufrag = rtc.direct_api().local_ice_credentials().ufrag;
@@ -173,6 +176,7 @@ impl Peer {
             ingest,
             connected: false,
             reachable: false,
+            carried_by: Transport::Udp,
             grace: Some(now + CONNECT_WITHIN),
             timeout: now,
             noted: Noted::default(),
@@ -192,6 +196,11 @@ impl Peer {
     /// ICE and DTLS are done.
     pub(super) fn is_connected(&self) -> bool {
         self.connected
+    }
+
+    /// Its media goes over TCP.
+    pub(super) fn is_over_tcp(&self) -> bool {
+        self.carried_by == Transport::Tcp
     }
 
     /// Until when it has to connect; none when it is connected.
@@ -224,11 +233,10 @@ impl Peer {
         self.drain(now, out)
     }
 
-    /// A datagram came; `true` when it proves that the viewer speaks from `source`.
+    /// A datagram came; `true` when it proves that the viewer speaks from there.
     pub(super) fn receive(
         &mut self,
-        source: SocketAddr,
-        destination: SocketAddr,
+        from: Pair,
         bytes: &[u8],
         now: Instant,
         out: &mut Out<'_>,
@@ -236,8 +244,8 @@ impl Peer {
         if self.fast.is_some() && bytes.first().is_some_and(|first| (128..192).contains(first)) {
             return Ok(self.hear(bytes, now, out));
         }
-        let destination = self.candidate_for(destination);
-        let Ok(received) = Receive::new(Protocol::Udp, source, destination, bytes) else {
+        let destination = self.candidate_for(from);
+        let Ok(received) = Receive::new(protocol(from.transport), from.theirs, destination, bytes) else {
             return Ok(false);
         };
         let input = Input::Receive(now, received);
@@ -303,12 +311,6 @@ impl Peer {
         Ok(Ok(local))
     }
 
-    /// Our candidates as after `a=`.
-    pub(super) fn candidate_lines(&self) -> Vec<String> {
-        let candidates = self.candidates.iter().filter_map(|a| Candidate::host(*a, Protocol::Udp).ok());
-        candidates.map(|candidate| candidate.to_sdp_string().trim_start_matches("a=").to_owned()).collect()
-    }
-
     /// Says good-bye (RTCP BYE, DTLS `close_notify`).
     pub(super) fn close(&mut self, now: Instant, out: &mut Out<'_>) {
         if let Some(fast) = &mut self.fast {
@@ -325,7 +327,8 @@ impl Peer {
             match self.rtc.poll_output() {
                 Ok(Output::Transmit(sent)) if self.keeps_back(&sent) => {}
                 Ok(Output::Transmit(sent)) => {
-                    out.batch.push(sent.source, sent.destination, &sent.contents, out.wire);
+                    self.note_way(&sent);
+                    out.batch.push(pair(&sent), &sent.contents, out.wire);
                 }
                 Ok(Output::Event(event)) => self.event(&event, now)?,
                 Ok(Output::Timeout(at)) if self.rtc.is_alive() => {
@@ -369,12 +372,5 @@ impl Peer {
             _ => {}
         }
         Ok(())
-    }
-
-    /// The candidate that a datagram to `destination` was meant for: behind a 1:1 NAT the two differ.
-    fn candidate_for(&self, destination: SocketAddr) -> SocketAddr {
-        let same = self.candidates.iter().find(|candidate| **candidate == destination);
-        let family = || self.candidates.iter().find(|candidate| candidate.is_ipv4() == destination.is_ipv4());
-        same.or_else(family).copied().unwrap_or(destination)
     }
 }

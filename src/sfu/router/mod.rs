@@ -5,7 +5,6 @@ mod publish;
 mod sessions;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,7 +18,7 @@ use super::ring::Kept;
 use super::sdp::Side;
 use super::stream::{Feed, MAX_LAYERS, Origin, Stream};
 use super::wall_clock::WallClock;
-use super::{Answer, Disconnect, SessionId, Stats};
+use super::{Answer, Disconnect, Pair, SessionId, Source, Stats};
 use crate::media::StreamName;
 
 /// Peers' timers are looked at no more often than this.
@@ -61,7 +60,7 @@ pub struct Sfu {
     settings: Settings,
     preparer: Preparer,
     wall_clock: WallClock,
-    candidates: Arc<[SocketAddr]>,
+    candidates: Arc<[Source]>,
     streams: Vec<Stream>,
     peers: Vec<Option<Peer>>,
     free: Vec<usize>,
@@ -97,7 +96,7 @@ struct Counted {
 
 impl Sfu {
     /// An SFU without streams; `None` when no certificate can be made.
-    pub fn new(settings: Settings, candidates: Vec<SocketAddr>) -> Option<Sfu> {
+    pub fn new(settings: Settings, candidates: Vec<Source>) -> Option<Sfu> {
         Some(Sfu {
             settings,
             preparer: Preparer::new(Identity::new(settings.wall_clock.0, settings.sealed_by)?),
@@ -133,7 +132,7 @@ impl Sfu {
     }
 
     /// Candidates that later viewers are offered.
-    pub fn set_candidates(&mut self, candidates: Vec<SocketAddr>) {
+    pub fn set_candidates(&mut self, candidates: Vec<Source>) {
         if *self.candidates != *candidates {
             self.candidates = candidates.into();
         }
@@ -236,36 +235,39 @@ impl Sfu {
         })
     }
 
-    /// Takes one datagram from the network.
-    pub fn receive(
-        &mut self,
-        source: SocketAddr,
-        destination: SocketAddr,
-        bytes: &[u8],
-        now: Instant,
-        wire: &mut dyn Wire,
-    ) {
+    /// Takes one datagram from the network; `true` where it proves that somebody who has a session speaks from there.
+    pub fn receive(&mut self, from: Pair, bytes: &[u8], now: Instant, wire: &mut dyn Wire) -> bool {
         self.counted.datagrams_in += 1;
-        let key = match self.demux.route(source, bytes) {
+        let key = match self.demux.route(from.source(), bytes) {
             Route::Check(peer) | Route::Known(peer) => peer,
             Route::UnknownCheck => {
                 self.counted.stun_unknown += 1;
-                return;
+                return false;
             }
             Route::Garbage => {
                 self.counted.garbage += 1;
-                return;
+                return false;
             }
         };
-        let took =
-            self.with_peer(key, now, wire, |peer, out| peer.receive(source, destination, bytes, now, out));
+        let took = self.with_peer(key, now, wire, |peer, out| peer.receive(from, bytes, now, out));
         match (took, self.peers[key].as_mut()) {
-            (Some(true), Some(peer)) => self.demux.learn(source, key, &mut peer.addresses),
+            (Some(true), Some(peer)) => self.demux.learn(from.source(), key, &mut peer.addresses),
             (Some(false), _) => self.counted.garbage += 1,
             _ => {}
         }
         self.take_runs(key, now, wire);
         self.batch.flush(wire);
+        took == Some(true)
+    }
+
+    /// Whether somebody who has a session speaks from there.
+    pub fn knows(&self, source: Source) -> bool {
+        self.demux.knows(source)
+    }
+
+    /// A connection is gone: whoever comes from there next is somebody else.
+    pub fn lose(&mut self, source: Source) {
+        self.demux.lose(source);
     }
 
     /// When [`tick`](Self::tick) is to be called next.
@@ -312,6 +314,7 @@ impl Sfu {
         let counted = |stream: &Stream| {
             let mut stats = stream.stats(connected(stream), now);
             let viewers = stream.viewers.iter().filter_map(|key| self.peers[*key].as_ref());
+            stats.over_tcp = viewers.clone().filter(|peer| peer.is_over_tcp()).count() as u32;
             stats.paused = viewers.filter(|peer| peer.is_paused()).count() as u32;
             if let Some(ingest) = self.ingest_of(stream) {
                 stats.packets_lost += ingest.lost();

@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 
+use crate::sfu::{Source, Transport};
+
 /// Most candidates that are offered; each one makes every viewer's connecting longer.
 const MAX: usize = 16;
 
@@ -24,6 +26,25 @@ pub fn candidates(local: SocketAddr, public: &[IpAddr]) -> Vec<SocketAddr> {
     found.dedup();
     found.truncate(MAX);
     found.into_iter().map(|address| SocketAddr::new(address, port)).collect()
+}
+
+/// What viewers are offered at these addresses, UDP first: it is preferred.
+pub(super) fn offered(local: SocketAddr, public: &[IpAddr], tcp: bool) -> Vec<Source> {
+    let addresses = candidates(local, public);
+    let transports = [Transport::Udp].into_iter().chain(tcp.then_some(Transport::Tcp));
+    transports.flat_map(|transport| addresses.iter().map(move |address| (transport, *address))).collect()
+}
+
+/// What one subscriber has of the network: an address of IPv4, 64 bits of IPv6.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => IpAddr::V4(v4),
+        IpAddr::V6(v6) if v6.is_loopback() => IpAddr::V6(v6),
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+    }
 }
 
 /// Addresses of the interfaces that are up. Link-local IPv6 needs a scope that a candidate cannot carry.
@@ -58,6 +79,10 @@ mod tests {
         let found = candidates(wildcard, &[]);
         assert!(found.contains(&"127.0.0.1:8900".parse().unwrap()), "{found:?}");
         assert!(found.iter().all(|a| a.port() == 8900 && !a.ip().is_unspecified()), "{found:?}");
+        let both = offered(wildcard, &public, true);
+        let tcp = both.iter().filter(|(transport, _)| *transport == Transport::Tcp);
+        assert_eq!((both.len(), both[0].0, tcp.count()), (4, Transport::Udp, 2));
+        assert_eq!(offered(wildcard, &public, false), both[..2]);
         assert!(candidates("0.0.0.0:1".parse().unwrap(), &[]).iter().all(SocketAddr::is_ipv4));
     }
 }

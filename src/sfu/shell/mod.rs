@@ -5,6 +5,7 @@
 mod addresses;
 mod feed;
 mod socket;
+mod tcp;
 mod thread;
 
 use std::net::{IpAddr, SocketAddr};
@@ -12,10 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use mio::{Interest, Poll, Token, Waker};
+use mio::{Poll, Token, Waker};
 use tokio::sync::{mpsc, oneshot};
 
-pub use self::addresses::candidates;
+pub use self::addresses::{candidates, network};
 use self::feed::FeedOut;
 pub use self::feed::{LocalFeed, Room};
 use self::socket::MediaSocket;
@@ -137,23 +138,28 @@ impl Drop for Alive {
 
 const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);
+/// And all that follow: connections.
+const LISTENER: Token = Token(2);
+/// Connections over TCP beyond two for each viewer: a browser tries every candidate before it settles on one.
+const SPARE_CONNECTIONS: usize = 64;
 
 /// Binds the media port and starts the SFU's thread.
 #[expect(clippy::disallowed_methods, reason = "the first moment that is known on both clocks")]
 pub fn start(options: Options) -> Result<Handle, StartError> {
     let address = options.media;
-    let mut socket = MediaSocket::bind(address).map_err(|source| StartError::Bind { address, source })?;
     let poll = Poll::new()?;
-    poll.registry().register(&mut socket.io, SOCKET, Interest::READABLE)?;
+    let now = Instant::now();
+    let connections = 2 * options.max_viewers as usize + SPARE_CONNECTIONS;
+    let socket = MediaSocket::bind(address, poll.registry(), connections, now)
+        .map_err(|source| StartError::Bind { address, source })?;
     let waker = Waker::new(poll.registry(), WAKE)?;
     let local = socket.local_addr();
-    let now = Instant::now();
     let settings = Settings {
         sealed_by: options.sealed_by,
         max_viewers: options.max_viewers,
         wall_clock: (now, SystemTime::now()),
     };
-    let candidates = addresses::candidates(local, &options.public_addresses);
+    let candidates = addresses::offered(local, &options.public_addresses, socket.tcp.is_some());
     let sfu = Sfu::new(settings, candidates).ok_or(StartError::Certificate)?;
     let preparer = sfu.preparer();
     preparer.refill(now);
@@ -196,7 +202,7 @@ impl Handle {
         self.shared.local
     }
 
-    /// The candidates that viewers are offered now.
+    /// The addresses of the candidates that viewers are offered now.
     pub fn candidates(&self) -> Vec<SocketAddr> {
         addresses::candidates(self.shared.local, &self.shared.public_addresses)
     }

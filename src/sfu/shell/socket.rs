@@ -2,14 +2,17 @@
 
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use mio::net::UdpSocket;
-use mio::{Events, Interest, Poll, Token};
+use mio::event::Event;
+use mio::net::{TcpListener, UdpSocket};
+use mio::{Events, Interest, Poll, Registry, Token};
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 
 use super::addresses::host_addresses;
-use crate::sfu::{Batch, Wire};
+use super::tcp::Connections;
+use super::{LISTENER, SOCKET};
+use crate::sfu::{Batch, Pair, Transport, Wire};
 
 /// Asked of the kernel for each direction; it gives less unless `net.core.{r,w}mem_max` allow.
 pub const SOCKET_BUFFER: usize = 4 << 20;
@@ -19,9 +22,16 @@ const RECEIVE_BYTES: usize = 65_536;
 /// How long all of a wake-up's sends together may wait for room in the socket, before they are dropped.
 const SEND_PATIENCE: Duration = Duration::from_millis(5);
 
-/// One UDP socket for all viewers.
+/// Ports that both UDP and TCP are tried to get, where any will do.
+const BIND_TRIES: usize = 16;
+
+/// One UDP socket for all viewers, and connections for those that it does not reach.
 pub(super) struct MediaSocket {
-    pub(super) io: UdpSocket,
+    io: UdpSocket,
+    /// None where TCP is not listened for.
+    pub(super) tcp: Option<Connections>,
+    /// As of this wake-up.
+    now: Instant,
     state: UdpSocketState,
     v6: bool,
     local: SocketAddr,
@@ -53,28 +63,36 @@ impl ReceiveRoom {
 }
 
 impl MediaSocket {
-    /// Binds `address`; a host without IPv6 gets the IPv4 wildcard for `[::]`.
-    pub(super) fn bind(address: SocketAddr) -> io::Result<MediaSocket> {
-        let bound = std::net::UdpSocket::bind(address);
-        let socket = match bound {
-            Err(error) if address.is_ipv6() && address.ip().is_unspecified() => {
-                let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
-                // The first error is the one to tell: the port may simply be taken.
-                std::net::UdpSocket::bind(v4).map_err(|_| error)?
-            }
-            bound => bound?,
-        };
+    /// Binds `address`, for UDP and, where that can be had, for at most so many connections over TCP; a host without IPv6
+    /// gets the IPv4 wildcard for `[::]`.
+    pub(super) fn bind(
+        address: SocketAddr,
+        registry: &Registry,
+        most: usize,
+        now: Instant,
+    ) -> io::Result<MediaSocket> {
+        let (socket, listener) = bind(address)?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         for set in [UdpSocketState::set_send_buffer_size, UdpSocketState::set_recv_buffer_size] {
             set(&state, UdpSockRef::from(&socket), SOCKET_BUFFER)?;
         }
         let local = socket.local_addr()?;
         let mut second = UdpSocket::from_std(socket.try_clone()?);
-        let io = UdpSocket::from_std(socket);
+        let mut io = UdpSocket::from_std(socket);
+        registry.register(&mut io, SOCKET, Interest::READABLE)?;
+        let tcp =
+            listener.and_then(|listener| Connections::new(listener, registry.try_clone()?, LISTENER, most));
+        if let Err(error) = &tcp {
+            let why =
+                "the media port does not listen for TCP: viewers whom UDP does not reach cannot connect";
+            tracing::warn!(address = %local, %error, "{why}");
+        }
         let writable = Poll::new()?;
         writable.registry().register(&mut second, Token(0), Interest::WRITABLE)?;
         Ok(MediaSocket {
             io,
+            tcp: tcp.ok(),
+            now,
             state,
             v6: local.is_ipv6(),
             local,
@@ -98,16 +116,23 @@ impl MediaSocket {
     }
 
     /// A new wake-up: sends may wait again.
-    pub(super) fn wake(&mut self) {
+    pub(super) fn wake(&mut self, now: Instant) {
         self.patience = 4;
+        self.now = now;
     }
 
-    /// Receives what one call takes and hands each datagram over as (source, destination, bytes); `false` when nothing
-    /// was there.
+    /// Something happened to a token of TCP's.
+    pub(super) fn heed(&mut self, event: &Event) {
+        if let Some(tcp) = &mut self.tcp {
+            tcp.heed(event, self.now);
+        }
+    }
+
+    /// Receives what one call takes and hands each datagram over with whom it is between; `false` when nothing was there.
     pub(super) fn receive(
         &mut self,
         room: &mut ReceiveRoom,
-        mut take: impl FnMut(&mut MediaSocket, SocketAddr, SocketAddr, &[u8]),
+        mut take: impl FnMut(&mut MediaSocket, Pair, &[u8]),
     ) -> bool {
         let mut slices: Vec<IoSliceMut<'_>> =
             room.buffers.iter_mut().map(|buffer| IoSliceMut::new(buffer)).collect();
@@ -121,7 +146,7 @@ impl MediaSocket {
             let ip = meta.dst_ip.map_or(self.local.ip(), |ip| ip.to_canonical());
             let destination = SocketAddr::new(ip, self.local.port());
             for datagram in buffer[..meta.len].chunks(meta.stride.max(1)) {
-                take(self, source, destination, datagram);
+                take(self, Pair::udp(destination, source), datagram);
             }
         }
         true
@@ -143,10 +168,16 @@ impl MediaSocket {
 
 impl Wire for MediaSocket {
     fn send(&mut self, batch: Batch<'_>) {
-        let Some(destination) = self.reachable(batch.source, batch.destination) else {
+        if batch.pair.transport == Transport::Tcp {
+            if let Some(tcp) = &mut self.tcp {
+                tcp.send(&batch, self.now);
+            }
+            return;
+        }
+        let Some(destination) = self.reachable(batch.pair) else {
             return;
         };
-        let src_ip = Some(batch.source.ip()).filter(|ip| self.addresses.contains(ip));
+        let src_ip = Some(batch.pair.ours.ip()).filter(|ip| self.addresses.contains(ip));
         let whole = batch.bytes.len() > batch.segment;
         if whole && self.state.max_gso_segments() > 1 {
             let segment_size = Some(batch.segment);
@@ -170,10 +201,10 @@ impl Wire for MediaSocket {
 }
 
 impl MediaSocket {
-    /// The destination in the socket's own family, if packets from `source` can get there at all: full ICE tries every
+    /// The destination in the socket's own family, if packets from us can get there at all: full ICE tries every
     /// pair of candidates, loopback with the world included.
-    fn reachable(&self, source: SocketAddr, destination: SocketAddr) -> Option<SocketAddr> {
-        if source.ip().is_loopback() && !destination.ip().is_loopback() {
+    fn reachable(&self, Pair { ours, theirs: destination, .. }: Pair) -> Option<SocketAddr> {
+        if ours.ip().is_loopback() && !destination.ip().is_loopback() {
             return None;
         }
         match (destination.ip(), self.v6) {
@@ -182,6 +213,26 @@ impl MediaSocket {
             }
             (IpAddr::V4(_), true) | (IpAddr::V6(_), false) => None,
             (IpAddr::V6(_), true) | (IpAddr::V4(_), false) => Some(destination),
+        }
+    }
+}
+
+/// One port for both; the listener is what may be missing.
+fn bind(address: SocketAddr) -> io::Result<(std::net::UdpSocket, io::Result<TcpListener>)> {
+    let mut tries = if address.port() == 0 { BIND_TRIES } else { 1 };
+    loop {
+        let socket = match std::net::UdpSocket::bind(address) {
+            Err(error) if address.is_ipv6() && address.ip().is_unspecified() => {
+                let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+                // The first error is the one to tell: the port may simply be taken.
+                std::net::UdpSocket::bind(v4).map_err(|_| error)?
+            }
+            bound => bound?,
+        };
+        let listener = TcpListener::bind(socket.local_addr()?);
+        tries -= 1;
+        if listener.is_ok() || tries == 0 {
+            return Ok((socket, listener));
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::feed::FeedOut;
 use super::socket::{MediaSocket, ReceiveRoom};
-use super::{BUSY, Declared, Options, SOCKET, Shared, addresses};
+use super::{BUSY, Declared, Options, SOCKET, Shared, WAKE, addresses, tcp};
 use crate::media::{Frame, StreamName};
 use crate::sfu::{
     Answer, FeedId, LayerError, Patch, PatchError, Patched, Prepared, Role, SessionId, Sfu, WhepError,
@@ -19,6 +19,8 @@ use crate::sfu::{
 
 /// How old the shared statistics may get.
 const STATS_EVERY: Duration = Duration::from_millis(250);
+/// Bytes of one read from a connection.
+const TCP_READ: usize = 65_536;
 /// Work of one kind per wake-up; the rest waits for its turn.
 const MAX_RECEIVES: usize = 16;
 const MAX_COMMANDS: usize = 8;
@@ -66,8 +68,9 @@ impl SfuThread {
     /// Runs until the last handle and feed are gone, or a command ends it.
     #[expect(clippy::disallowed_methods, reason = "the SFU's clock: read once per wake-up")]
     pub(super) fn run(mut self) {
-        let mut events = Events::with_capacity(8);
+        let mut events = Events::with_capacity(64);
         let mut room = ReceiveRoom::new();
+        let mut tcp_room = vec![0; TCP_READ];
         let mut more = false;
         // Whether the socket may hold something: it tells once, and again only after it was found empty.
         let mut readable = true;
@@ -82,8 +85,14 @@ impl SfuThread {
                 return;
             }
             let now = Instant::now();
-            readable |= events.iter().any(|event| event.token() == SOCKET);
-            self.socket.wake();
+            self.socket.wake(now);
+            for event in &events {
+                match event.token() {
+                    SOCKET => readable = true,
+                    WAKE => {}
+                    _ => self.socket.heed(event),
+                }
+            }
             self.open_feeds();
             more = self.take_frames(now);
             let Some(commands) = self.take_commands(now) else {
@@ -92,6 +101,7 @@ impl SfuThread {
             more |= commands;
             readable = readable && self.receive(&mut room, now);
             more |= readable;
+            more |= self.receive_tcp(&mut tcp_room, now);
             self.sfu.tick(now, &mut self.socket);
             self.request_keyframes(now);
             self.tell_changes();
@@ -103,6 +113,7 @@ impl SfuThread {
                 self.stats_at = now + STATS_EVERY;
                 // The wall clock may be set at any time.
                 self.sfu.set_wall_clock(now, SystemTime::now());
+                self.sweep(now);
                 self.publish_stats(now);
             }
         }
@@ -248,21 +259,64 @@ impl SfuThread {
         }
         self.addresses_at = now + ADDRESSES_EVERY;
         self.socket.refresh_addresses();
-        let candidates = addresses::candidates(self.socket.local_addr(), &self.options.public_addresses);
+        let (local, tcp) = (self.socket.local_addr(), self.socket.tcp.is_some());
+        let candidates = addresses::offered(local, &self.options.public_addresses, tcp);
         self.sfu.set_candidates(candidates);
     }
 
     fn receive(&mut self, room: &mut ReceiveRoom, now: Instant) -> bool {
         let sfu = &mut self.sfu;
         for _ in 0..MAX_RECEIVES {
-            let took = self.socket.receive(room, |socket, source, destination, bytes| {
-                sfu.receive(source, destination, bytes, now, socket);
+            let took = self.socket.receive(room, |socket, pair, bytes| {
+                sfu.receive(pair, bytes, now, socket);
             });
             if !took {
                 return false;
             }
         }
         true
+    }
+
+    /// Reads once from each connection that holds something; `true` where there may be more.
+    fn receive_tcp(&mut self, room: &mut [u8], now: Instant) -> bool {
+        let Some(tcp) = &mut self.socket.tcp else { return false };
+        let more = tcp.accept(now);
+        for slot in tcp.take_readable() {
+            self.read(slot, room, now);
+        }
+        self.lose_connections();
+        more || self.socket.tcp.as_ref().is_some_and(tcp::Connections::is_readable)
+    }
+
+    fn read(&mut self, slot: usize, room: &mut [u8], now: Instant) {
+        let Some((pair, received)) = self.socket.tcp.as_mut().and_then(|tcp| tcp.read(slot, room)) else {
+            return;
+        };
+        let (sfu, socket) = (&mut self.sfu, &mut self.socket);
+        let used = tcp::messages(&received, |message| {
+            let proves = sfu.receive(pair, message, now, socket);
+            socket.tcp.as_mut().is_some_and(|tcp| tcp.judge(slot, proves))
+        });
+        let Some(tcp) = &mut self.socket.tcp else { return };
+        match used {
+            Some(used) => tcp.keep(slot, received, used),
+            None => tcp.turn_away(slot),
+        }
+    }
+
+    /// Connections that were waited for long enough.
+    fn sweep(&mut self, now: Instant) {
+        let sfu = &self.sfu;
+        if let Some(tcp) = &mut self.socket.tcp {
+            tcp.sweep(now, |source| sfu.knows(source));
+        }
+        self.lose_connections();
+    }
+
+    fn lose_connections(&mut self) {
+        for source in self.socket.tcp.as_mut().map(tcp::Connections::take_lost).unwrap_or_default() {
+            self.sfu.lose(source);
+        }
     }
 
     fn request_keyframes(&mut self, now: Instant) {
@@ -276,6 +330,7 @@ impl SfuThread {
     fn publish_stats(&mut self, now: Instant) {
         let mut stats = self.sfu.stats(now);
         stats.send_errors = self.socket.errors;
+        stats.tcp = self.socket.tcp.as_ref().map(tcp::Connections::stats);
         stats.lanes = self.feeds.iter().flat_map(|(_, feed)| feed.stats()).collect();
         for stream in &mut stats.streams {
             let lanes = stats.lanes.iter().filter(|lane| lane.stream == stream.name);

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use str0m::format::Codec as RtcCodec;
 use str0m::media::{KeyframeRequestKind, Mid, Rid};
+use str0m::net::Protocol;
 use str0m::rtp::{AbsCaptureTime, RtpWrite, Ssrc};
 use str0m::{Event, Input, Output, Rtc};
 
 use super::world::{Datagram, STEP};
 use crate::media::RtpTime;
-use crate::sfu::Answer;
+use crate::sfu::{Answer, Transport};
 
 /// Length of a publisher's payload descriptor and first byte of the frame.
 pub(super) const HEAD: usize = 2;
@@ -98,11 +99,9 @@ impl Client {
                     return out;
                 }
                 Output::Transmit(sent) => {
-                    out.push(Datagram {
-                        from: sent.source,
-                        to: sent.destination,
-                        bytes: sent.contents.to_vec(),
-                    });
+                    let transport = if sent.proto == Protocol::Tcp { Transport::Tcp } else { Transport::Udp };
+                    let (from, to) = (sent.source, sent.destination);
+                    out.push(Datagram { transport, from, to, bytes: sent.contents.to_vec() });
                 }
                 Output::Event(event) => self.event(event),
             }

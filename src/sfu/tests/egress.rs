@@ -80,6 +80,7 @@ fn nonces_are_new_through_losses_restarts_and_changes() {
 fn a_nonce_that_is_used_twice_would_be_seen() {
     let mut nonces = Nonces::default();
     let datagram = |sequence: u8| Datagram {
+        transport: crate::sfu::Transport::Udp,
         from: "10.0.0.1:1".parse().unwrap(),
         to: "10.0.0.2:1".parse().unwrap(),
         bytes: vec![0x80, 96, 0, sequence, 0, 0, 0, 0, 0, 0, 0, 9, 1],

@@ -3,6 +3,7 @@
 mod client;
 mod egress;
 mod ladder;
+mod over_tcp;
 mod publishers;
 mod soak;
 mod ways;
@@ -15,7 +16,7 @@ use str0m::format::Codec as RtcCodec;
 use str0m_netem::{NetemConfig, Probability, RandomLoss};
 
 use self::world::{SERVER, Sent, World, live};
-use super::{Disconnect, Patch, PatchError, Patched, Precondition, SessionId, WhepError};
+use super::{Disconnect, Pair, Patch, PatchError, Patched, Precondition, SessionId, WhepError};
 use crate::media::{Codec, RtpTime};
 
 /// Runs scenarios again with str0m sealing what viewers are sent: what is seen must be the same.
@@ -481,7 +482,7 @@ proptest! {
                 _ => {}
             }
             let from = if own { world.clients[client].address } else { ([10, 9, 9, 9], 9).into() };
-            world.sfu.receive(from, server, &bytes, world.now, &mut world.sent);
+            world.sfu.receive(Pair::udp(server, from), &bytes, world.now, &mut world.sent);
             world.sfu.verify_invariants();
         }
         world.run(100);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use str0m::change::SdpAnswer;
 use str0m::config::DtlsCert;
 use str0m::media::{Direction, MediaKind as RtcKind, Rid, Simulcast, SimulcastLayer};
-use str0m::net::{Protocol, Receive};
+use str0m::net::{Protocol, Receive, TcpType};
 use str0m::rtp::Extension;
 use str0m::{Candidate, Input, Rtc};
 use str0m_netem::{Netem, NetemConfig, WithLen};
@@ -18,8 +18,8 @@ use super::client::{Client, HEAD, Manner, Sending};
 use super::egress::Nonces;
 use crate::media::{Codec, Frame, MediaTime, Packet, RtpTime, StreamName};
 use crate::sfu::{
-    Batch, FeedId, Patch, Patched, Precondition, SealedBy, SessionId, Settings, Sfu, WhepError, WhipError,
-    Wire,
+    Batch, FeedId, Pair, Patch, Patched, Precondition, SealedBy, SessionId, Settings, Sfu, Transport,
+    WhepError, WhipError, Wire,
 };
 
 thread_local! {
@@ -32,6 +32,7 @@ pub(super) const STEP: Duration = Duration::from_millis(1);
 
 #[derive(Clone)]
 pub(super) struct Datagram {
+    pub(super) transport: Transport,
     pub(super) from: SocketAddr,
     pub(super) to: SocketAddr,
     pub(super) bytes: Vec<u8>,
@@ -55,8 +56,8 @@ pub(super) struct Sent {
 
 impl Wire for Sent {
     fn send(&mut self, batch: Batch<'_>) {
-        let datagram =
-            |bytes: &[u8]| Datagram { from: batch.source, to: batch.destination, bytes: bytes.to_vec() };
+        let Pair { transport, ours: from, theirs: to } = batch.pair;
+        let datagram = |bytes: &[u8]| Datagram { transport, from, to, bytes: bytes.to_vec() };
         self.most_at_once = self.most_at_once.max(batch.datagrams().len());
         self.of_three += usize::from(batch.datagrams().len() == 3);
         self.datagrams.extend(batch.datagrams().map(datagram));
@@ -106,6 +107,10 @@ pub(super) struct World {
     pub(super) keyframes_made: u32,
     /// Of everything that was ever sent.
     pub(super) nonces: Nonces,
+    /// What the clients that come next have.
+    pub(super) transports: &'static [Transport],
+    /// No datagram gets through.
+    pub(super) udp_blocked: bool,
     ids: u128,
 }
 
@@ -117,8 +122,9 @@ impl World {
     #[expect(clippy::disallowed_methods, reason = "an arbitrary instant to count from")]
     pub(super) fn new(max_viewers: u32) -> World {
         let (start, wall) = (Instant::now(), SystemTime::now());
+        let server = SERVER.parse().unwrap();
         let settings = Settings { sealed_by: SEALED_BY.get(), max_viewers, wall_clock: (start, wall) };
-        let sfu = Sfu::new(settings, vec![SERVER.parse().unwrap()]).unwrap();
+        let sfu = Sfu::new(settings, vec![(Transport::Udp, server), (Transport::Tcp, server)]).unwrap();
         let network = || Netem::new(NetemConfig::new().latency(Duration::from_millis(10)).seed(1));
         World {
             sfu,
@@ -144,6 +150,8 @@ impl World {
             largest: 0,
             keyframes_made: 0,
             nonces: Nonces::default(),
+            transports: &[Transport::Udp],
+            udp_blocked: false,
             ids: 0,
         }
     }
@@ -193,7 +201,7 @@ impl World {
         }
         let mut rtc = config.build(self.now);
         let address = self.address();
-        rtc.add_local_candidate(Candidate::host(address, Protocol::Udp).unwrap());
+        self.add_candidates(&mut rtc, address);
         let mut api = rtc.sdp_api();
         api.add_media(RtcKind::Audio, Direction::RecvOnly, None, None, None);
         api.add_media(RtcKind::Video, Direction::RecvOnly, None, None, None);
@@ -214,6 +222,16 @@ impl World {
             timeout: self.now,
         };
         (client, offer.to_sdp_string(), pending)
+    }
+
+    fn add_candidates(&self, rtc: &mut Rtc, address: SocketAddr) {
+        for transport in self.transports {
+            let candidate = match transport {
+                Transport::Udp => Candidate::host(address, Protocol::Udp),
+                Transport::Tcp => Candidate::builder().tcp().host(address).tcptype(TcpType::Active).build(),
+            };
+            rtc.add_local_candidate(candidate.unwrap());
+        }
     }
 
     /// Of the client that comes next; nobody ever had it.
@@ -315,7 +333,7 @@ impl World {
         }
         let mut rtc = config.build(self.now);
         let address = self.address();
-        rtc.add_local_candidate(Candidate::host(address, Protocol::Udp).unwrap());
+        self.add_candidates(&mut rtc, address);
         let mut api = rtc.sdp_api();
         let audio = api.add_media(RtcKind::Audio, Direction::SendOnly, None, None, None);
         let layers = (!manner.layers.is_empty()).then(|| Simulcast {
@@ -478,9 +496,14 @@ impl World {
         for link in self.links.values_mut() {
             came.extend(arrived(link, now));
         }
-        for datagram in came {
+        let passes = |datagram: &Datagram| !self.udp_blocked || datagram.transport == Transport::Tcp;
+        for datagram in came.into_iter().filter(passes) {
+            let protocol = match datagram.transport {
+                Transport::Udp => Protocol::Udp,
+                Transport::Tcp => Protocol::Tcp,
+            };
             if let Some(client) = self.clients.iter_mut().find(|c| c.address == datagram.to && !c.gone)
-                && let Ok(receive) = Receive::new(Protocol::Udp, datagram.from, datagram.to, &datagram.bytes)
+                && let Ok(receive) = Receive::new(protocol, datagram.from, datagram.to, &datagram.bytes)
             {
                 client.rtc.handle_input(Input::Receive(now, receive)).unwrap();
                 // str0m hands over one RTP packet per poll.
@@ -495,8 +518,9 @@ impl World {
                 self.up.handle_input(str0m_netem::Input::Packet(now, datagram));
             }
         }
-        for datagram in arrived(&mut self.up, now) {
-            self.sfu.receive(datagram.from, datagram.to, &datagram.bytes, now, &mut self.sent);
+        for datagram in arrived(&mut self.up, now).into_iter().filter(passes) {
+            let Datagram { transport, from: theirs, to: ours, bytes } = datagram;
+            self.sfu.receive(Pair { transport, ours, theirs }, &bytes, now, &mut self.sent);
         }
     }
 }
