@@ -7,7 +7,7 @@ export default defineConfig({
     target: 'es2022',
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    rollupOptions: { input: { player: 'index.html', panel: 'panel.html' } },
+    rollupOptions: { input: { player: 'index.html', panel: 'panel.html', room: 'room.html' } },
   },
   esbuild: { jsx: 'automatic', jsxImportSource: 'preact' },
   server: { proxy: { '/api': { target: 'http://127.0.0.1:8899', ws: true } } },

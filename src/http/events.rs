@@ -25,11 +25,13 @@ use crate::control;
 /// The longest that a client may say at once: it has nothing to say.
 const LONGEST: usize = 4 * 1024;
 
-/// What followers of the state and of the log are allowed.
+/// What followers of the state, of the log and of rooms are allowed.
 #[derive(Clone, Copy, Debug)]
 pub struct FeedLimits {
     /// Clients at one time, of each kind.
     pub clients: usize,
+    /// Those who follow rooms: viewers, of whom there are more.
+    pub guests: usize,
     /// The least time between two snapshots.
     pub gap: Duration,
     /// The most time between two snapshots.
@@ -44,6 +46,7 @@ impl Default for FeedLimits {
     fn default() -> Self {
         FeedLimits {
             clients: 32,
+            guests: 256,
             gap: Duration::from_millis(100),
             idle: Duration::from_secs(2),
             heartbeat: Duration::from_secs(10),
@@ -52,19 +55,21 @@ impl Default for FeedLimits {
     }
 }
 
-/// Places for those who follow the state or the log. Cheap to clone.
+/// Places for those who follow the state, the log or a room. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Feeds {
     pub(super) limits: FeedLimits,
     pub(super) states: Arc<Semaphore>,
     pub(super) logs: Arc<Semaphore>,
+    pub(super) rooms: Arc<Semaphore>,
 }
 
 impl Feeds {
     /// As many as `limits` says.
     pub fn new(limits: FeedLimits) -> Feeds {
-        let places = || Arc::new(Semaphore::new(limits.clients));
-        Feeds { limits, states: places(), logs: places() }
+        let places = |count| Arc::new(Semaphore::new(count));
+        let (states, logs) = (places(limits.clients), places(limits.clients));
+        Feeds { limits, states, logs, rooms: places(limits.guests) }
     }
 }
 

@@ -23,6 +23,7 @@ mod metrics;
 mod openapi;
 mod pages;
 mod recordings;
+mod room;
 mod segment;
 mod serve;
 mod session;
@@ -111,6 +112,7 @@ pub fn router(site: Site) -> Router {
         .merge(history::routes())
         .merge(logs::routes())
         .merge(recordings::routes())
+        .merge(room::routes())
         .merge(login::routes())
         .merge(openapi::routes())
         .fallback(|| async { ApiError::NotFound("there is nothing at this address".to_owned()) })

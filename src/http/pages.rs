@@ -38,7 +38,7 @@ async fn asset(Segment(path): Segment, headers: HeaderMap) -> Result<Response, A
     page(&format!("assets/{path}"), &headers)
 }
 
-fn page(path: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
+pub(super) fn page(path: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
     let asset = assets::find(path).ok_or_else(|| ApiError::NotFound(format!("there is no page `{path}`")))?;
     let unchanged = headers
         .get_all(header::IF_NONE_MATCH)

@@ -1,4 +1,4 @@
-// Looks at the player and at the panel's login in every state that a viewer or an operator meets, with axe, and tells in
+// Looks at the player, at a room and at the panel's login in every state that a viewer or an operator meets, with axe, and tells in
 // JSON lines what was found.
 //
 //   node looks.mjs URL --token TOKEN [--shots FOLDER]
@@ -65,6 +65,13 @@ try {
   const waiting = await open('/obs');
   await state(waiting, 'waiting');
   await look(waiting, 'player-waiting');
+  const room = await open('/room/live');
+  await room.locator('.tile[data-state="playing"]').waitFor();
+  await look(room, 'room', ['dark', 'light']);
+  const empty = await open('/room/nobody');
+  await empty.locator('.empty').waitFor();
+  await look(empty, 'room-empty', ['dark', 'light']);
+  await empty.close();
 
   // As one of another machine, which a proxy here speaks for.
   await context.setExtraHTTPHeaders({ 'X-Forwarded-For': '192.0.2.7' });
@@ -96,6 +103,9 @@ try {
   tell({ killed: 'please' });
   await state(player, 'retrying');
   await look(player, 'player-lost');
+  await room.locator('.tile[data-state="retrying"]').waitFor();
+  await room.locator('.note', { hasText: 'does not answer' }).waitFor();
+  await look(room, 'room-lost', ['dark', 'light']);
   await panel.locator('.word', { hasText: 'No connection' }).waitFor();
   await look(panel, 'panel-lost', ['dark', 'light']);
   tell({ done: true });

@@ -1,4 +1,4 @@
-//! Headless Chromium looks at the player and the panel's login in all their states.
+//! Headless Chromium looks at the player, a room and the panel's login in all their states.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const PROFILE: &str = "summary = \"tried by a test\"\n[video]\ncodec = \"vp8\"\n
                        bitrate = \"800 kbit/s\"\nspeed = \"fastest\"\n";
 
 #[test]
-fn every_state_of_player_and_login_can_be_read_by_everybody() {
+fn every_state_of_player_room_and_login_can_be_read_by_everybody() {
     let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
@@ -40,18 +40,19 @@ fn every_state_of_player_and_login_can_be_read_by_everybody() {
             .collect();
         assert!(grave.is_empty(), "{name}: {grave:#?}");
     };
-    for name in ["player-live", "player-statistics", "player-absent", "player-waiting"] {
-        for size in ["wide", "phone"] {
-            look(&mut watcher, &format!("{name}-{size}"));
-        }
-    }
-    assert_eq!(watcher.expect("guest", None, LIMIT), json!({"disabled": true, "log": 0}));
     let both = |name: &str| {
         ["wide", "phone"]
             .iter()
             .flat_map(|size| ["dark", "light"].map(|scheme| format!("{name}-{size}-{scheme}")))
             .collect::<Vec<_>>()
     };
+    for name in ["player-live", "player-statistics", "player-absent", "player-waiting"] {
+        for size in ["wide", "phone"] {
+            look(&mut watcher, &format!("{name}-{size}"));
+        }
+    }
+    both("room").into_iter().chain(both("room-empty")).for_each(|name| look(&mut watcher, &name));
+    assert_eq!(watcher.expect("guest", None, LIMIT), json!({"disabled": true, "log": 0}));
     both("login").into_iter().chain(both("login-refused")).for_each(|name| look(&mut watcher, &name));
     assert_eq!(watcher.expect("member", None, LIMIT), json!({"disabled": false}));
     assert_eq!(watcher.expect("left", None, LIMIT), true);
@@ -64,6 +65,7 @@ fn every_state_of_player_and_login_can_be_read_by_everybody() {
     for size in ["wide", "phone"] {
         look(&mut watcher, &format!("player-lost-{size}"));
     }
+    both("room-lost").into_iter().for_each(|name| look(&mut watcher, &name));
     both("panel-lost").into_iter().for_each(|name| look(&mut watcher, &name));
     watcher.expect("done", None, LIMIT);
 }

@@ -31,6 +31,7 @@ mod quality;
 mod reach;
 mod record;
 mod relay;
+mod rooms;
 mod run;
 mod sfu;
 mod soak;

@@ -109,6 +109,11 @@ impl Access {
         rules.tokens.is_some() || rules.webhook.is_some()
     }
 
+    /// Whether this stream is watched with a key or a token alone; what a webhook would say is not known here.
+    pub(super) fn guards_view_of(&self, stream: &StreamName) -> bool {
+        self.inner.rules.load().guards_view_of(stream)
+    }
+
     /// The stream that `asking` is about, if it may be done.
     pub(super) async fn admit(&self, asking: Asking<'_>) -> Result<StreamName, Refused> {
         let rules = self.inner.rules.load_full();

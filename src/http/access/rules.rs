@@ -85,8 +85,16 @@ impl Rules {
     }
 
     fn open_or_closed(&self, stream: StreamName, fault: Option<&'static str>) -> Judgement {
-        let guarded = self.tokens.is_some() || self.view.iter().any(|(guarded, _)| *guarded == stream);
-        if guarded { Judgement::Closed { stream: Some(stream), fault } } else { Judgement::Open(stream) }
+        if self.guards_view_of(&stream) {
+            Judgement::Closed { stream: Some(stream), fault }
+        } else {
+            Judgement::Open(stream)
+        }
+    }
+
+    /// Whether this stream is watched with a right alone.
+    pub(super) fn guards_view_of(&self, stream: &StreamName) -> bool {
+        self.tokens.is_some() || self.view.iter().any(|(guarded, _)| guarded == stream)
     }
 
     /// Whether any stream is watched with a right alone.

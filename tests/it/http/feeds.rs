@@ -98,6 +98,7 @@ async fn other_sites_plain_requests_and_one_too_many_are_refused() {
 async fn a_follower_that_does_not_answer_is_cut_and_others_go_on() {
     let feeds = FeedLimits {
         clients: 2,
+        guests: 2,
         gap: Duration::from_millis(1),
         idle: Duration::from_millis(50),
         heartbeat: Duration::from_millis(400),
@@ -137,13 +138,13 @@ async fn a_follower_that_talks_too_much_is_cut() {
 }
 
 /// Events of the log as (event, id, JSON), read until there are so many.
-struct Events {
+pub(super) struct Events {
     response: Response,
     text: String,
 }
 
 impl Events {
-    async fn open(server: &Server, path: &str, headers: &[(&str, &str)]) -> Events {
+    pub(super) async fn open(server: &Server, path: &str, headers: &[(&str, &str)]) -> Events {
         let response = server.ask(Method::GET, path, headers, "").await;
         assert_eq!(
             (response.status(), header(&response, "content-type")),
@@ -153,7 +154,7 @@ impl Events {
     }
 
     /// None at the end.
-    async fn next(&mut self) -> Option<(String, String, Value)> {
+    pub(super) async fn next(&mut self) -> Option<(String, String, Value)> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let line = |name: &str| {

@@ -6,6 +6,7 @@ mod connections;
 pub(crate) mod contract;
 mod feeds;
 mod login;
+mod rooms;
 mod schema;
 mod sessions;
 mod tls;

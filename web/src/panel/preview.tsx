@@ -1,16 +1,22 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { describe, type Words } from '../player/words';
-import { Preview } from './viewing';
+import { Viewing } from '../viewing';
 
 /** The stream as viewers see it, without sound. */
 export function PreviewCard() {
   const video = useRef<HTMLVideoElement>(null);
   const [words, setWords] = useState<Words | null>(null);
   useEffect(() => {
-    if (video.current === null) return;
-    const preview = new Preview(video.current, (state) => setWords(describe(state, null, performance.now())));
-    preview.start();
-    return () => preview.stop();
+    const viewing = new Viewing({ stream: null, key: null }, {
+      track: (track) => {
+        if (track.kind !== 'video' || video.current === null) return;
+        video.current.srcObject = new MediaStream([track]);
+        video.current.play().catch(() => undefined);
+      },
+      state: (state) => setWords(describe(state, null, performance.now())),
+    });
+    viewing.start();
+    return () => viewing.stop();
   }, []);
   return (
     <section class="preview" aria-label="Live preview" data-playing={words === null}>

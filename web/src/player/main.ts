@@ -1,5 +1,6 @@
 // The player: one stream, the whole window.
 
+import { keyOf } from '../key';
 import { Refused, WhepSession } from '../whep';
 import { Chrome } from './chrome';
 import { figures, sample, type Sample } from './figures';
@@ -186,9 +187,4 @@ apply(machine.start());
 function streamOf(path: string): string | null {
   const name = path.replace(/^\/|\/$/g, '');
   return /^[A-Za-z0-9_-]{1,64}$/.test(name) ? name : null;
-}
-
-/** `/{stream}#key=…` carries a view key without sending it to any log. */
-function keyOf(hash: string): string | null {
-  return new URLSearchParams(hash.slice(1)).get('key');
 }

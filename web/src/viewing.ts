@@ -1,11 +1,24 @@
-// A picture of the box's own stream, by WHEP: the player's machine and session, and none of what surrounds them.
+// One stream by WHEP, with nothing around it: the player's machine and session, for whoever shows several things.
 
-import { sample } from '../player/figures';
-import { Machine, type Effect, type Event, type State } from '../player/machine';
-import { Refused, WhepSession } from '../whep';
+import { sample } from './player/figures';
+import { Machine, type Effect, type Event, type State } from './player/machine';
+import { Refused, WhepSession } from './whep';
 
-export class Preview {
-  private readonly machine = new Machine(Math.random);
+export interface Wanted {
+  /** None is the box's own. */
+  stream: string | null;
+  /** For a stream that is watched with one. */
+  key: string | null;
+}
+
+export interface Shown {
+  track(track: MediaStreamTrack): void;
+  state(state: State): void;
+}
+
+export class Viewing {
+  private readonly machine: Machine;
+  private key: string | null;
   private session: WhepSession | null = null;
   private iceServers: RTCIceServer[] = [];
   private due: ReturnType<typeof setTimeout> | undefined;
@@ -16,9 +29,12 @@ export class Preview {
   };
 
   constructor(
-    private readonly video: HTMLVideoElement,
-    private readonly changed: (state: State) => void,
-  ) {}
+    private readonly wanted: Wanted,
+    private readonly shown: Shown,
+  ) {
+    this.key = wanted.key;
+    this.machine = new Machine(Math.random, wanted.key !== null);
+  }
 
   start(): void {
     document.addEventListener('visibilitychange', this.wake);
@@ -35,6 +51,17 @@ export class Preview {
     this.close();
   }
 
+  /** The viewer gave a key: it is tried. */
+  unlock(key: string): void {
+    this.key = key;
+    this.handle({ kind: 'key' });
+  }
+
+  /** The viewer does not want to wait. */
+  again(): void {
+    this.handle({ kind: 'wake' });
+  }
+
   private handle(event: Event): void {
     this.apply(this.machine.handle(event, performance.now()));
   }
@@ -47,16 +74,13 @@ export class Preview {
     clearTimeout(this.due);
     const { due } = this.machine;
     if (due !== null) this.due = setTimeout(() => this.handle({ kind: 'due' }), Math.max(0, due - performance.now()) + 1);
-    this.changed(this.machine.shown);
+    this.shown.state(this.machine.shown);
   }
 
   private async open(): Promise<void> {
-    const mine = new WhepSession('/api/whep', null, this.iceServers, {
-      onTrack: (track) => {
-        if (track.kind !== 'video') return;
-        this.video.srcObject = new MediaStream([track]);
-        this.video.play().catch(() => undefined);
-      },
+    const { stream } = this.wanted;
+    const mine = new WhepSession(stream === null ? '/api/whep' : `/api/whep/${stream}`, this.key, this.iceServers, {
+      onTrack: (track) => this.shown.track(track),
       onConnection: (state) => this.handle({ kind: 'connection', state }),
     });
     this.session = mine;
@@ -79,7 +103,7 @@ export class Preview {
   /** Reads the browser's own counters: decoded frames end the waiting, silence ends the session. */
   private async measure(): Promise<void> {
     const measured = this.session;
-    if (measured === null) return this.changed(this.machine.shown);
+    if (measured === null) return this.shown.state(this.machine.shown);
     const now = sample(await measured.peer.getStats(), performance.now());
     if (this.session !== measured) return;
     this.handle({ kind: 'progress', progress: { ...now, visible: document.visibilityState === 'visible' } });
