@@ -13,7 +13,7 @@ use capcast::sfu::{
 };
 use str0m::change::SdpAnswer;
 use str0m::media::{Direction, MediaKind};
-use str0m::net::{Protocol, Receive};
+use str0m::net::{Protocol, Receive, TcpType, Transmit};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -124,10 +124,70 @@ impl Studio {
     }
 }
 
+/// What a viewer speaks by.
+enum Wire {
+    Udp(UdpSocket),
+    /// With what was received of a message.
+    Tcp(TcpStream, Vec<u8>),
+}
+
+impl Wire {
+    fn local(&self) -> SocketAddr {
+        match self {
+            Wire::Udp(socket) => socket.local_addr(),
+            Wire::Tcp(stream, _) => stream.local_addr(),
+        }
+        .unwrap()
+    }
+
+    fn candidate(&self) -> Candidate {
+        match self {
+            Wire::Udp(_) => Candidate::host(self.local(), "udp"),
+            Wire::Tcp(..) => Candidate::builder().tcp().host(self.local()).tcptype(TcpType::Active).build(),
+        }
+        .unwrap()
+    }
+
+    fn send(&mut self, sent: &Transmit) {
+        match self {
+            Wire::Udp(socket) => drop(socket.send_to(&sent.contents, sent.destination)),
+            Wire::Tcp(stream, _) if stream.peer_addr().unwrap() == sent.destination => {
+                let length = u16::try_from(sent.contents.len()).unwrap().to_be_bytes();
+                stream.write_all(&[&length[..], &sent.contents].concat()).unwrap();
+            }
+            // A candidate that it is not connected to.
+            Wire::Tcp(..) => {}
+        }
+    }
+
+    /// One datagram and where it came from, if one came.
+    fn receive(&mut self) -> Option<(Protocol, SocketAddr, Vec<u8>)> {
+        let mut buffer = [0; 2_000];
+        match self {
+            Wire::Udp(socket) => {
+                let (length, source) = socket.recv_from(&mut buffer).ok()?;
+                Some((Protocol::Udp, source, buffer[..length].to_vec()))
+            }
+            Wire::Tcp(stream, received) => {
+                let whole = |received: &[u8]| {
+                    let length = usize::from(u16::from_be_bytes(received.first_chunk().copied()?));
+                    (received.len() >= 2 + length).then_some(2 + length)
+                };
+                if whole(received).is_none() {
+                    let length = stream.read(&mut buffer).ok()?;
+                    received.extend_from_slice(&buffer[..length]);
+                }
+                let message: Vec<u8> = received.drain(..whole(received)?).skip(2).collect();
+                Some((Protocol::Tcp, stream.peer_addr().unwrap(), message))
+            }
+        }
+    }
+}
+
 /// A viewer on a real socket.
 struct Viewer {
     rtc: Rtc,
-    socket: UdpSocket,
+    wire: Wire,
     answer: Answer,
     /// (sequence, frame, keyframe, index) of each packet.
     got: Vec<(u64, u32, bool, u8)>,
@@ -138,22 +198,32 @@ impl Viewer {
     fn join(handle: &Handle, from: &str) -> Result<Viewer, WhepError> {
         let socket = UdpSocket::bind(from).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        Viewer::join_by(handle, Wire::Udp(socket))
+    }
+
+    /// Connected to this address of the SFU's.
+    fn join_over_tcp(handle: &Handle, to: SocketAddr) -> Result<Viewer, WhepError> {
+        let stream = TcpStream::connect(to).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        Viewer::join_by(handle, Wire::Tcp(stream, Vec::new()))
+    }
+
+    fn join_by(handle: &Handle, wire: Wire) -> Result<Viewer, WhepError> {
         let mut rtc = Rtc::builder().set_rtp_mode(true).build(now());
-        rtc.add_local_candidate(Candidate::host(socket.local_addr().unwrap(), "udp").unwrap());
+        rtc.add_local_candidate(wire.candidate());
         let mut api = rtc.sdp_api();
         api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
         let (offer, pending) = api.apply().unwrap();
         let answer = block(handle.whep(&stream(), offer.to_sdp_string(), None))?;
         let sdp = SdpAnswer::from_sdp_string(&answer.sdp).unwrap();
         rtc.sdp_api().accept_answer(pending, sdp).unwrap();
-        Ok(Viewer { rtc, socket, answer, got: Vec::new(), closed: false })
+        Ok(Viewer { rtc, wire, answer, got: Vec::new(), closed: false })
     }
 
     /// Plays and watches until the viewer has what is expected.
     fn until(&mut self, studio: &mut Studio, what: &str, expected: impl Fn(&Viewer) -> bool) {
         let deadline = now() + PATIENCE;
-        let local = self.socket.local_addr().unwrap();
-        let mut buffer = [0; 2_000];
+        let local = self.wire.local();
         while !expected(self) {
             assert!(
                 now() < deadline,
@@ -164,8 +234,8 @@ impl Viewer {
             studio.play();
             self.rtc.handle_input(Input::Timeout(now())).unwrap();
             self.drain();
-            if let Ok((length, source)) = self.socket.recv_from(&mut buffer)
-                && let Ok(receive) = Receive::new(Protocol::Udp, source, local, &buffer[..length])
+            if let Some((protocol, source, bytes)) = self.wire.receive()
+                && let Ok(receive) = Receive::new(protocol, source, local, &bytes)
             {
                 self.rtc.handle_input(Input::Receive(now(), receive)).unwrap();
                 self.drain();
@@ -178,7 +248,7 @@ impl Viewer {
             match self.rtc.poll_output().unwrap() {
                 Output::Timeout(_) => return,
                 Output::Transmit(sent) => {
-                    let _ = self.socket.send_to(&sent.contents, sent.destination);
+                    self.wire.send(&sent);
                 }
                 Output::Event(Event::Closed) => self.closed = true,
                 Output::Event(Event::RtpPacket(packet)) if packet.payload.len() == 1_100 => {
@@ -229,6 +299,28 @@ fn viewers_watch_over_ipv4_and_ipv6_through_one_socket() {
         assert!(block(studio.handle.close(viewer.answer.session)));
         viewer.until(&mut studio, "the viewer was told", |viewer| viewer.closed);
         studio.until("nobody watches", |stats| stats.viewers == 0);
+    }
+}
+
+#[test]
+fn viewers_without_udp_watch_over_ipv4_and_ipv6() {
+    let mut studio = Studio::new("[::]:0", 10);
+    let port = studio.handle.local_addr().port();
+    for to in ["127.0.0.1", "::1"] {
+        let to = SocketAddr::new(to.parse().unwrap(), port);
+        if to.is_ipv6() && UdpSocket::bind("[::1]:0").is_err() {
+            eprintln!("this host has no IPv6: that half is left out");
+            continue;
+        }
+        let mut viewer = Viewer::join_over_tcp(&studio.handle, to).unwrap();
+        viewer.until(&mut studio, "300 packets came", |viewer| viewer.got.len() >= 300);
+        viewer.assert_whole();
+        let counted = |stats: &Stats| (stats.viewers, stats.streams[0].over_tcp) == (1, 1);
+        studio.until("it is counted", counted);
+        assert!(block(studio.handle.close(viewer.answer.session)));
+        viewer.until(&mut studio, "the viewer was told", |viewer| viewer.closed);
+        let ended = |stats: &Stats| stats.tcp.is_some_and(|tcp| tcp.connections == 0);
+        studio.until("its connection is closed", ended);
     }
 }
 

@@ -33,7 +33,7 @@ function Room({ room }: { room: string }) {
       <header class="head">
         <img src={favicon} alt="" width="26" height="26" />
         <h1>{room}</h1>
-        <span class="count" data-live={live > 0}><span class="dot" />{live === 0 ? 'nobody live' : `${live} live`}</span>
+        <span class="count" data-live={live > 0 && !broken}><span class="dot" />{live === 0 ? 'nobody live' : `${live} live`}</span>
         <span class="space" />
         <p class="note" role="status">{broken ? 'The server does not answer; trying again. Pictures that play go on.' : ''}</p>
       </header>
