@@ -24,6 +24,9 @@ export class Viewing {
   private due: ReturnType<typeof setTimeout> | undefined;
   private beat: ReturnType<typeof setInterval> | undefined;
   private readonly leave = () => this.close();
+  private readonly comeBack = ({ persisted }: PageTransitionEvent) => {
+    if (persisted) this.apply(this.machine.start());
+  };
   private readonly wake = () => {
     if (document.visibilityState === 'visible') this.handle({ kind: 'wake' });
   };
@@ -39,6 +42,7 @@ export class Viewing {
   start(): void {
     document.addEventListener('visibilitychange', this.wake);
     window.addEventListener('pagehide', this.leave);
+    window.addEventListener('pageshow', this.comeBack);
     this.beat = setInterval(() => void this.measure(), 1000);
     this.apply(this.machine.start());
   }
@@ -46,6 +50,7 @@ export class Viewing {
   stop(): void {
     document.removeEventListener('visibilitychange', this.wake);
     window.removeEventListener('pagehide', this.leave);
+    window.removeEventListener('pageshow', this.comeBack);
     clearInterval(this.beat);
     clearTimeout(this.due);
     this.close();

@@ -55,3 +55,14 @@ fn a_publisher_without_udp_is_watched() {
     let (whole, broken) = world.clients[viewer].pictures();
     assert!(broken.len() <= 1 && whole.len() > 60, "{} whole, {broken:?} broken", whole.len());
 }
+
+#[test]
+fn behind_a_router_the_public_address_is_the_candidate() {
+    let mut world = World::on_air(10);
+    world.transports = &[Transport::Tcp];
+    world.behind = Some("192.168.0.7:8900".parse().unwrap());
+    let viewer = world.watch();
+    world.run(1_000);
+    world.clients[viewer].assert_seamless();
+    assert_eq!(world.sfu.stats(world.now).streams[0].over_tcp, 1);
+}

@@ -111,6 +111,8 @@ pub(super) struct World {
     pub(super) transports: &'static [Transport],
     /// No datagram gets through.
     pub(super) udp_blocked: bool,
+    /// The host's own address, where a router has the one that is offered.
+    pub(super) behind: Option<SocketAddr>,
     ids: u128,
 }
 
@@ -152,6 +154,7 @@ impl World {
             nonces: Nonces::default(),
             transports: &[Transport::Udp],
             udp_blocked: false,
+            behind: None,
             ids: 0,
         }
     }
@@ -519,7 +522,8 @@ impl World {
             }
         }
         for datagram in arrived(&mut self.up, now).into_iter().filter(passes) {
-            let Datagram { transport, from: theirs, to: ours, bytes } = datagram;
+            let Datagram { transport, from: theirs, to, bytes } = datagram;
+            let ours = self.behind.unwrap_or(to);
             self.sfu.receive(Pair { transport, ours, theirs }, &bytes, now, &mut self.sent);
         }
     }

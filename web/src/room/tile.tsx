@@ -22,7 +22,7 @@ export function Tile({ member, room, gone, known, opened }: Props) {
   const video = useRef<HTMLVideoElement>(null);
   const voice = useRef<HTMLAudioElement>(null);
   const viewing = useRef<Viewing | null>(null);
-  const given = useRef(member.locked ? known : null);
+  const given = useRef(known);
   const [state, setState] = useState<State>({ kind: 'connecting' });
   const [words, setWords] = useState<Words | null>(null);
   const [sounds, setSounds] = useState(false);
@@ -96,7 +96,7 @@ export function Tile({ member, room, gone, known, opened }: Props) {
         </div>
       )}
       <figcaption>
-        <a class="name" href={playerOf(name, given.current)} title={`Open ${name} alone`}>{shown}</a>
+        <a class="name" href={playerOf(name, member.locked && state.kind === 'playing' ? given.current : null)} title={`Open ${name} alone`}>{shown}</a>
         <span class="space" />
         {sounds && (
           <button type="button" class="sound" aria-label={`Sound of ${shown}`} aria-pressed={on} title="Sound" onClick={turn}>
