@@ -1,7 +1,7 @@
 //! Where access units enter: an `appsrc` that holds so much and drops whole frames, up to the next keyframe, beyond it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -30,6 +30,8 @@ pub(super) struct Intake {
     /// What did not get in since then was lost rather than not yet wanted.
     losing: AtomicBool,
     dropped: AtomicU64,
+    /// Nothing gets in before something of this did.
+    leader: OnceLock<Arc<Intake>>,
     /// PTS of the last unit, and how many came with an earlier one than the unit before them.
     last: AtomicU64,
     reordered: AtomicU64,
@@ -54,10 +56,17 @@ impl Intake {
             waits: AtomicBool::new(true),
             losing: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
+            leader: OnceLock::new(),
             last: AtomicU64::new(0),
             reordered: AtomicU64::new(0),
             flow: Flow::default(),
         })
+    }
+
+    /// Begins with another: sound that comes before the first picture would only wait for it in the muxer.
+    pub(super) fn follow(&self, leader: &Arc<Intake>) {
+        // The first one stays.
+        let _ = self.leader.set(Arc::clone(leader));
     }
 
     /// Lets media in from its next keyframe on, and asks for one.
@@ -126,6 +135,9 @@ impl Intake {
     /// One access unit: in, or dropped.
     pub(super) fn take(&self, unit: &AccessUnit) {
         if !self.open.load(Relaxed) || unit.codec != self.codec {
+            return;
+        }
+        if self.waits.load(Relaxed) && self.leader.get().is_some_and(|leader| leader.waits.load(Relaxed)) {
             return;
         }
         if !unit.keyframe && unit.pts.as_nanos() < self.last.load(Relaxed) {

@@ -245,6 +245,14 @@ impl Container {
         Ok(entry)
     }
 
+    /// What was added last begins with the picture.
+    fn begin_together(&self) {
+        let picture = self.intakes.iter().find(|intake| intake.kind() == MediaKind::Video);
+        if let (Some(picture), Some(last)) = (picture, self.intakes.last()) {
+            last.follow(picture);
+        }
+    }
+
     fn depart(&mut self) {
         self.departed = true;
         self.subscriptions.clear();

@@ -36,8 +36,9 @@ impl Container {
                 (codec, _) => return Err(ContainerError::Failed(unfit(codec))),
             };
             let entry = self.add(engine, lane, lane.limits, &preparing, (&muxer, "sink_%d"))?;
-            if lane.codec.kind() == MediaKind::Video {
-                announce_keyframes(&entry);
+            match lane.codec.kind() {
+                MediaKind::Video => announce_keyframes(&entry),
+                MediaKind::Audio => self.begin_together(),
             }
         }
         Ok(muxer)
