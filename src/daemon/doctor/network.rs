@@ -231,7 +231,7 @@ fn ask(wires: &Wires, output: &OutputConfig) -> impl Future<Output = Check> + Se
         }
         let check = |level, words: String| Check::new(OUTPUTS, &name, level, words);
         let url = match (kind, url) {
-            (OutputKind::Whip, Some(url)) => url,
+            (OutputKind::Whip | OutputKind::Trickle, Some(url)) => url,
             (OutputKind::Whip, None) => {
                 return check(Level::Skip, "its URL is a secret, so its server is not asked".to_owned());
             }
@@ -243,7 +243,7 @@ fn ask(wires: &Wires, output: &OutputConfig) -> impl Future<Output = Check> + Se
                 check(Level::Warn, format!("{host} answers with {status}"))
                     .cure("the server has trouble of its own; its log says which")
             }
-            Ok(status) if status == http::StatusCode::NOT_FOUND => {
+            Ok(status) if status == http::StatusCode::NOT_FOUND && kind == OutputKind::Whip => {
                 check(Level::Warn, format!("{host} answers, and knows no such path"))
                     .cure("is the path in `url` right? Broadcast Box has `/api/whip`")
             }

@@ -317,7 +317,7 @@ impl Connection {
         TransportStats {
             units: carried.units + present.units,
             bytes: carried.bytes + present.bytes,
-            dropped: carried.dropped + present.dropped + self.counts.late,
+            dropped: carried.dropped + present.dropped,
             nacks: carried.nacks + self.counts.nacks,
             resent: carried.resent + self.counts.resent,
             rtt: Some(self.counts.rtt).filter(|rtt| !rtt.is_zero()),

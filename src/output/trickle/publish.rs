@@ -1,15 +1,15 @@
 //! One channel's segments over HTTP, from the first to the last that is accepted.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::stream;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use hyper::body::{Body, Bytes, Frame};
+use http_body_util::StreamBody;
+use hyper::body::{Bytes, Frame};
 use reqwest::Response;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -220,10 +220,7 @@ impl Channel {
         if let Ok(mut path) = url.path_segments_mut() {
             path.push(&number.to_string());
         }
-        let request = self
-            .request(Method::POST, url)
-            .header(CONTENT_TYPE, MPEG_TS)
-            .body(reqwest::Body::wrap(Trickling(parts)));
+        let request = self.request(Method::POST, url).header(CONTENT_TYPE, MPEG_TS).body(growing(parts));
         answers.spawn(async move {
             let answer = request.send().await.map_err(|error| Trouble::lost(said(&error)))?;
             judge(&answer)
@@ -260,16 +257,10 @@ fn judge(answer: &Response) -> Result<(), Trouble> {
 }
 
 /// A body that grows.
-struct Trickling(mpsc::Receiver<Bytes>);
-
-impl Body for Trickling {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(context).map(|part| part.map(|bytes| Ok(Frame::data(bytes))))
-    }
+fn growing(parts: mpsc::Receiver<Bytes>) -> reqwest::Body {
+    let frames = stream::unfold(parts, async |mut parts| {
+        let part = parts.recv().await?;
+        Some((Ok::<_, Infallible>(Frame::data(part)), parts))
+    });
+    reqwest::Body::wrap(StreamBody::new(frames))
 }
