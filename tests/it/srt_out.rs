@@ -1,10 +1,13 @@
 //! The SRT output at real receivers: `srt-live-transmit`, ffmpeg, GStreamer's own source.
 
+use std::collections::VecDeque;
 use std::fs;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -304,4 +307,93 @@ fn another_h264_goes_on_in_the_same_connection_and_another_codec_waits() {
     let receiver = Receiver::transmit(&wait);
     assert!(appliance.cli(&["switch", "tried"]).status.success());
     appliance.until_state("it sends again", SOON, |state| is(state, "live") && receiver.received() > 200_000);
+}
+
+#[test]
+fn a_narrow_way_brings_the_encoder_down_and_a_wide_one_up_again() {
+    let _turn = turn();
+    let port = free_port();
+    let receiver = Receiver::transmit(&format!("srt://127.0.0.1:{port}?mode=listener"));
+    let way = Way::to(port);
+    let profile = H264.replace("1 Mbit/s", "2 Mbit/s\"\nmin_bitrate = \"150 kbit/s");
+    let url = format!("srt://127.0.0.1:{}?latency=300", way.port);
+    let appliance = sender(&url, "adaptive = true\n", &[("tried", &profile)]);
+    let target = |state: &Value| state["encode"]["target_bitrate_bps"].as_u64().unwrap_or(0);
+    appliance.until_state("it sends at the full bitrate", SOON, |state| {
+        is(state, "live") && receiver.received() > 500_000 && target(state) == 2_000_000
+    });
+    way.rate.store(800_000, Relaxed);
+    let narrow = appliance.until_state("the encoder follows", SOON, |state| {
+        target(state) < 800_000 && state["encode"]["limited_by"] == "receiver"
+    });
+    assert!(target(&narrow) >= 150_000, "{}", narrow["encode"]);
+    assert!(output(&narrow)["estimate_bps"].as_u64() < Some(1_000_000), "{}", output(&narrow));
+    way.rate.store(0, Relaxed);
+    let wide = appliance.until_state("it comes back", 3 * SOON, |state| target(state) == 2_000_000);
+    assert_eq!(output(&wide)["reconnects"], narrow["outputs"][0]["reconnects"], "{}", output(&wide));
+}
+
+/// A way for datagrams that can be narrowed.
+struct Way {
+    port: u16,
+    /// Bit/s towards the receiver; 0 is no limit.
+    rate: Arc<AtomicU64>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Way {
+    /// The longest that a packet waits before what comes is dropped.
+    const QUEUE: Duration = Duration::from_millis(200);
+
+    fn to(receiver: u16) -> Way {
+        let [front, back] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        back.connect(("127.0.0.1", receiver)).unwrap();
+        let port = front.local_addr().unwrap().port();
+        let (rate, ended) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let caller = Arc::<Mutex<Option<SocketAddr>>>::default();
+        for socket in [&front, &back] {
+            socket.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
+        }
+        let (over, sender) = (Arc::clone(&ended), Arc::clone(&caller));
+        let (entry, exit) = (front.try_clone().unwrap(), back.try_clone().unwrap());
+        std::thread::spawn(move || {
+            let mut buffer = [0; 2048];
+            while !over.load(Relaxed) {
+                let Ok(length) = exit.recv(&mut buffer) else { continue };
+                if let Some(caller) = *sender.lock().unwrap() {
+                    let _ = entry.send_to(&buffer[..length], caller);
+                }
+            }
+        });
+        let (over, limit) = (Arc::clone(&ended), Arc::clone(&rate));
+        std::thread::spawn(move || {
+            let mut waiting: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
+            let mut free_at = Instant::now();
+            let mut buffer = [0; 2048];
+            while !over.load(Relaxed) {
+                while waiting.front().is_some_and(|(due, _)| *due <= Instant::now()) {
+                    // Refused: the receiver is not there yet, or no more.
+                    let _ = waiting.pop_front().map(|(_, packet)| back.send(&packet));
+                }
+                let Ok((length, address)) = front.recv_from(&mut buffer) else { continue };
+                *caller.lock().unwrap() = Some(address);
+                let (now, rate) = (Instant::now(), limit.load(Relaxed));
+                let start = free_at.max(now);
+                if rate > 0 && start - now > Way::QUEUE {
+                    continue;
+                }
+                if rate > 0 {
+                    free_at = start + Duration::from_secs_f64(length as f64 * 8.0 / rate as f64);
+                }
+                waiting.push_back((if rate > 0 { free_at } else { now }, buffer[..length].to_vec()));
+            }
+        });
+        Way { port, rate, ended }
+    }
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        self.ended.store(true, Relaxed);
+    }
 }

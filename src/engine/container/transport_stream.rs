@@ -85,7 +85,7 @@ fn packed(list: &gst::BufferListRef, most: usize) -> gst::BufferList {
         let delta = buffer.flags() & gst::BufferFlags::DELTA_UNIT;
         match packed.last_mut() {
             Some((.., bytes)) if bytes.len() + map.len() <= most && !delta.is_empty() => {
-                bytes.extend_from_slice(&map)
+                bytes.extend_from_slice(&map);
             }
             _ => packed.push((delta, buffer.pts(), map.to_vec())),
         }
