@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
@@ -197,22 +197,23 @@ impl Call {
 
 /// Lets media in while receivers are there.
 fn attend(sink: &gst::Element, intakes: Vec<Arc<Intake>>, listener: SrtListener) {
-    let present = Arc::new(AtomicUsize::new(0));
+    // One that goes at once may be told of before it is told to have come.
+    let present = Arc::new(AtomicIsize::new(0));
     let (came, arrived) = (Arc::clone(&present), (intakes.clone(), Arc::clone(&listener)));
     sink.connect("caller-added", false, move |_| {
         let (intakes, listener) = &arrived;
         let now = came.fetch_add(1, Relaxed) + 1;
         // One that comes later is to see something soon as well.
         intakes.iter().for_each(|intake| intake.welcome());
-        listener(SrtEvent::Receivers(now));
+        listener(SrtEvent::Receivers(now.max(0).unsigned_abs()));
         None
     });
     sink.connect("caller-removed", false, move |_| {
         let now = present.fetch_sub(1, Relaxed) - 1;
-        if now == 0 {
+        if now <= 0 {
             intakes.iter().for_each(|intake| intake.close());
         }
-        listener(SrtEvent::Receivers(now));
+        listener(SrtEvent::Receivers(now.max(0).unsigned_abs()));
         None
     });
 }
