@@ -1,17 +1,22 @@
 //! Which layer of the picture one viewer is shown, as far as nobody chose: down at once where the way is too narrow, up one
-//! layer at a time after a trial with padding, half a second of it, and seldom where trials fail.
+//! layer at a time after a trial with padding, half a second of it, and seldom where trials fail, or what they brought.
 
 use std::time::{Duration, Instant};
 
 use super::estimate::Judged;
 
 /// A layer fits when this share of it on top fits too: rates are averages.
-const MARGIN: f64 = 1.1;
+const MARGIN: f64 = 1.05;
 /// The first wait before a trial of more, and the longest; each failed trial doubles it.
 const FIRST_WAIT: Duration = Duration::from_secs(4);
 const LONGEST_WAIT: Duration = Duration::from_secs(64);
-/// How long a trial sends as much as the next layer would.
+/// How long a trial sends as much as the next layer would: long enough for a whole window of feedback that has a queue from
+/// its beginning, and no longer, for what is too much is lost in the end.
 const TRIAL: Duration = Duration::from_millis(500);
+/// What a trial did to the way is known so much later: a round trip, and the queue that it may have made.
+const ECHO: Duration = Duration::from_millis(400);
+/// A layer that had to be left again so soon was taken by mistake: its trial counts as failed.
+const PROVEN: Duration = Duration::from_secs(20);
 /// A change needs so long to show: a keyframe, a round trip, and the queue that empties.
 const SETTLES: Duration = Duration::from_millis(1_500);
 /// Congestion at the lowest layer for so long: not even that fits.
@@ -47,6 +52,8 @@ pub(super) struct Adapt {
     trial: Option<(Option<u8>, Instant)>,
     wait: Duration,
     try_at: Option<Instant>,
+    /// When a trial last brought a better layer.
+    raised: Option<Instant>,
 }
 
 impl Default for Adapt {
@@ -59,6 +66,7 @@ impl Default for Adapt {
             trial: None,
             wait: FIRST_WAIT,
             try_at: None,
+            raised: None,
         }
     }
 }
@@ -104,12 +112,12 @@ impl Adapt {
             return Verdict::Stay;
         }
         if let Some((wanted, ends)) = self.trial {
-            if now < ends {
+            if now < ends + ECHO {
                 return Verdict::Stay;
             }
             self.trial = None;
             self.try_at = Some(now + FIRST_WAIT);
-            self.wait = FIRST_WAIT;
+            self.raised = Some(now);
             self.settles_at = Some(now + SETTLES);
             return match wanted {
                 Some(layer) => self.show(layer),
@@ -125,6 +133,12 @@ impl Adapt {
         if judged.congested && !fits(shown) {
             let lower = layers.clone().filter(|layer| *layer > shown).find(|layer| fits(*layer));
             if let Some(layer) = lower.or(Some(lowest).filter(|lowest| *lowest > shown)) {
+                let too_soon = |raised: Instant| now.saturating_duration_since(raised) < PROVEN;
+                self.wait = match self.raised.take() {
+                    Some(raised) if too_soon(raised) => (self.wait * 2).min(LONGEST_WAIT),
+                    Some(_) => FIRST_WAIT,
+                    None => self.wait,
+                };
                 self.settles_at = Some(now + SETTLES);
                 self.try_at = Some(now + self.wait);
                 self.congested_since = None;
@@ -209,9 +223,43 @@ mod tests {
             Some(1.3e6),
         );
         assert!(
-            matches!(verdicts[..2], [Verdict::Try(bits, _), Verdict::Show(0)] if bits > 3.3e6),
+            matches!(verdicts[..2], [Verdict::Try(bits, _), Verdict::Show(0)] if bits > 3.2e6),
             "{verdicts:?}"
         );
+    }
+
+    #[test]
+    fn a_trial_is_judged_by_what_is_known_after_it() {
+        let (mut adapt, mut at) = (Adapt::default(), start());
+        let full = Judged { congested: true, lossy: false, arrived: 1.5e6 };
+        let calm = Judged { congested: false, lossy: false, arrived: 1e6 };
+        assert_eq!(adapt.judge(full, Some(1.3e6), &RATES, at), Verdict::Show(1));
+        while !matches!(adapt.judge(calm, Some(1.3e6), &RATES, at), Verdict::Try(..)) {
+            at += Duration::from_millis(100);
+        }
+        at += TRIAL + Duration::from_millis(200);
+        assert_eq!(adapt.judge(calm, Some(1.3e6), &RATES, at), Verdict::Stay, "its end is not heard of yet");
+        at += Duration::from_millis(100);
+        assert_eq!(adapt.judge(full, Some(1.3e6), &RATES, at), Verdict::Try(0.0, at), "it failed");
+        assert_eq!((adapt.layer(), adapt.wait), (1, FIRST_WAIT * 2));
+    }
+
+    #[test]
+    fn a_layer_that_had_to_be_left_again_is_tried_seldom() {
+        let (mut adapt, mut at) = (Adapt::default(), start());
+        let began = at;
+        let mut shown = Vec::new();
+        // It passes every trial, and is too much half a second later.
+        for _ in 0..300 * 5 {
+            at += Duration::from_millis(200);
+            let full = adapt.layer() == 0;
+            let judged = Judged { congested: full, lossy: false, arrived: 1.5e6 };
+            if adapt.judge(judged, Some(1.3e6), &RATES, at) == Verdict::Show(0) {
+                shown.push((at - began).as_secs());
+            }
+        }
+        assert!((4..=8).contains(&shown.len()), "{shown:?}");
+        assert!(shown.windows(2).last().is_some_and(|pair| pair[1] - pair[0] > 60), "{shown:?}");
     }
 
     #[test]
