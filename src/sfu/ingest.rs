@@ -1,9 +1,10 @@
-//! What a publisher sends: RTP packets gathered into runs, as long as that makes nobody wait.
+//! What a publisher sends: RTP packets put in order where that is worth a short wait ([`Order`]), and gathered into runs.
 //!
 //! A run is what arrived together of one picture. It ends with the picture, at a hole, and whenever there is nothing
-//! more to read: so a viewer gets whole frames in one system call where the network delivers them so, and no packet
-//! is ever held back for another one. A packet that was lost and sent again makes a run of its own, later.
+//! more to read: so a viewer gets whole frames in one system call where the network delivers them so. A packet that
+//! comes later than anybody waits for makes a run of its own.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use str0m::Rtc;
@@ -13,6 +14,8 @@ use str0m::stats::MediaIngressStats;
 
 use super::codecs::{self, PayloadTypes};
 use super::keyframe::{self, Entry};
+use super::order::Order;
+use super::said::Said;
 use super::unannounced::Unannounced;
 use crate::media::{Codec, Frame, MediaKind, MediaTime, Packet, RtpTime};
 
@@ -33,6 +36,8 @@ pub(super) struct Run {
     pub(super) layer: u8,
     /// Perhaps not a whole picture; `keyframe` says that a keyframe begins in it.
     pub(super) frame: Frame,
+    /// What was said of each of its packets.
+    pub(super) said: Vec<Said>,
     /// When it was captured, as well as that can be told.
     pub(super) captured: Instant,
     /// A picture ends in it, or it is a sound.
@@ -56,14 +61,32 @@ pub(super) struct Ingest {
 struct Track {
     ssrc: Ssrc,
     kind: MediaKind,
-    layer: u8,
-    run: Option<Run>,
-    /// RTP time of the last picture of which a keyframe's beginning was seen.
-    begun: Option<RtpTime>,
+    order: Order<Arrived>,
+    gathered: Gathered,
     first: u64,
     last: u64,
     received: u64,
     nacks: u64,
+}
+
+/// What has been gathered of one track.
+#[derive(Debug)]
+struct Gathered {
+    layer: u8,
+    run: Option<Run>,
+    /// RTP time of the last picture of which a keyframe's beginning was seen.
+    begun: Option<RtpTime>,
+}
+
+/// One packet that came.
+#[derive(Debug)]
+struct Arrived {
+    codec: Codec,
+    rtp_time: RtpTime,
+    marker: bool,
+    payload: Arc<[u8]>,
+    captured: Instant,
+    said: Said,
 }
 
 impl Ingest {
@@ -123,35 +146,31 @@ impl Ingest {
         track.first = track.first.min(sequence);
         track.last = track.last.max(sequence);
         track.received += 1;
-        let follows = |run: &Run| {
-            let last = run.frame.packets.last();
-            let next = last.is_some_and(|last| last.sequence + 1 == sequence && last.rtp_time == rtp_time);
-            next && run.frame.codec == codec && run.frame.packets.len() < MAX_RUN
-        };
-        if !track.run.as_ref().is_some_and(follows) {
-            self.ready.extend(track.run.take());
-        }
-        let begins = match keyframe::entry(codec, &packet.payload) {
-            Entry::Sequence => true,
-            Entry::Picture => track.begun != Some(rtp_time),
-            Entry::None => false,
-        };
-        if begins {
-            track.begun = Some(rtp_time);
-        }
-        let run = track.run.get_or_insert_with(|| Run {
-            layer: track.layer,
-            frame: Frame { codec, pts: MediaTime::default(), keyframe: false, packets: Vec::new() },
-            captured,
-            ends: false,
+        let (marker, payload) = (packet.header.marker, packet.payload.clone());
+        let said = Said::read(&packet.header.ext_vals);
+        let arrived = Arrived { codec, rtp_time, marker, payload, captured, said };
+        let Track { order, gathered, .. } = track;
+        let ready = &mut self.ready;
+        order.push(sequence, arrived, packet.timestamp, |sequence, packet| {
+            gathered.add(sequence, packet, ready);
         });
-        let marker = packet.header.marker;
-        run.frame.keyframe |= begins;
-        run.frame.packets.push(Packet { sequence, rtp_time, marker, payload: packet.payload.clone() });
-        if marker || codec.kind() == MediaKind::Audio {
-            run.ends = true;
-            self.ready.extend(track.run.take());
+    }
+
+    /// Packets that waited long enough for a missing one go on; `true` where there were any.
+    pub(super) fn give_up_holes(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        for Track { order, gathered, .. } in &mut self.tracks {
+            order.give_up(now, |sequence, packet| {
+                any = true;
+                gathered.add(sequence, packet, &mut self.ready);
+            });
         }
+        any
+    }
+
+    /// When that is due; none while nothing waits.
+    pub(super) fn held_until(&self) -> Option<Instant> {
+        self.tracks.iter().filter_map(|track| track.order.until()).min()
     }
 
     /// The runs that are complete.
@@ -161,17 +180,18 @@ impl Ingest {
 
     /// Nothing more is there to read: what was gathered is all there is for now.
     pub(super) fn end_runs(&mut self) {
-        self.ready.extend(self.tracks.iter_mut().filter_map(|track| track.run.take()));
+        self.ready.extend(self.tracks.iter_mut().filter_map(|track| track.gathered.run.take()));
     }
 
     /// Whether a run could still grow.
     pub(super) fn is_gathering(&self) -> bool {
-        self.tracks.iter().any(|track| track.run.is_some())
+        self.tracks.iter().any(|track| track.gathered.run.is_some())
     }
 
     /// Asks for a keyframe of each of these layers, one bit each (PLI).
     pub(super) fn request_keyframes(&self, layers: u8, rtc: &mut Rtc) {
-        let asked = |track: &&Track| track.kind == MediaKind::Video && layers & 1 << track.layer != 0;
+        let asked =
+            |track: &&Track| track.kind == MediaKind::Video && layers & 1 << track.gathered.layer != 0;
         for track in self.tracks.iter().filter(asked) {
             if let Some(stream) = rtc.direct_api().stream_rx(&track.ssrc) {
                 stream.request_keyframe(KeyframeRequestKind::Pli);
@@ -220,15 +240,51 @@ impl Ingest {
         self.tracks.push(Track {
             ssrc,
             kind,
-            layer,
-            run: None,
-            begun: None,
+            order: Order::default(),
+            gathered: Gathered { layer, run: None, begun: None },
             first: 0,
             last: 0,
             received: 0,
             nacks: 0,
         });
         Some(self.tracks.len() - 1)
+    }
+}
+
+impl Gathered {
+    /// The next packet to go on, whether it belongs to the run or begins another one.
+    fn add(&mut self, sequence: u64, packet: Arrived, ready: &mut Vec<Run>) {
+        let Arrived { codec, rtp_time, marker, payload, captured, said } = packet;
+        let follows = |run: &Run| {
+            let last = run.frame.packets.last();
+            let next = last.is_some_and(|last| last.sequence + 1 == sequence && last.rtp_time == rtp_time);
+            next && run.frame.codec == codec && run.frame.packets.len() < MAX_RUN
+        };
+        if !self.run.as_ref().is_some_and(follows) {
+            ready.extend(self.run.take());
+        }
+        let begins = match keyframe::entry(codec, &payload) {
+            Entry::Sequence => true,
+            Entry::Picture => self.begun != Some(rtp_time),
+            Entry::None => false,
+        };
+        if begins {
+            self.begun = Some(rtp_time);
+        }
+        let run = self.run.get_or_insert_with(|| Run {
+            layer: self.layer,
+            frame: Frame { codec, pts: MediaTime::default(), keyframe: false, packets: Vec::new() },
+            said: Vec::new(),
+            captured,
+            ends: false,
+        });
+        run.frame.keyframe |= begins;
+        run.frame.packets.push(Packet { sequence, rtp_time, marker, payload });
+        run.said.push(said);
+        if marker || codec.kind() == MediaKind::Audio {
+            run.ends = true;
+            ready.extend(self.run.take());
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //! ```text
 //!  LocalFeed ─> hand-over ─> Timeline ─> Ring ─> per viewer: Gate ─> Munger ─> Fast (seals) ─> Batcher ─> Wire
 //!  socket ────> Demux ──────────│─────────────────────────────────────> Peer (owns the Rtc: ICE, DTLS)
-//!                               └─ Ingest <────────────────────────────┘ a publisher's
+//!                               └─ Ingest <─ Order <───────────────────┘ a publisher's
 //! ```
 //!
 //! This is the only module that names `str0m`, and `Peer` is the only type that owns an `Rtc`.
@@ -22,10 +22,12 @@ mod ingest;
 mod keyframe;
 mod keyframes;
 mod munger;
+mod order;
 mod pair;
 mod peer;
 mod ring;
 mod router;
+mod said;
 mod sdp;
 mod session;
 pub mod shell;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::said::Said;
 use crate::media::{Codec, RtpTime};
 
 /// Older packets are of no use to a player that waits for nothing.
@@ -29,6 +30,7 @@ pub(super) struct Kept {
     /// When it was captured, and when it was kept.
     pub(super) captured: Instant,
     pub(super) at: Instant,
+    pub(super) said: Said,
     pub(super) payload: Arc<[u8]>,
 }
 
@@ -152,7 +154,8 @@ mod tests {
     fn kept(sequence: u64, at: Instant, time: u32, bytes: usize) -> Kept {
         let payload = vec![sequence as u8; bytes].into();
         let (codec, source, time) = (Codec::H264, (0, 1), RtpTime(time));
-        Kept { sequence, time, marker: true, codec, source, captured: at, at, payload }
+        let said = Said::default();
+        Kept { sequence, time, marker: true, codec, source, captured: at, at, said, payload }
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::keyframes::Keyframes;
 use super::ring::Ring;
+use super::said::Said;
 use super::timeline::Timeline;
+use super::wall_clock::{CaptureTime, WallClock};
 use super::{PublisherKind, StreamStats, TrackStats};
 use crate::media::{Codec, Frame, MediaKind, StreamName};
 
@@ -77,6 +79,10 @@ pub(super) struct Lane {
     bytes_per_second: u64,
     keyframe: Option<Instant>,
     capture_time_sent: Option<Instant>,
+    /// The playout delay that its publisher asked for last: it says so only until it was heard.
+    playout: Option<[u8; 3]>,
+    /// Its publisher says when it captures.
+    tells_capture: bool,
 }
 
 /// Counters since the start.
@@ -308,6 +314,8 @@ impl Lane {
             bytes_per_second: 0,
             keyframe: None,
             capture_time_sent: None,
+            playout: None,
+            tells_capture: false,
         }
     }
 
@@ -316,6 +324,7 @@ impl Lane {
         self.timeline.restart(remote);
         self.ring.close_entry();
         (self.last, self.packets, self.window, self.keyframe) = (None, 0, None, None);
+        (self.playout, self.tells_capture) = (None, false);
     }
 
     /// A frame, or a part of one, arrived.
@@ -348,15 +357,31 @@ impl Lane {
         })
     }
 
-    /// Whether the capture time goes along now: now and then, for receivers interpolate.
-    pub(super) fn sends_capture_time(&mut self, now: Instant) -> bool {
-        let due = self
-            .capture_time_sent
-            .is_none_or(|sent| now.saturating_duration_since(sent) >= CAPTURE_TIME_EVERY);
-        if due {
-            self.capture_time_sent = Some(now);
+    /// What a viewer is told of the capture time with a frame: what the publisher says if it ever does, else our own,
+    /// and that only now and then, for receivers interpolate.
+    pub(super) fn capture_time(
+        &mut self,
+        said: &[Said],
+        captured: Instant,
+        now: Instant,
+        wall_clock: &WallClock,
+    ) -> Option<CaptureTime> {
+        if let Some(told) = said.iter().find_map(|said| said.captured) {
+            self.tells_capture = true;
+            return wall_clock.as_told(told, captured);
         }
-        due
+        let since = self.capture_time_sent.map(|sent| now.saturating_duration_since(sent));
+        if self.tells_capture || since.is_some_and(|since| since < CAPTURE_TIME_EVERY) {
+            return None;
+        }
+        self.capture_time_sent = Some(now);
+        wall_clock.capture_time(captured)
+    }
+
+    /// What is said of a packet, with what was said earlier and holds until something else is said.
+    pub(super) fn heed(&mut self, said: &Said) -> Said {
+        self.playout = said.playout.or(self.playout);
+        Said { playout: self.playout, ..*said }
     }
 }
 

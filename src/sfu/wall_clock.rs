@@ -20,7 +20,7 @@ pub(super) struct WallClock {
 /// When a frame was captured, as abs-capture-time says it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct CaptureTime {
-    /// On this host's wall clock.
+    /// On this host's wall clock, or on that of whoever captured it.
     pub(super) at: SystemTime,
     /// Seconds by which that clock is ahead of the one in sender reports.
     pub(super) ahead: f64,
@@ -44,7 +44,11 @@ impl WallClock {
 
     /// What a frame says that was captured at `captured`; none where the clocks are out of all bounds.
     pub(super) fn capture_time(&self, captured: Instant) -> Option<CaptureTime> {
-        let at = on(self.host, captured)?;
+        self.as_told(on(self.host, captured)?, captured)
+    }
+
+    /// The same where whoever captured it says by its own clock when that was.
+    pub(super) fn as_told(&self, at: SystemTime, captured: Instant) -> Option<CaptureTime> {
         let ahead = match at.duration_since(on(self.reports, captured)?) {
             Ok(ahead) => ahead.as_secs_f64(),
             Err(behind) => -behind.duration().as_secs_f64(),

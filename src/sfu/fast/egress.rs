@@ -12,6 +12,7 @@ use super::window::Window;
 use crate::media::{MediaKind, RtpTime};
 use crate::sfu::Pair;
 use crate::sfu::peer::Out;
+use crate::sfu::said::Said;
 use crate::sfu::wall_clock::{CaptureTime, ntp};
 
 /// How often senders report.
@@ -50,6 +51,7 @@ pub(in crate::sfu) struct Outgoing<'a> {
     pub(in crate::sfu) payload: [&'a [u8]; 2],
     pub(in crate::sfu) capture_time: Option<CaptureTime>,
     pub(in crate::sfu) captured: Instant,
+    pub(in crate::sfu) said: Said,
 }
 
 /// Which of a viewer's media.
@@ -96,8 +98,7 @@ pub(in crate::sfu) struct Fast {
 
 struct Sender {
     line: Line,
-    plain: Header,
-    timed: Header,
+    header: Header,
     /// Indices that were sealed.
     used: Window,
     rtx_next: u64,
@@ -129,8 +130,7 @@ impl Fast {
         };
         for line in lines {
             let sender = Sender {
-                plain: Header::new(&line.extensions, false),
-                timed: Header::new(&line.extensions, true),
+                header: Header::new(&line.extensions),
                 used: Window::default(),
                 // As for the first number of all: rollover counters begin at 0 on both sides.
                 rtx_next: 1,
@@ -169,9 +169,8 @@ impl Fast {
             self.refused += 1;
             return false;
         }
-        let header = if packet.capture_time.is_some() { &sender.timed } else { &sender.plain };
+        let header = &sender.header;
         let payload = packet.payload[0].len() + packet.payload[1].len();
-        let length = header.len() + payload + TAG;
         let fields = Fields {
             marker: packet.marker,
             payload_type: packet.payload_type,
@@ -181,9 +180,12 @@ impl Fast {
             transport: self.sent.next(),
             padding: false,
             capture: packet.capture_time.map(|time| (ntp(time.at), (time.ahead * 4_294_967_296.0) as i64)),
+            ..said(&packet.said)
         };
+        let head = header.length(&fields);
+        let length = head + payload + TAG;
         let room = out.batch.room(route, length, out.wire);
-        let (head, body) = room.split_at_mut(header.len());
+        let (head, body) = room.split_at_mut(head);
         header.write(&fields, head);
         if self.srtp.seal(fields.ssrc, packet.sequence, head, packet.payload, body).is_err() {
             out.batch.take_back(length);
@@ -211,14 +213,9 @@ impl Fast {
             return Resent::Refused;
         };
         let Some(ssrc) = sender.line.rtx else { return Resent::Refused };
-        let header = &sender.plain;
+        let header = &sender.header;
         let payload = OSN + packet.payload[0].len() + packet.payload[1].len();
-        let length = header.len() + payload + TAG;
-        if !self.allowance.take(packet.sequence, length, now) {
-            return Resent::Refused;
-        }
         let index = sender.rtx_next;
-        sender.rtx_next += 1;
         let fields = Fields {
             marker: packet.marker,
             payload_type: packet.payload_type,
@@ -228,13 +225,20 @@ impl Fast {
             transport: self.sent.next(),
             padding: false,
             capture: None,
+            ..said(&packet.said)
         };
+        let head = header.length(&fields);
+        let length = head + payload + TAG;
+        if !self.allowance.take(packet.sequence, length, now) {
+            return Resent::Refused;
+        }
+        sender.rtx_next += 1;
         let mut first = std::mem::take(&mut self.room);
         first.clear();
         first.extend_from_slice(&(packet.sequence as u16).to_be_bytes());
         first.extend_from_slice(packet.payload[0]);
         let room = out.batch.room(route, length, out.wire);
-        let (head, body) = room.split_at_mut(header.len());
+        let (head, body) = room.split_at_mut(head);
         header.write(&fields, head);
         let sealed = self.srtp.seal(ssrc, index, head, [&first, packet.payload[1]], body);
         self.room = first;
@@ -254,8 +258,7 @@ impl Fast {
             return false;
         };
         let Some((ssrc, (last, _))) = sender.line.rtx.zip(sender.last) else { return false };
-        let header = &sender.plain;
-        let length = header.len() + PADDING.len() + TAG;
+        let header = &sender.header;
         let index = sender.rtx_next;
         sender.rtx_next += 1;
         let fields = Fields {
@@ -267,9 +270,12 @@ impl Fast {
             transport: self.sent.next(),
             padding: true,
             capture: None,
+            ..said(&Said::default())
         };
+        let head = header.length(&fields);
+        let length = head + PADDING.len() + TAG;
         let room = out.batch.room(route, length, out.wire);
-        let (head, body) = room.split_at_mut(header.len());
+        let (head, body) = room.split_at_mut(head);
         header.write(&fields, head);
         if self.srtp.seal(ssrc, index, head, [&PADDING, &[]], body).is_err() {
             out.batch.take_back(length);
@@ -357,6 +363,16 @@ impl Fast {
     /// Hands over what transport-wide feedback tells.
     pub(in crate::sfu) fn arrivals(&mut self, feedback: &[u8], now: Instant, told: impl FnMut(Told)) {
         self.sent.read(feedback, now, told);
+    }
+}
+
+/// A header's fields as far as a publisher says them; where it says no playout delay, there is to be none.
+fn said(said: &Said) -> Fields {
+    Fields {
+        playout: said.playout.unwrap_or_default(),
+        orientation: said.orientation.map(|orientation| orientation as u8),
+        level: said.level,
+        ..Fields::default()
     }
 }
 

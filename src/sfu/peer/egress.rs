@@ -97,6 +97,10 @@ impl Peer {
                 nacks += 1;
                 for low in rtcp::missing(pairs).take(MAX_MISSING) {
                     let Some((span, lane, sequence)) = track.munger.unmap(low) else { continue };
+                    // A keyframe of another layer has followed, which needs nothing of it; a way that is full the less.
+                    if span.layer != track.munger.span().layer {
+                        continue;
+                    }
                     let Some(kept) = out.stream.ring(span.layer).and_then(|ring| ring.get(lane)) else {
                         continue;
                     };
@@ -111,6 +115,7 @@ impl Peer {
                         payload: [head.bytes(), &kept.payload[head.bytes().len()..]],
                         capture_time: None,
                         captured: kept.captured,
+                        said: kept.said,
                     };
                     resent += u64::from(fast.resend(&packet, now, out) == Resent::Sent);
                 }
@@ -139,6 +144,8 @@ fn negotiated(map: &ExtensionMap, mid: Mid, kind: MediaKind) -> Extensions {
         transport: id(Extension::TransportSequenceNumber),
         playout: id(Extension::PlayoutDelay).filter(|_| kind == MediaKind::Video),
         capture: id(Extension::AbsoluteCaptureTime),
+        orientation: id(Extension::VideoOrientation).filter(|_| kind == MediaKind::Video),
+        level: id(Extension::AudioLevel).filter(|_| kind == MediaKind::Audio),
         mid: id(Extension::RtpMid).map(|id| (id, mid.to_string())),
     }
 }

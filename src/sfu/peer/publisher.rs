@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use str0m::rtp::{Extension, ExtensionMap};
 
-use super::{Disconnect, Out, Peer};
+use super::{Disconnect, Out, Peer, viewer};
 use crate::media::{Codec, MediaKind};
 use crate::sfu::ingest::{Ingest, Run};
 
@@ -30,6 +30,11 @@ impl Peer {
         self.ingest.as_mut().map(Ingest::take_ready).unwrap_or_default()
     }
 
+    /// Packets of a publisher that waited long enough for a missing one go on; `true` where there were any.
+    pub(in crate::sfu) fn give_up_holes(&mut self, now: Instant) -> bool {
+        self.ingest.as_mut().is_some_and(|ingest| ingest.give_up_holes(now))
+    }
+
     /// Nothing more of a publisher is there to read.
     pub(in crate::sfu) fn end_runs(&mut self) {
         if let Some(ingest) = &mut self.ingest {
@@ -51,11 +56,10 @@ impl Peer {
     }
 }
 
-/// Which header extensions are negotiated with publishers: what tells streams and layers apart, and the feedback by which the publisher finds its bitrate.
+/// Which header extensions are negotiated with publishers: what tells streams and layers apart, the feedback by which the
+/// publisher finds its bitrate, and what viewers are told again.
 pub(super) fn extensions() -> ExtensionMap {
-    let mut map = ExtensionMap::empty();
-    map.set(3, Extension::TransportSequenceNumber);
-    map.set(4, Extension::RtpMid);
+    let mut map = viewer::extensions();
     map.set(10, Extension::RtpStreamId);
     map.set(11, Extension::RepairedRtpStreamId);
     map

@@ -298,6 +298,7 @@ impl Peer {
                 payload: [head.bytes(), &kept.payload[head.bytes().len()..]],
                 capture_time,
                 captured: kept.captured,
+                said: kept.said,
             };
             if !fast.send(Media::from(kind), &packet, now, out) {
                 return Ok(());
@@ -312,6 +313,7 @@ impl Peer {
                 extensions.play_delay_min = Some(ExtTime::ZERO);
                 extensions.play_delay_max = Some(ExtTime::ZERO);
             }
+            kept.said.write(&mut extensions);
             if let Some(CaptureTime { at, ahead }) = capture_time {
                 let mut capture_time = AbsCaptureTime { capture_time: at, clock_offset: None };
                 capture_time.set_clock_offset(ahead);
@@ -389,13 +391,15 @@ fn best_layer(choice: u8, live: u8) -> u8 {
     (choice..8).find(has).or_else(|| (0..choice.min(8)).rev().find(has)).unwrap_or(0)
 }
 
-/// Which header extensions are negotiated with viewers: feedback on what arrives, the mid, no playout delay, and the
-/// capture time.
+/// Which header extensions are negotiated with viewers: feedback on what arrives, the mid, the capture time, and what a
+/// publisher may say: playout delay, the picture's orientation and the sound's level.
 pub(super) fn extensions() -> ExtensionMap {
     let mut map = ExtensionMap::empty();
+    map.set(1, Extension::AudioLevel);
     map.set(3, Extension::TransportSequenceNumber);
     map.set(4, Extension::RtpMid);
     map.set(5, Extension::PlayoutDelay);
     map.set(6, Extension::AbsoluteCaptureTime);
+    map.set(13, Extension::VideoOrientation);
     map
 }

@@ -6,6 +6,7 @@ use super::{FeedId, Placed, Sfu, Stream, Wire};
 use crate::media::{Frame, MediaKind};
 use crate::sfu::peer::STEP_EVERY;
 use crate::sfu::ring::Kept;
+use crate::sfu::said::Said;
 
 impl Sfu {
     /// Sends one frame to everybody who watches; of a picture, to those who are shown this layer.
@@ -26,15 +27,16 @@ impl Sfu {
         }
         // Layers are the same picture several times.
         self.streams[feed.stream].counted.frames_in += u64::from(is_sound || layer == 0);
-        self.spread(feed.stream, frame, layer, captured, now, wire);
+        self.spread(feed.stream, (frame, &[]), layer, captured, now, wire);
         self.batch.flush(wire);
     }
 
-    /// Places a frame, or what has arrived of one, and sends it to everybody who watches.
+    /// Places a frame, or what has arrived of one, with what was said of each packet if anything was, and sends it to
+    /// everybody who watches.
     pub(super) fn spread(
         &mut self,
         stream: usize,
-        frame: &Frame,
+        (frame, said): (&Frame, &[Said]),
         layer: u8,
         captured: Instant,
         now: Instant,
@@ -57,10 +59,9 @@ impl Sfu {
             return;
         };
         let source = (layer, lane.timeline.generation());
-        let capture_time =
-            lane.sends_capture_time(now).then(|| self.wall_clock.capture_time(captured)).flatten();
+        let capture_time = lane.capture_time(said, captured, now, &self.wall_clock);
         let mut packets = std::mem::take(&mut self.placing);
-        packets.extend(frame.packets.iter().map(|packet| Kept {
+        packets.extend(frame.packets.iter().enumerate().map(|(index, packet)| Kept {
             sequence: shift.sequence(packet.sequence),
             time: shift.time(packet.rtp_time),
             marker: packet.marker,
@@ -68,6 +69,7 @@ impl Sfu {
             source,
             captured,
             at: now,
+            said: said.get(index).map(|said| lane.heed(said)).unwrap_or_default(),
             payload: packet.payload.clone(),
         }));
         if frame.codec.kind() == MediaKind::Video {

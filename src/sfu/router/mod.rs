@@ -279,11 +279,12 @@ impl Sfu {
             self.streams.iter().filter(|s| s.feed.is_some()).filter_map(|s| s.keyframes_due(now)).min();
         let behind = self.step_at.filter(|_| !self.behind.is_empty());
         let peers = self.earliest.map(|at| self.last_tick.map_or(at, |last| at.max(last + TICK)));
-        peers.into_iter().chain(keyframes).chain(behind).min()
+        peers.into_iter().chain(keyframes).chain(behind).chain(self.held_until()).min()
     }
 
     /// Time has passed, or everything that was there to read has been handed over.
     pub fn tick(&mut self, now: Instant, wire: &mut dyn Wire) {
+        self.give_up_holes(now);
         self.end_runs(now, wire);
         self.ask_publishers(now, wire);
         self.step(now, wire);

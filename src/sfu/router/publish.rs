@@ -118,7 +118,7 @@ impl Sfu {
         if gathers && !self.gathering.contains(&key) {
             self.gathering.push(key);
         }
-        for Run { layer, frame, captured, ends } in runs {
+        for Run { layer, frame, said, captured, ends } in runs {
             let state = &mut self.streams[stream];
             if !state.feed.is_some_and(|feed| feed.origin == Origin::Peer(key)) {
                 return;
@@ -126,7 +126,23 @@ impl Sfu {
             // Layers are the same picture several times.
             state.counted.frames_in +=
                 u64::from(ends && (layer == 0 || frame.codec.kind() == MediaKind::Audio));
-            self.spread(stream, &frame, layer, captured, now, wire);
+            self.spread(stream, (&frame, &said), layer, captured, now, wire);
+        }
+    }
+
+    /// When a publisher's packets have waited long enough for one that is missing; none while none wait.
+    pub(in crate::sfu) fn held_until(&self) -> Option<Instant> {
+        self.streams.iter().filter_map(|stream| self.ingest_of(stream)?.held_until()).min()
+    }
+
+    /// Those that have go on without it.
+    pub(super) fn give_up_holes(&mut self, now: Instant) {
+        for stream in &self.streams {
+            let Some(Origin::Peer(key)) = stream.feed.map(|feed| feed.origin) else { continue };
+            let Some(peer) = self.peers[key].as_mut() else { continue };
+            if peer.give_up_holes(now) && !self.gathering.contains(&key) {
+                self.gathering.push(key);
+            }
         }
     }
 

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant, SystemTime};
 use str0m::format::Codec as RtcCodec;
 use str0m::media::{KeyframeRequestKind, Mid, Rid};
 use str0m::net::Protocol;
-use str0m::rtp::{AbsCaptureTime, RtpWrite, Ssrc};
+use str0m::rtp::{AbsCaptureTime, ExtensionValues, RtpWrite, Ssrc, VideoOrientation};
 use str0m::{Event, Input, Output, Rtc};
 
+use super::player::Player;
 use super::world::{Datagram, STEP};
 use crate::media::RtpTime;
 use crate::sfu::{Answer, Transport};
+use crate::sfu::said::Said;
 
 /// Length of a publisher's payload descriptor and first byte of the frame.
 pub(super) const HEAD: usize = 2;
@@ -30,6 +32,9 @@ pub(super) struct Got {
     pub(super) count: u8,
     /// Which layer it is of.
     pub(super) layer: u8,
+    /// When it came, and what was said of it.
+    pub(super) at: Instant,
+    pub(super) said: Said,
 }
 
 /// What a publisher sends: VP8 in form, so that keyframes are found.
@@ -46,6 +51,20 @@ pub(super) struct Sending {
     pub(super) ladder: bool,
     /// These layers send nothing.
     pub(super) silent: Vec<u8>,
+    /// It says things in header extensions, this being its wall clock when the test's is 0.
+    pub(super) says: Option<SystemTime>,
+}
+
+/// What such a publisher says of the last packet of a picture, of its first, or of a sound.
+pub(super) fn orientation(frame: u32) -> Option<VideoOrientation> {
+    (!frame.is_multiple_of(3)).then(|| VideoOrientation::from((frame % 4) as u8))
+}
+
+/// Only now and then: it holds.
+pub(super) const PLAYOUT: [u8; 3] = [0x00, 0x50, 0x64];
+
+pub(super) fn level(sound: u32) -> u8 {
+    (sound % 256) as u8
 }
 
 /// How a publisher of the tests differs from the plain one.
@@ -59,6 +78,7 @@ pub(super) struct Manner {
     pub(super) keeps_earlier: bool,
     /// Nothing but the payload type says which m-line a packet is of, as with `webrtcbin`.
     pub(super) unannounced: bool,
+    pub(super) says: Option<SystemTime>,
 }
 
 /// A viewer, or a publisher.
@@ -72,6 +92,7 @@ pub(super) struct Client {
     pub(super) answer: Option<Answer>,
     pub(super) video: Vec<Got>,
     pub(super) audio: Vec<Got>,
+    pub(super) player: Player,
     pub(super) connected: bool,
     pub(super) closed: bool,
     /// Stops reading and answering.
@@ -103,12 +124,12 @@ impl Client {
                     let (from, to) = (sent.source, sent.destination);
                     out.push(Datagram { transport, from, to, bytes: sent.contents.to_vec() });
                 }
-                Output::Event(event) => self.event(event),
+                Output::Event(event) => self.event(event, now),
             }
         }
     }
 
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, event: Event, at: Instant) {
         match event {
             Event::Connected => self.connected = true,
             Event::KeyframeRequest(_) => {
@@ -132,6 +153,8 @@ impl Client {
                     index: payload[5],
                     count: payload[6],
                     layer: payload[7],
+                    at,
+                    said: Said::read(&packet.header.ext_vals),
                 };
                 if codec == RtcCodec::Opus {
                     self.audio.push(got);
@@ -142,6 +165,7 @@ impl Client {
                     if let Some(info) = packet.last_sender_info {
                         self.report = Some((info.rtp_time.numer() as u32, info.ntp_time));
                     }
+                    self.player.take(&got);
                     self.video.push(got);
                 }
             }
@@ -185,8 +209,20 @@ impl Client {
                     payload[6] = u8::from(keyframe);
                     payload[7..10].copy_from_slice(&[index, count, layer as u8]);
                     let time = time.wrapping_add(layer as u32 * 77_000_000);
+                    let mut said = ExtensionValues::default();
+                    if let Some(clock) = sending.says {
+                        let first = index == 0;
+                        let playout = Some(PLAYOUT).filter(|_| first && sending.frame.is_multiple_of(50));
+                        let orientation = orientation(sending.frame).filter(|_| index + 1 == count);
+                        Said { orientation, playout, ..Said::default() }.write(&mut said);
+                        let capture_time = clock + Duration::from_millis(at);
+                        let captured = AbsCaptureTime { capture_time, clock_offset: None };
+                        said.abs_capture_time =
+                            Some(captured).filter(|_| first && sending.frame.is_multiple_of(7));
+                    }
                     let write = RtpWrite::new(pt, sending.sequence[layer].into(), time, now, payload)
                         .marker(index + 1 == count)
+                        .ext_vals(said)
                         .nackable(true);
                     sending.sequence[layer] += 1;
                     let mut api = self.rtc.direct_api();
@@ -199,7 +235,14 @@ impl Client {
             let pt = pt(&self.rtc, audio, RtcCodec::Opus);
             let mut payload = vec![0; 100];
             payload[7..9].copy_from_slice(&[0, 1]);
-            let write = RtpWrite::new(pt, sending.sequence[4].into(), at as u32 * 48 + 7_000, now, payload);
+            let number = sending.sequence[4] as u32;
+            payload[2..6].copy_from_slice(&number.to_be_bytes());
+            let mut said = ExtensionValues::default();
+            if sending.says.is_some() {
+                Said { level: Some(level(number)), ..Said::default() }.write(&mut said);
+            }
+            let write = RtpWrite::new(pt, sending.sequence[4].into(), at as u32 * 48 + 7_000, now, payload)
+                .ext_vals(said);
             sending.sequence[4] += 1;
             self.rtc.direct_api().stream_tx_by_mid(audio, None).unwrap().write_rtp(write);
         }

@@ -1,10 +1,15 @@
 //! The core under virtual time over an emulated network, with str0m as the viewers.
 
 mod client;
+mod disorder;
 mod egress;
 mod ladder;
+mod operations;
 mod over_tcp;
+mod player;
 mod publishers;
+mod said;
+mod scenarios;
 mod soak;
 mod ways;
 mod world;

@@ -7,13 +7,14 @@ use str0m_netem::{Bitrate, DataSize, NetemConfig, Probability, RandomLoss};
 use super::client::Manner;
 use super::world::World;
 
-const LADDER: Manner = Manner {
+pub(super) const LADDER: Manner = Manner {
     layers: &["h", "m", "l"],
     ladder: true,
     rsa: false,
     like_obs: false,
     keeps_earlier: false,
     unannounced: false,
+    says: None,
 };
 
 /// Layers in the order in which a client saw them since its `first` packet.

@@ -16,6 +16,7 @@ use str0m_netem::{Netem, NetemConfig, WithLen};
 
 use super::client::{Client, HEAD, Manner, Sending};
 use super::egress::Nonces;
+use super::player::Player;
 use crate::media::{Codec, Frame, MediaTime, Packet, RtpTime, StreamName};
 use crate::sfu::{
     Batch, FeedId, Pair, Patch, Patched, Precondition, SealedBy, SessionId, Settings, Sfu, Transport,
@@ -191,8 +192,22 @@ impl World {
 
     pub(super) fn offer(&mut self, codecs: &[Codec]) -> (Client, String, str0m::change::SdpPendingOffer) {
         let crypto = Arc::new(str0m::crypto::from_feature_flags());
-        let mut config = Rtc::builder().set_crypto_provider(crypto).set_rtp_mode(true).clear_codecs();
-        config = config.set_extension(9, Extension::AbsoluteCaptureTime);
+        let mut config = Rtc::builder()
+            .set_crypto_provider(crypto)
+            .set_rtp_mode(true)
+            .clear_codecs()
+            .clear_extension_map();
+        // Other numbers than the core's own, and than the publishers'.
+        for (id, extension) in [
+            (9, Extension::AbsoluteCaptureTime),
+            (7, Extension::PlayoutDelay),
+            (12, Extension::VideoOrientation),
+            (14, Extension::AudioLevel),
+            (2, Extension::TransportSequenceNumber),
+            (1, Extension::RtpMid),
+        ] {
+            config = config.set_extension(id, extension);
+        }
         for codec in codecs {
             config = match codec {
                 Codec::H264 => config.enable_h264(true),
@@ -217,6 +232,7 @@ impl World {
             answer: None,
             video: Vec::new(),
             audio: Vec::new(),
+            player: Player::default(),
             connected: false,
             closed: false,
             gone: false,
@@ -317,7 +333,7 @@ impl World {
 
     /// A world whose stream is declared, for others to publish.
     pub(super) fn declared() -> World {
-        let mut world = World::new(10);
+        let mut world = World::new(20);
         world.sfu.declare(&live());
         world
     }
@@ -331,6 +347,8 @@ impl World {
     pub(super) fn publish(&mut self, manner: &Manner) -> Result<usize, WhipError> {
         let crypto = Arc::new(str0m::crypto::from_feature_flags());
         let mut config = Rtc::builder().set_crypto_provider(crypto).set_rtp_mode(true);
+        config =
+            config.set_extension(5, Extension::PlayoutDelay).set_extension(8, Extension::AbsoluteCaptureTime);
         if manner.rsa {
             config = config.set_dtls_cert(rsa_certificate());
         }
@@ -373,6 +391,7 @@ impl World {
             keyframes_made: 0,
             ladder: manner.ladder,
             silent: Vec::new(),
+            says: manner.says,
         };
         self.clients.push(Client {
             sending: Some(sending),
@@ -382,6 +401,7 @@ impl World {
             answer: Some(answer),
             video: Vec::new(),
             audio: Vec::new(),
+            player: Player::default(),
             connected: false,
             closed: false,
             gone: false,
