@@ -52,13 +52,14 @@ export async function measurePlaying(page) {
   }
   const sound = await page.evaluate(loudest);
   const picture = await page.evaluate(look);
+  const level = await page.evaluate(told);
   const { video, audio, transport } = await page.evaluate(inbound);
   return {
     video: video.codec, audio: audio?.codec ?? null, width: video.frameWidth, height: video.frameHeight,
     shownWidth: picture.width, shownHeight: picture.height, luma: picture.luma, contrast: picture.contrast,
     framesBefore: begin.video?.framesDecoded ?? 0, frames: video.framesDecoded, keyframes: video.keyFramesDecoded,
     dropped: video.framesDropped, lost: video.packetsLost, plis: video.pliCount, fps: video.framesPerSecond ?? null,
-    transport, rms: sound.rms, sounding: sound.sounding, brief: await page.textContent('#brief'),
+    transport, rms: sound.rms, sounding: sound.sounding, level, brief: await page.textContent('#brief'),
   };
 }
 
@@ -99,6 +100,12 @@ async function loudest() {
   await audio.close();
   const voice = document.getElementById('voice');
   return { rms, sounding: !voice.paused && !voice.muted && voice.volume > 0 };
+}
+
+/** Runs in the page: how loud the sound is by what its packets say (RFC 6464), 1 at most; null where they say nothing. */
+function told() {
+  const receiver = window.peers.at(-1).getReceivers().find(({ track }) => track.kind === 'audio');
+  return receiver?.getSynchronizationSources()[0]?.audioLevel ?? null;
 }
 
 /** Runs in the page: the picture on the screen in numbers. A black, grey or green screen has no contrast. */

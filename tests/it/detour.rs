@@ -51,6 +51,7 @@ struct Knobs {
     dark: AtomicBool,
     ended: AtomicBool,
     lost: AtomicU64,
+    missed: AtomicU64,
     carried: AtomicU64,
     client: Mutex<Option<SocketAddr>>,
     server: Mutex<Option<SocketAddr>>,
@@ -141,6 +142,11 @@ impl Detour {
     pub(crate) fn packets(&self) -> (u64, u64) {
         (self.knobs.carried.load(Relaxed), self.knobs.lost.load(Relaxed))
     }
+
+    /// Packets that were lost on their way from the server.
+    pub(crate) fn missed(&self) -> u64 {
+        self.knobs.missed.load(Relaxed)
+    }
 }
 
 impl Drop for Detour {
@@ -190,9 +196,8 @@ fn carry(from: &UdpSocket, to: &UdpSocket, up: bool, knobs: &Knobs) {
         let start = free_at.max(now);
         let narrow = up && rate > 0;
         if knobs.dark.load(Relaxed) || unlucky || (narrow && start - now > QUEUE) {
-            if up {
-                knobs.lost.fetch_add(1, Relaxed);
-            }
+            let gone = if up { &knobs.lost } else { &knobs.missed };
+            gone.fetch_add(1, Relaxed);
             continue;
         }
         if narrow {
