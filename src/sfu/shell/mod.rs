@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use arc_swap::ArcSwap;
 use mio::{Poll, Token, Waker};
 use tokio::sync::{mpsc, oneshot};
 
@@ -81,7 +82,8 @@ struct Shared {
     feeds: Mutex<Vec<FeedOut>>,
     feeds_waiting: AtomicBool,
     declared: Mutex<Vec<Declared>>,
-    stats: Mutex<Arc<Stats>>,
+    /// Swapped whole: no packet waits for whoever reads it.
+    stats: ArcSwap<Stats>,
     stopped: AtomicBool,
 }
 
@@ -102,7 +104,7 @@ impl Shared {
     }
 
     fn set_stats(&self, stats: Stats) {
-        *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(stats);
+        self.stats.store(Arc::new(stats));
     }
 }
 
@@ -190,7 +192,7 @@ impl Shared {
             feeds: Mutex::default(),
             feeds_waiting: AtomicBool::new(false),
             declared: Mutex::default(),
-            stats: Mutex::default(),
+            stats: ArcSwap::default(),
             stopped: AtomicBool::new(false),
         }
     }
@@ -304,7 +306,7 @@ impl Handle {
 
     /// What was counted, at most a quarter of a second old.
     pub fn stats(&self) -> Arc<Stats> {
-        self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.stats.load_full()
     }
 
     /// Closes every session, then ends the SFU's thread; waits at most a second.
