@@ -12,7 +12,7 @@ target := $(or $(CARGO_TARGET_DIR),target)
 # What the page is made of; the binary embeds web/dist.
 web_sources := $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' -not -name '.npm.lock' 2>/dev/null)
 
-.PHONY: help run build deb test check web-test rust-test vm-test soak bench web audit clean
+.PHONY: help run build deb test check web-test rust-test vm-test fuzz soak bench web audit clean
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -58,6 +58,9 @@ web/dist/index.html: $(web_sources)
 	setup/npm web
 	npm --prefix web run build
 	touch $@
+
+fuzz: packages-run ## fuzz what strangers' bytes reach, each target for SECONDS=… (60), or only TARGETS="…"
+	fuzz/run $(or $(SECONDS),60) $(TARGETS)
 
 soak: packages-run packages-test packages-vm build ## the long forms of the tests: hours, or CAPCAST_SOAK_MINUTES=… of each
 	setup/python >/dev/null

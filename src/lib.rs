@@ -22,3 +22,6 @@ pub mod http;
 pub mod daemon;
 
 pub mod cli;
+
+#[cfg(test)]
+mod fuzzing;

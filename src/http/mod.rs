@@ -30,6 +30,7 @@ mod session;
 mod status;
 mod tls;
 mod trust;
+mod wanted;
 mod whep;
 mod whip;
 
@@ -60,6 +61,8 @@ pub use recordings::Find;
 pub use serve::{Limits, serve};
 pub use tls::{Identity, Tls, TlsError};
 pub use trust::{ControlToken, Trust, Via};
+#[cfg(test)]
+pub(crate) use {access::fuzzed as fuzzed_token, wanted::Wanted};
 
 /// The longest body that is read.
 pub const BODY_LIMIT: usize = 64 * 1024;

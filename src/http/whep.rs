@@ -6,13 +6,13 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::routing::post;
-use serde::Deserialize;
 
 use super::access::{Action, Asking};
 use super::act::json;
 use super::segment::Segment;
 use super::session::{self, Asked, Protocol, cors, no_session, preflight, session, sfu};
 use super::trust::bearer;
+use super::wanted::Wanted;
 use super::{ApiError, Site};
 use crate::sfu::{Answer, LayerError, Role, SessionId, WhepError};
 
@@ -74,14 +74,6 @@ impl Protocol for Whep {
     }
 }
 
-/// What Broadcast Box's player sends. Its `mediaId` says nothing here: there is one picture.
-#[derive(Deserialize)]
-struct LayerRequest {
-    /// The layer's name; empty or absent for the best one.
-    #[serde(rename = "encodingId")]
-    encoding_id: Option<String>,
-}
-
 async fn layer(
     State(site): State<Site>,
     Segment(id): Segment,
@@ -90,8 +82,8 @@ async fn layer(
 ) -> Result<StatusCode, ApiError> {
     let sfu = sfu(&site)?;
     let session = session(&id)?;
-    let wanted: LayerRequest = json(&headers, body)?;
-    sfu.choose_layer(session, wanted.encoding_id.filter(|layer| !layer.is_empty())).await?;
+    let wanted: Wanted = json(&headers, body)?;
+    sfu.choose_layer(session, wanted.layer()).await?;
     Ok(StatusCode::OK)
 }
 

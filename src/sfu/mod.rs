@@ -17,6 +17,8 @@ mod codecs;
 mod demux;
 mod estimate;
 mod fast;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod gate;
 mod ingest;
 mod keyframe;
@@ -30,6 +32,7 @@ mod router;
 mod said;
 mod sdp;
 mod session;
+#[cfg(not(fuzzing))]
 pub mod shell;
 mod stats;
 mod stream;
@@ -47,5 +50,6 @@ pub use router::{FeedId, PublisherChange, SealedBy, Settings, Sfu};
 pub use session::{
     Answer, LayerError, Patch, PatchError, Patched, Precondition, Role, SessionId, WhepError, WhipError,
 };
+#[cfg(not(fuzzing))]
 pub use shell::{Handle, LocalFeed, Options, Room, SOCKET_BUFFER, StartError, candidates, network, start};
 pub use stats::{Disconnect, LaneStats, PublisherKind, Stats, StreamStats, TcpStats, TrackStats};

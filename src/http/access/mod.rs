@@ -25,6 +25,9 @@ pub use token::{TokenKey, TokenKeyError};
 use webhook::Verdict;
 pub use webhook::Webhook;
 
+#[cfg(test)]
+pub(crate) use token::fuzzed;
+
 /// What somebody wants to do with a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Action {

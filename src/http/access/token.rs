@@ -107,6 +107,18 @@ impl TokenKey {
     }
 }
 
+/// Has a token read, by keys of both kinds.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzzed(token: &str) {
+    const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
+    let keys = [TokenKey::hs256(&"0".repeat(SHORTEST)), TokenKey::ed_dsa(PUBLIC)];
+    for key in keys.into_iter().map(|key| key.expect("a key")) {
+        for (action, again) in [(Action::View, false), (Action::Publish, true)] {
+            let _ = key.stream_of(token, action, Some("live"), again);
+        }
+    }
+}
+
 /// What is wrong with a token, for whoever signs them.
 fn fault(kind: &ErrorKind) -> &'static str {
     match kind {

@@ -24,3 +24,15 @@ pub(super) use self::egress::{Fast, Line, Media, Outgoing, Resent};
 pub(super) use self::header::Extensions;
 pub(super) use self::keys::{Capture, PROBE};
 pub(super) use self::twcc::Told;
+
+/// Has a viewer's feedback read that has been sent some packets.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzzed_feedback(feedback: &[u8], now: std::time::Instant) {
+    let mut sent = twcc::Sent::new(now);
+    for _ in 0..300 {
+        sent.note(1_200, now);
+    }
+    let mut count = 0;
+    sent.read(feedback, now, |_| count += 1);
+    assert!(count <= 300, "{count} of 300 packets were told of");
+}

@@ -225,6 +225,13 @@ impl Sfu {
         })
     }
 
+    /// What names a session in STUN, as its own client knows it.
+    #[cfg(any(test, fuzzing))]
+    pub(in crate::sfu) fn fuzzed_ufrag(&self, session: SessionId) -> Option<String> {
+        let peer = self.peers[*self.sessions.get(&session)?].as_ref()?;
+        Some(peer.ufrag().to_owned())
+    }
+
     /// Ends every session.
     pub fn shut_down(&mut self, now: Instant, wire: &mut dyn Wire) {
         for key in 0..self.peers.len() {

@@ -13,8 +13,8 @@ use str0m::{Event, Input, Output, Rtc};
 use super::player::Player;
 use super::world::{Datagram, STEP};
 use crate::media::RtpTime;
-use crate::sfu::{Answer, Transport};
 use crate::sfu::said::Said;
+use crate::sfu::{Answer, Transport};
 
 /// Length of a publisher's payload descriptor and first byte of the frame.
 pub(super) const HEAD: usize = 2;

@@ -40,6 +40,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
         ],
     ),
     ("cli", 6, &["media", "config", "plan", "control", "device", "probe", "daemon"]),
+    ("fuzzing", 6, &["sfu", "whip", "http"]),
     ("", 7, &["cli"]),
 ];
 
