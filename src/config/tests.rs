@@ -183,8 +183,7 @@ fn every_video_input_has_its_form() {
         ("pci-0000:01:00.0-video-index1", VideoInput::ById("pci-0000:01:00.0-video-index1".into())),
         ("file:/srv/a b.mp4", VideoInput::File("/srv/a b.mp4".into())),
         ("file:///srv/a.mp4", VideoInput::File("/srv/a.mp4".into())),
-        ("srt://camera:9000", VideoInput::Url("srt://camera:9000".into())),
-        ("srt://:9000?mode=listener", VideoInput::Url("srt://:9000?mode=listener".into())),
+        ("https://camera/a.m3u8", VideoInput::Url("https://camera/a.m3u8".into())),
         ("https://example.org/live.m3u8", VideoInput::Url("https://example.org/live.m3u8".into())),
     ] {
         let (config, diagnostics) = parse_box("c", &format!("[capture]\nvideo = \"{text}\"\n"));

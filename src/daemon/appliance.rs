@@ -121,6 +121,7 @@ impl Appliance {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let now = self.now();
         self.line.set_on(true);
+        self.mind_network();
         for part in self.parts() {
             part.drive(now, Event::Start);
         }

@@ -16,6 +16,7 @@ mod doors;
 mod error;
 mod ladder;
 mod options;
+mod network;
 mod orders;
 mod outputs;
 mod part;

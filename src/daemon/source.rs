@@ -7,11 +7,12 @@ use tokio::sync::mpsc;
 
 use super::appliance::Appliance;
 use super::change::{Prepared, What, refused};
+use super::network::Receiving;
 use super::target::{self, Wanted, aim};
 use crate::config::{EncoderChoice, NoSignal, VideoInput};
 use crate::device::{self, Plugged, Sight, SightWatch, Signal};
 use crate::engine::{Engine, RawHub, SLATE_AFTER, Showing, Slate};
-use crate::lifecycle::{Event, Evidence, Phase, Remedy, Source, is_noise, judge};
+use crate::lifecycle::{Event, Evidence, Phase, Remedy, Source, is_noise, judge, judge_stream};
 use crate::media::{FrameSize, SourceHealth, SourceState};
 use crate::plan::{Downstream, GraphPlan, Plan, Upstream};
 
@@ -36,6 +37,8 @@ pub(super) enum News {
 pub(super) struct Watched {
     slate: Option<Slate>,
     watch: Option<SightWatch>,
+    /// What arrives over the network, where that is the source.
+    pub(super) receiving: Option<Receiving>,
     tell: mpsc::Sender<News>,
     news: mpsc::Receiver<News>,
     /// The device that is looked at.
@@ -75,6 +78,7 @@ impl Watched {
         Watched {
             slate,
             watch,
+            receiving: None,
             tell: kept,
             news,
             followed: None,
@@ -194,10 +198,11 @@ impl Appliance {
 
     /// Looks how the source is, and does what is to be done; true when it is otherwise than before.
     pub(super) fn mind_source(&mut self) -> bool {
+        self.mind_network();
         let now = self.now();
         let upstream = &self.capture.plan().upstream;
         let node = target::device(upstream);
-        let is_card = is_card(upstream);
+        let may_go = may_go(upstream);
         self.watched.follow(node.filter(|_| !self.stopped));
         let health = self.judged();
         let changed = self.watched.source.health().state != health.state;
@@ -205,7 +210,7 @@ impl Appliance {
         if changed {
             self.watched.since = now;
         }
-        let goes_on = is_card && !self.stopped && self.config.capture.no_signal == NoSignal::Slate;
+        let goes_on = may_go && !self.stopped && self.config.capture.no_signal == NoSignal::Slate;
         let ours = self.capture.graph().is_some() || self.capture.is_leaving();
         if self.watched.was_ours && !ours {
             // What was seen of its buffers was Capcast's own doing.
@@ -219,7 +224,7 @@ impl Appliance {
                 let (size, framerate) = size_and_rate(self.capture.plan());
                 slate.plan(size, framerate);
             }
-            slate.say(&health, is_card && is_noise(health.state));
+            slate.say(&health, may_go && is_noise(health.state));
             slate.set_on(goes_on);
         }
         if self.watched.offered && !self.stopped && self.change.is_none() {
@@ -228,7 +233,7 @@ impl Appliance {
                 self.replan_source();
             }
         }
-        if is_card && !self.stopped {
+        if may_go && !self.stopped {
             self.log_source(now, &health);
             self.remedy(now, &health);
         }
@@ -241,6 +246,15 @@ impl Appliance {
         let flows = self.capture.phase().is_flowing() && self.watched.showing() != Showing::Slate;
         if self.stopped {
             return SourceHealth { state: SourceState::Stalled, reason: "off air by command".to_owned() };
+        }
+        if let Upstream::Network { .. } = &plan.upstream {
+            let arrives = match &self.watched.receiving {
+                Some(receiving) => receiving.reception().health(),
+                None => SourceHealth { state: SourceState::NoSignal, reason: "nothing is received".to_owned() },
+            };
+            let trouble =
+                if self.capture.phase() == Phase::WaitingForDevice { "" } else { self.capture.reason() };
+            return judge_stream(arrives, flows, trouble);
         }
         if !is_card(&plan.upstream) {
             let state = if flows { SourceState::Live } else { SourceState::Stalled };
@@ -274,7 +288,10 @@ impl Appliance {
     fn remedy(&mut self, now: Duration, health: &SourceHealth) {
         let open = self.capture.graph().is_some();
         let waiting = self.capture.phase() == Phase::WaitingForDevice;
-        let ready = self.watched.seen.as_ref().is_some_and(|sight| sight.health.is_live()) && self.fits();
+        let ready = match &self.watched.receiving {
+            Some(receiving) => receiving.reception().health().is_live(),
+            None => self.watched.seen.as_ref().is_some_and(|sight| sight.health.is_live()) && self.fits(),
+        };
         let leaving = self.capture.is_leaving();
         match self.watched.source.remedy(now, open, leaving, waiting, ready) {
             Remedy::Release => self.capture.drive(now, Event::DeviceGone(health.reason.clone())),
@@ -330,6 +347,11 @@ impl Appliance {
 /// A capture card, be it there or not.
 pub(super) const fn is_card(upstream: &Upstream) -> bool {
     matches!(upstream, Upstream::VideoDevice { .. } | Upstream::Absent { .. })
+}
+
+/// A source that comes and goes, and that a slate stands in for.
+const fn may_go(upstream: &Upstream) -> bool {
+    is_card(upstream) || matches!(upstream, Upstream::Network { .. })
 }
 
 /// Whether what is captured is raw, and too much for a USB 2 link.

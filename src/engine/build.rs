@@ -67,6 +67,9 @@ pub enum BuildError {
         /// Which kind of graph.
         kind: &'static str,
     },
+    /// What the graph is to read over the network is not to be had now.
+    #[error("{0}")]
+    NotArriving(String),
     /// The system gives no further thread.
     #[error("no thread for the graph: {0}")]
     Thread(String),
@@ -77,6 +80,7 @@ impl BuildError {
     pub fn fault(&self) -> Fault {
         match self {
             BuildError::Thread(_) => Fault::Graph,
+            BuildError::NotArriving(_) => Fault::Network,
             _ => Fault::Config,
         }
     }

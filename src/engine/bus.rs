@@ -45,7 +45,7 @@ impl Note {
         gst::message::Application::builder(fields.build()).src_if_some(source).build()
     }
 
-    fn read(fields: &gst::StructureRef) -> Option<Note> {
+    pub(super) fn read(fields: &gst::StructureRef) -> Option<Note> {
         if fields.name() != NOTE {
             return None;
         }

@@ -25,6 +25,7 @@ use super::looping::Looping;
 use super::meter::Meter;
 use super::outlet::{Feed, Outlet};
 use super::probes::{Tally, watch_decoder, watch_encoder, watch_pacer, watch_source};
+use super::reception::{Reception, Tap};
 use super::rtp::Assembler;
 use super::sound::{self, Block, Inlet, Pace, SoundLine};
 use super::way::{watch_arrival, watch_link};
@@ -42,7 +43,7 @@ pub(super) fn capture(
         stamp::install(element);
     }
     fill(&sink, hub.clone(), &shared.timebase, shift(plan), &graph.tally);
-    graph.watch = Some(watch(plan, &graph, looping, || ()));
+    graph.watch = Some(watch(plan, &graph, looping, reads(&graph)));
     Ok(graph)
 }
 
@@ -57,6 +58,7 @@ pub(super) fn capture_sound(
     sink.set_caps(sound::CAPS.parse().ok().as_ref());
     let pace = match plan.upstream {
         Upstream::SoundCard { .. } => Pace::Own,
+        Upstream::Network { .. } => Pace::Sent,
         _ => Pace::Common,
     };
     let inlet = line.inlet();
@@ -64,7 +66,7 @@ pub(super) fn capture_sound(
     let made = plan.upstream == Upstream::Made;
     speak(&sink, &inlet, pace, &shared.timebase, shift(plan), &graph.tally, meter, made);
     graph.inlet = Some(inlet);
-    graph.watch = Some(watch(plan, &graph, looping, || ()));
+    graph.watch = Some(watch(plan, &graph, looping, reads(&graph)));
     Ok(graph)
 }
 
@@ -97,7 +99,47 @@ fn source(
     if let Some(element) = parts.role(Role::Pacer).or(parts.role(Role::Source)) {
         watch_arrival(element, &shared.timebase, &tally);
     }
-    Ok((finish(shared, plan, parts, tally, events), sink, looping))
+    let tap = match &plan.upstream {
+        Upstream::Network { url } => Some(tap(shared, plan, url, &parts)?),
+        _ => None,
+    };
+    let mut graph = finish(shared, plan, parts, tally, events);
+    graph.tap = tap;
+    Ok((graph, sink, looping))
+}
+
+/// Where a graph reads what arrives under a URL.
+fn tap(
+    shared: &Shared,
+    plan: &GraphPlan,
+    url: &str,
+    parts: &Parts,
+) -> Result<(Arc<Tap>, Reception), BuildError> {
+    let kind = medium(plan.kind);
+    let reception = shared.receptions.find(url);
+    let reception = reception.ok_or_else(|| BuildError::NotArriving("nothing is received".to_owned()))?;
+    let appsrc = parts
+        .role(Role::Source)
+        .and_then(|element| element.downcast_ref::<gst_app::AppSrc>())
+        .ok_or_else(|| lacks(plan, "an `appsrc` with the role `Source`"))?;
+    let (session, caps) = reception
+        .caps(kind)
+        .ok_or_else(|| BuildError::NotArriving(reception.missing(kind).unwrap_or_default()))?;
+    appsrc.set_caps(Some(&caps));
+    Ok((Arc::new(Tap::new(kind, session, appsrc)), reception))
+}
+
+/// Begins to read what arrives. Not before the graph has started: what is pushed before comes back as FLUSHING.
+fn reads(graph: &Graph) -> impl FnOnce() + Send + 'static {
+    let (tap, stopping) = (graph.tap.clone(), Arc::clone(&graph.stopping));
+    move || {
+        if let Some((tap, reception)) = tap {
+            reception.attach(&tap);
+            if stopping.load(Ordering::Acquire) {
+                reception.detach(&tap);
+            }
+        }
+    }
 }
 
 /// By how much what is captured is put off.
@@ -213,6 +255,7 @@ fn finish(shared: &Shared, plan: &GraphPlan, parts: Parts, tally: Arc<Tally>, ev
         link: None,
         feed: None,
         inlet: None,
+        tap: None,
         keyframer: None,
         bitrate: plan.control.bitrate.clone(),
         bitrate_changed: AtomicU64::new(0),

@@ -21,6 +21,7 @@ use super::keyframe::Keyframer;
 use super::link::Link;
 use super::outlet::{Feed, Outlet};
 use super::probes::Tally;
+use super::reception::{Reception, Tap};
 use super::properties::{PropertyError, set_live};
 use super::sound::Inlet;
 use super::teardown::{Departure, Teardown};
@@ -82,6 +83,8 @@ pub struct Graph {
     pub(super) feed: Option<(Arc<Feed>, Outlet)>,
     /// Where captured sound goes.
     pub(super) inlet: Option<Arc<Inlet>>,
+    /// Where it reads what arrives over the network.
+    pub(super) tap: Option<(Arc<Tap>, Reception)>,
     pub(super) keyframer: Option<Arc<Keyframer>>,
     pub(super) bitrate: Option<BitrateControl>,
     pub(super) bitrate_changed: AtomicU64,
@@ -241,6 +244,8 @@ impl Graph {
     pub fn format(&self) -> Option<MediaFormat> {
         let pad = match self.parts.role(Role::Encoder) {
             Some(encoder) => encoder.static_pad("sink"),
+            // What arrives is encoded: what is made of it tells more.
+            None if self.tap.is_some() => self.parts.role(Role::ToHub)?.static_pad("sink"),
             None => self.parts.role(Role::Source)?.static_pad("src"),
         };
         pad?.current_caps().map(|caps| MediaFormat::of(&caps))
@@ -276,6 +281,9 @@ impl Graph {
         self.stopping.store(true, Ordering::Release);
         if let Some(inlet) = &self.inlet {
             inlet.leave();
+        }
+        if let Some((tap, reception)) = &self.tap {
+            reception.detach(tap);
         }
         if let Some((link, hub)) = &self.link {
             hub.detach(link);

@@ -43,6 +43,7 @@ mod meter;
 mod outlet;
 mod probes;
 mod properties;
+mod reception;
 mod rtp;
 mod slate;
 mod sound;
@@ -73,6 +74,7 @@ pub use init::{GstVersion, InitError, init};
 pub use inventory::{Origin, inventory, origin};
 pub use outlet::{FrameSink, KEYFRAME_SPACING, Outlet, Subscription, UnitSink};
 pub use properties::{PropertyError, PropertyProblem};
+pub use reception::{Arrivals, Pacing, Reception, ReceptionReport, SrtReceiver};
 pub use slate::{HOLD_AFTER, SLATE_AFTER, Showing, Slate};
 pub use sound::{SoundLine, SoundReport};
 pub use teardown::{Departure, TEARDOWN_PATIENCE};
@@ -80,6 +82,7 @@ pub use trial::{TRIAL_FRAMES, Trial, TrialError};
 
 use clock::Timebase;
 use looping::Reels;
+use reception::Receptions;
 use teardown::Teardown;
 
 /// The clock, the base time and the teardown that all graphs of one daemon share. Cheap to clone.
@@ -92,6 +95,7 @@ struct Shared {
     timebase: Timebase,
     teardown: Teardown,
     reels: Reels,
+    receptions: Receptions,
     feeds: AtomicU64,
 }
 
@@ -105,7 +109,13 @@ impl Engine {
         let timebase = Timebase::start();
         let teardown =
             Teardown::start(timebase.clone()).map_err(|error| InitError::Start(error.to_string()))?;
-        let shared = Shared { timebase, teardown, reels: Reels::default(), feeds: AtomicU64::new(1) };
+        let shared = Shared {
+            timebase,
+            teardown,
+            reels: Reels::default(),
+            receptions: Receptions::default(),
+            feeds: AtomicU64::new(1),
+        };
         Ok(Engine { shared: Arc::new(shared) })
     }
 

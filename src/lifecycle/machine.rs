@@ -7,6 +7,9 @@ use crate::media::{Backoff, Fault};
 /// Before the first rebuild.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
+/// Why a graph failed whose stream ended.
+pub const ENDED: &str = "its stream ended";
+
 /// Before any rebuild, at most.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
@@ -270,7 +273,7 @@ impl Machine {
                 None
             }
             Event::Error(fault, reason) => self.fail(now, fault, reason),
-            Event::Ended => self.fail(now, Fault::Graph, "its stream ended".to_owned()),
+            Event::Ended => self.fail(now, Fault::Graph, ENDED.to_owned()),
             Event::DeviceGone(reason) => self.lose_device(now, reason),
             Event::Start | Event::Stop | Event::Adopted | Event::Gone | Event::DeviceBack | Event::Tick => {
                 None

@@ -29,8 +29,8 @@ mod strain;
 mod strikes;
 
 pub use lag::Lag;
-pub use machine::{Action, Event, LONGEST_WAIT, Machine, Phase, Timing};
-pub use source::{Evidence, RELEASE_AFTER, Remedy, Source, is_noise, judge};
+pub use machine::{Action, ENDED, Event, LONGEST_WAIT, Machine, Phase, Timing};
+pub use source::{Evidence, RELEASE_AFTER, Remedy, Source, is_noise, judge, judge_stream};
 pub use strain::{Skipping, Strain};
 pub use strikes::Strikes;
 

@@ -1,4 +1,4 @@
-//! How a capture device is, from everything that is known of it.
+//! How a capture device, or a stream over the network, is, from everything that is known of it.
 
 use std::time::Duration;
 
@@ -51,11 +51,29 @@ pub fn judge(evidence: &Evidence<'_>) -> SourceHealth {
     SourceHealth::with(state, evidence.trouble)
 }
 
+/// What to call a stream that arrives over the network: `arrives` says how it is as far as arriving goes, `flows` whether
+/// pictures come out of the capture, and if not, `trouble` why.
+pub fn judge_stream(arrives: SourceHealth, flows: bool, trouble: &str) -> SourceHealth {
+    if !arrives.is_live() || flows {
+        return arrives;
+    }
+    let reason = match trouble {
+        "" => "no picture has come out of what arrives yet".to_owned(),
+        trouble => format!("no picture comes out of what arrives ({trouble})"),
+    };
+    SourceHealth { state: SourceState::Stalled, reason }
+}
+
 /// Whether pictures that come in this state are none of the source's: noise, or a driver's own.
 pub const fn is_noise(state: SourceState) -> bool {
     matches!(
         state,
-        SourceState::NoSignal | SourceState::NoLock | SourceState::OutOfRange | SourceState::FormatChanging
+        SourceState::NoSignal
+            | SourceState::NoLock
+            | SourceState::OutOfRange
+            | SourceState::FormatChanging
+            | SourceState::Unreachable
+            | SourceState::Unusable
     )
 }
 
@@ -121,7 +139,13 @@ impl Source {
                 self.plugged = false;
                 Remedy::None
             }
-            SourceState::NoSignal | SourceState::NoLock | SourceState::OutOfRange if open => {
+            SourceState::NoSignal
+            | SourceState::NoLock
+            | SourceState::OutOfRange
+            | SourceState::Unreachable
+            | SourceState::Unusable
+                if open =>
+            {
                 if away >= RELEASE_AFTER { Remedy::Release } else { Remedy::None }
             }
             // Nothing can be set while the device is open.
@@ -131,7 +155,11 @@ impl Source {
             SourceState::Gone | SourceState::Denied if open => Remedy::Release,
             SourceState::Gone | SourceState::Denied if leaving => Remedy::None,
             SourceState::Gone | SourceState::Denied => self.replan(now, super::LONGEST_WAIT),
-            SourceState::NoSignal | SourceState::NoLock | SourceState::OutOfRange => Remedy::None,
+            SourceState::NoSignal
+            | SourceState::NoLock
+            | SourceState::OutOfRange
+            | SourceState::Unreachable
+            | SourceState::Unusable => Remedy::None,
         }
     }
 
@@ -182,6 +210,18 @@ mod tests {
         assert_eq!(state(Evidence { ours: false, taken: false, ..still }), SourceState::Stalled);
         let gone = seen(SourceState::Gone);
         assert_eq!(state(Evidence { absent: Some(&gone), ..WELL }), SourceState::Gone);
+    }
+
+    #[test]
+    fn a_stream_is_as_it_arrives_and_live_only_once_pictures_come_out_of_it() {
+        let live = || SourceHealth::of(SourceState::Live);
+        let gone = SourceHealth { state: SourceState::NoSignal, reason: "no sender".to_owned() };
+        assert_eq!(judge_stream(gone.clone(), true, ""), gone, "what still comes out is the rest of it");
+        assert_eq!(judge_stream(live(), true, "it stalled before"), live());
+        let still = judge_stream(live(), false, "no buffer for 1000 ms");
+        assert_eq!(still.state, SourceState::Stalled);
+        assert!(still.reason.contains("no buffer for 1000 ms"), "{still:?}");
+        assert!(!judge_stream(live(), false, "").reason.is_empty());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How a capture device is, as far as it can be told from the box.
+/// How a capture device or a stream over the network is, as far as it can be told from the box.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SourceState {
     /// Pictures arrive.
@@ -26,11 +26,15 @@ pub enum SourceState {
     Stalled,
     /// This user may not open the device.
     Denied,
+    /// Whoever sends over the network does not answer, or lets nobody in.
+    Unreachable,
+    /// What is sent over the network cannot be used.
+    Unusable,
 }
 
 impl SourceState {
     /// All of them.
-    pub const ALL: [SourceState; 10] = [
+    pub const ALL: [SourceState; 12] = [
         SourceState::Live,
         SourceState::NoSignal,
         SourceState::NoLock,
@@ -41,6 +45,8 @@ impl SourceState {
         SourceState::Usb2Link,
         SourceState::Stalled,
         SourceState::Denied,
+        SourceState::Unreachable,
+        SourceState::Unusable,
     ];
 
     /// The word used in JSON and metrics: `live`, `no_signal`, …
@@ -56,6 +62,8 @@ impl SourceState {
             SourceState::Usb2Link => "usb2_link",
             SourceState::Stalled => "stalled",
             SourceState::Denied => "denied",
+            SourceState::Unreachable => "unreachable",
+            SourceState::Unusable => "unusable",
         }
     }
 
@@ -78,6 +86,8 @@ impl SourceState {
             SourceState::Denied => {
                 "this user may not open the card: add it to the group `video`, and log in again"
             }
+            SourceState::Unreachable => "the sender does not answer",
+            SourceState::Unusable => "what is sent cannot be used",
         }
     }
 
@@ -94,6 +104,8 @@ impl SourceState {
             SourceState::Usb2Link => "Capture card on a slow link",
             SourceState::Stalled => "No picture",
             SourceState::Denied => "Capture card not allowed",
+            SourceState::Unreachable => "Source not reachable",
+            SourceState::Unusable => "Source not usable",
         }
     }
 }

@@ -8,10 +8,10 @@ use super::mode::{self, ChosenMode, NoMode, Wish};
 use super::term::{Setting, THIRTY, fraction};
 use super::{
     Choice, Clip, Control, DeviceAccess, Downstream, Fragments, GraphKind, GraphPlan, Inventory, PlanError,
-    Role, SoundCard, Track, Upstream, VideoDevice,
+    QueueClass, Queues, Role, SoundCard, Track, Upstream, Value, VideoDevice,
 };
 use crate::config::{AudioInput, BoxConfig, CaptureMode, NoSignal, Profile, SizeChoice, Speed, VideoInput};
-use crate::media::{Delay, FrameSize, SourceHealth, SourceState};
+use crate::media::{Delay, FrameSize, SourceHealth, SourceState, SrtPeer};
 
 /// What the test picture has where neither profile nor configuration says.
 const TEST_SIZE: FrameSize = FrameSize::new(1280, 720);
@@ -22,6 +22,7 @@ pub(super) struct Capture<'a> {
     pub(super) config: &'a BoxConfig,
     pub(super) profile: &'a Profile,
     pub(super) fragments: &'a Fragments,
+    pub(super) queues: &'a Queues,
     pub(super) inventory: &'a Inventory,
 }
 
@@ -42,6 +43,7 @@ enum Found<'a> {
     Device(&'a VideoDevice),
     Test,
     File(&'a Path),
+    Network(String),
 }
 
 impl Capture<'_> {
@@ -56,6 +58,7 @@ impl Capture<'_> {
             Found::Device(device) => self.device(device, choices),
             Found::Test => self.test(),
             Found::File(path) => self.file(path),
+            Found::Network(url) => self.network(&url),
         }
     }
 
@@ -98,6 +101,10 @@ impl Capture<'_> {
                 };
                 choices.push(choice("sound", "none", true, &without));
                 Ok(Sound::None)
+            }
+            Some(Upstream::Network { url }) => {
+                choices.push(choice("sound", "network", true, "what arrives brings its own"));
+                self.network_sound(url).map(Box::new).map(Sound::From)
             }
             Some(from @ (Upstream::VideoDevice { .. } | Upstream::Absent { .. })) => {
                 let node = match from {
@@ -154,12 +161,14 @@ impl Capture<'_> {
                 self.playable(path)?;
                 (Found::File(path), "the configuration names it")
             }
+            VideoInput::Srt(srt) => (Found::Network(srt_url(&srt.peer)), "the configuration names it"),
             VideoInput::Url(url) => return Err(PlanError::NoSource(url.clone())),
         };
         let candidate = match &found {
             Found::Device(device) => title(device),
             Found::Test => "test".to_owned(),
             Found::File(path) => path.display().to_string(),
+            Found::Network(url) => place(url),
         };
         choices.push(choice("source", &candidate, true, reason));
         Ok(found)
@@ -297,6 +306,31 @@ impl Capture<'_> {
         self.picture(fragment, title, upstream, &path.to_string_lossy(), None)
     }
 
+    fn network(&self, url: &str) -> Result<GraphPlan, Vec<PlanError>> {
+        let upstream = Upstream::Network { url: url.to_owned() };
+        let graph = self.picture(self.source("network")?, place(url), upstream, url, None)?;
+        Ok(self.limited(graph, url))
+    }
+
+    /// Lets the graph's `appsrc` hold what its class allows: a stream that is sent as it is made never waits long, one that
+    /// comes in segments does.
+    fn limited(&self, mut graph: GraphPlan, url: &str) -> GraphPlan {
+        let QueueClass { buffers, time, bytes } =
+            if url.starts_with("srt:") { self.queues.rtp } else { self.queues.disk };
+        let limits = [
+            ("max-buffers", u128::from(buffers)),
+            ("max-time", time.as_nanos()),
+            ("max-bytes", u128::from(bytes)),
+        ];
+        for node in graph.nodes.iter_mut().filter(|node| node.role == Role::Source) {
+            let limits = limits.map(|(name, limit)| {
+                (name.to_owned(), Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)))
+            });
+            node.properties.extend(limits);
+        }
+        graph
+    }
+
     fn picture(
         &self,
         fragment: &Fragment,
@@ -355,6 +389,12 @@ impl Capture<'_> {
         let upstream = Upstream::File { path: path.to_owned() };
         let title = format!("{}, looping", path.display());
         self.sound(self.source("file-sound")?, title, upstream, &path.to_string_lossy())
+    }
+
+    fn network_sound(&self, url: &str) -> Result<GraphPlan, Vec<PlanError>> {
+        let upstream = Upstream::Network { url: url.to_owned() };
+        let graph = self.sound(self.source("network-sound")?, format!("the sound of {}", place(url)), upstream, url)?;
+        Ok(self.limited(graph, url))
     }
 
     fn sound(
@@ -428,6 +468,16 @@ impl Capture<'_> {
             compressed: false,
         }
     }
+}
+
+/// A URL without what only machines need.
+fn place(url: &str) -> String {
+    url.split('?').next().unwrap_or(url).to_owned()
+}
+
+/// What a plan calls a stream by SRT, and GStreamer too; without what a server chooses a stream by, which may be as good as a key.
+pub fn srt_url(peer: &SrtPeer) -> String {
+    format!("{peer}?mode={}&latency={}", peer.mode.as_str(), peer.latency.as_millis())
 }
 
 /// The sound card that sits in the same box as a capture device.

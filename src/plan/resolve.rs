@@ -23,7 +23,7 @@ pub fn resolve(
 ) -> Result<Plan, Vec<PlanError>> {
     let mut choices = Vec::new();
     let mut errors = Vec::new();
-    let capture = Capture { config, profile, fragments, inventory };
+    let capture = Capture { config, profile, fragments, queues, inventory };
     let encode = Encode { profile, fragments, queues, inventory };
 
     let video_capture = kept(capture.video(&mut choices), &mut errors);
@@ -63,7 +63,10 @@ fn raw(capture: &GraphPlan) -> Raw {
             format: format.clone(),
             size: *size,
             framerate: *framerate,
-            changes: matches!(capture.upstream, Upstream::VideoDevice { .. } | Upstream::Absent { .. }),
+            changes: matches!(
+                capture.upstream,
+                Upstream::VideoDevice { .. } | Upstream::Absent { .. } | Upstream::Network { .. }
+            ),
         },
         _ => Raw::default(),
     }

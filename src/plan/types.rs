@@ -64,7 +64,7 @@ pub struct GraphPlan {
 /// The kinds of graph of which Capcast consists; each is a `GstPipeline` of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GraphKind {
-    /// Device, test picture or file to raw hub.
+    /// Device, test picture, file or network to raw hub.
     VideoCapture,
     /// Sound card or tone to raw hub.
     AudioCapture,
@@ -106,6 +106,12 @@ pub enum Upstream {
     File {
         /// Absolute.
         path: PathBuf,
+    },
+    /// MPEG-TS that arrives over the network. One reception feeds every graph that names its URL; picture and sound share
+    /// its times.
+    Network {
+        /// As configured: `srt://…`, `https://…`. Never with a secret.
+        url: String,
     },
 }
 

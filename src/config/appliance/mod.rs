@@ -94,7 +94,9 @@ pub enum VideoInput {
     Test,
     /// A file that loops: `file:/path`.
     File(PathBuf),
-    /// `srt://…` or `https://…`.
+    /// `srt://…`
+    Srt(SrtConfig),
+    /// `https://…`
     Url(String),
 }
 

@@ -27,7 +27,7 @@ pub(super) fn video_input(text: &str) -> Result<VideoInput, Complaint> {
     }
     if let Some((scheme, _)) = text.split_once("://") {
         return match scheme {
-            "srt" => srt(text, "srt://camera.example.org:9000").map(|_| VideoInput::Url(text.to_owned())),
+            "srt" => srt(text, "srt://camera.example.org:9000").map(VideoInput::Srt),
             "http" | "https" => url(text, Scheme::Http, "https://example.org/live.m3u8").map(VideoInput::Url),
             _ => Err(Complaint::new(format!("`{}` is not a source Capcast reads", shown(scheme)))
                 .hint(format!("one of {forms}"))),

@@ -24,6 +24,7 @@ use super::appliance::Appliance;
 use super::files::Loaded;
 use super::ladder::Rendition;
 use super::target::{self, Target, Wanted};
+use crate::config::VideoInput;
 use crate::control::{CommandError, Done};
 use crate::media::{Bitrate, Fault, MediaTime};
 use crate::plan::GraphPlan;
@@ -103,6 +104,13 @@ enum Stage {
     Rising(Duration),
     /// Going off air.
     Falling(Duration),
+}
+
+impl Change {
+    /// The picture's source, where the files were read again.
+    pub(super) fn source(&self) -> Option<&VideoInput> {
+        self.loaded.as_ref().map(|loaded| &loaded.config.capture.video)
+    }
 }
 
 /// What ran before.

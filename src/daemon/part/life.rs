@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::{Part, Seat, Told};
 use crate::device;
 use crate::engine::{BuildError, EventSink, Graph, GraphEvent, StageCounters, TEARDOWN_PATIENCE};
-use crate::lifecycle::{Action, Event, Lag, Phase};
-use crate::media::Fault;
+use crate::lifecycle::{Action, ENDED, Event, Lag, Phase};
+use crate::media::{Fault, MediaKind};
 use crate::plan::Upstream;
 
 impl Part {
@@ -152,6 +152,18 @@ impl Part {
             Upstream::SoundCard { hw } if device::sound_card_is_missing(hw) => {
                 Some(format!("`{hw}` is not there; it is taken when it is plugged in"))
             }
+            Upstream::Network { url } => {
+                let kind = match &self.seat {
+                    Seat::Capture(_) => MediaKind::Video,
+                    Seat::Sound(_) => MediaKind::Audio,
+                    // It is asked for what it reads.
+                    Seat::Encode(_, outlet) => outlet.kind(),
+                };
+                match self.engine.reception(url) {
+                    Some(reception) => reception.missing(kind),
+                    None => Some("nothing is received yet".to_owned()),
+                }
+            }
             _ => None,
         }
     }
@@ -217,6 +229,13 @@ impl Part {
         }
         match phase {
             // Once, not at every attempt: a card may be out for days.
+            // What is said of the source says it.
+            Phase::Backoff | Phase::WaitingForDevice
+                if matches!(self.plan.upstream, Upstream::Network { .. })
+                    && (phase == Phase::WaitingForDevice || reason == ENDED) =>
+            {
+                tracing::debug!("{part} {}: {reason}", state.replace('_', " "));
+            }
             Phase::Backoff | Phase::WaitingForDevice if self.logged == reason => {
                 tracing::debug!("{part} {}: {reason}", state.replace('_', " "));
             }

@@ -54,7 +54,7 @@ impl PartName {
         let (first_buffer, stall) = match (self, from) {
             (PartName::Encode | PartName::Rendition(_), _) => (20_000, 4_000),
             // A slate is shown meanwhile, and a card that stands still does not come back by itself.
-            (PartName::Capture, Upstream::VideoDevice { .. }) => (5_000, 1_000),
+            (PartName::Capture, Upstream::VideoDevice { .. } | Upstream::Network { .. }) => (5_000, 1_000),
             _ => (10_000, 2_000),
         };
         Timing {

@@ -16,6 +16,9 @@ const BEHIND: u64 = 960;
 /// buffer bridges on a busy machine.
 const PATIENCE: u64 = 12_000;
 
+/// The same of one that is sent in bundles, of up to 400 ms with what its sender holds back: a second.
+const LONG_PATIENCE: u64 = 48_000;
+
 /// Frames of a card that are listened to before its sound is let in: 200 ms. What comes late at its start must not count.
 const PRIMING: u64 = 9_600;
 
@@ -32,6 +35,8 @@ pub(in crate::engine) enum Pace {
     Common,
     /// A card has a clock of its own.
     Own,
+    /// A sender has one too, and bundles its sound.
+    Sent,
 }
 
 /// Some captured sound.
@@ -63,6 +68,8 @@ pub(super) struct Line {
     /// The next frame to put out.
     end: Option<u64>,
     source: Source,
+    /// How long the source is waited for, in frames.
+    patience: u64,
     counts: Counts,
     out: Vec<i16>,
 }
@@ -103,6 +110,7 @@ impl Line {
     pub(super) fn take(&mut self, block: &Block, put: &mut impl FnMut(MediaTime, &[i16])) {
         let frames = (block.samples.len() / CHANNELS) as u64;
         let end = grid(block.end);
+        self.patience = if block.pace == Pace::Sent { LONG_PATIENCE } else { PATIENCE };
         match block.pace {
             Pace::Common => {
                 self.source = Source::Common;
@@ -114,7 +122,7 @@ impl Line {
                 let over = if at > begin + ROUNDING { (at - begin).min(frames) } else { 0 };
                 self.put(&block.samples[over as usize * CHANNELS..], put);
             }
-            Pace::Own => {
+            Pace::Own | Pace::Sent => {
                 if let Source::Card(_) = self.source {
                     self.play(&block.samples, end, put);
                 } else {
@@ -129,8 +137,8 @@ impl Line {
         let now = grid(now) as u64;
         let end = *self.end.get_or_insert(now.saturating_sub(BEHIND));
         let waits = matches!(self.source, Source::Common | Source::Card(_));
-        if waits && now < end + PATIENCE {
-            return end + PATIENCE - now;
+        if waits && now < end + self.patience {
+            return end + self.patience - now;
         }
         if waits {
             self.leave();

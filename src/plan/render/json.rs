@@ -114,6 +114,7 @@ fn upstream(upstream: &Upstream) -> Json {
         }
         Upstream::SoundCard { hw } => serde_json::json!({ "kind": "alsa", "device": hw }),
         Upstream::File { path } => serde_json::json!({ "kind": "file", "path": path }),
+        Upstream::Network { url } => serde_json::json!({ "kind": "network", "url": url }),
     }
 }
 

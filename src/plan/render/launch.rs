@@ -48,8 +48,10 @@ struct Line {
 impl Line {
     /// One capture and the encodes it feeds.
     fn side(&mut self, prefix: &str, capture: &GraphPlan, encodes: &[&GraphPlan]) {
-        if let Upstream::Absent { .. } = capture.upstream {
-            self.chain.push(STAND_IN.to_owned());
+        match &capture.upstream {
+            Upstream::Absent { .. } => self.chain.push(STAND_IN.to_owned()),
+            Upstream::Network { url } => self.network(url),
+            _ => {}
         }
         self.graph(capture, prefix);
         if encodes.len() > 1 {
@@ -64,6 +66,20 @@ impl Line {
         }
     }
 
+    /// What arrives, taken apart once for picture and sound.
+    fn network(&mut self, url: &str) {
+        if self.text.is_empty() {
+            self.chain.push(match url.starts_with("srt:") {
+                true => format!("srtsrc uri={}", quoted(url)),
+                false => format!("souphttpsrc location={} ! hlsdemux", quoted(url)),
+            });
+            self.chain.push("tsdemux name=arriving".to_owned());
+            self.end_chain();
+        }
+        self.chain.push("arriving.".to_owned());
+        self.chain.push("queue".to_owned());
+    }
+
     /// A graph's elements in order. All branches of a `tee` but the last are sinks; the last goes on.
     fn graph(&mut self, graph: &GraphPlan, prefix: &str) {
         let mut node = graph.nodes.first();
@@ -74,6 +90,8 @@ impl Line {
             let name = format!("{prefix}{}", here.id);
             match here.role {
                 Role::ToHub => {}
+                // The demuxer stands in its place.
+                Role::Source if here.factory == "appsrc" => {}
                 Role::FromHub => self.chain.push(queue(here)),
                 Role::Thinner => self.chain.push(THINNER.to_owned()),
                 Role::AccessUnits | Role::Rtp => self.chain.push(SINK.to_owned()),

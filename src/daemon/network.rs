@@ -1,0 +1,77 @@
+//! A source that arrives over the network: opened while the capture reads it, closed when it does not.
+
+use super::appliance::Appliance;
+use super::secret;
+use crate::config::{SrtConfig, VideoInput};
+use crate::engine::{Reception, SrtReceiver};
+use crate::lifecycle::{Event, Phase};
+use crate::media::MediaKind;
+use crate::plan::{Upstream, srt_url};
+
+/// What is received now.
+pub(super) struct Receiving {
+    url: String,
+    /// As it was configured then; another passphrase or stream under the same address is another source.
+    source: VideoInput,
+    reception: Reception,
+    _receiver: SrtReceiver,
+}
+
+impl Receiving {
+    pub(super) fn reception(&self) -> &Reception {
+        &self.reception
+    }
+}
+
+impl Appliance {
+    /// Opens what the capture is to read, and closes what it does not.
+    pub(super) fn mind_network(&mut self) {
+        let wanted = match &self.capture.plan().upstream {
+            Upstream::Network { url } if !self.stopped => Some(url.clone()),
+            _ => None,
+        };
+        let wanted = wanted.and_then(|url| Some((self.configured(&url)?, url)));
+        let present = self.watched.receiving.as_ref().map(|present| (&present.source, &present.url));
+        if present != wanted.as_ref().map(|(source, url)| (source, url)) {
+            // Its port must be free for the next one.
+            self.watched.receiving = None;
+            self.watched.receiving = wanted.and_then(|(source, url)| self.receive(url, source));
+        }
+        self.begin_network_sound();
+    }
+
+    /// What the files say of a source that a plan names; those of a change under way count as well.
+    fn configured(&self, url: &str) -> Option<VideoInput> {
+        let coming = self.change.as_ref().and_then(|change| change.source());
+        let is = |input: &&VideoInput| matches!(input, VideoInput::Srt(srt) if srt_url(&srt.peer) == url);
+        coming.into_iter().chain([&self.config.capture.video]).find(is).cloned()
+    }
+
+    fn receive(&self, url: String, source: VideoInput) -> Option<Receiving> {
+        let VideoInput::Srt(SrtConfig { peer, passphrase }) = source.clone() else { return None };
+        let passphrase = move || match &passphrase {
+            Some(source) => {
+                secret::read("passphrase_file", source).map(Some).map_err(|error| error.to_string())
+            }
+            None => Ok(None),
+        };
+        let received = self.engine.receive_srt(&url, peer, passphrase);
+        let (reception, receiver) = received
+            .inspect_err(|error| tracing::warn!("{url} cannot be received: {error}"))
+            .ok()?;
+        Some(Receiving { url, source, reception, _receiver: receiver })
+    }
+
+    /// The sound of a stream is captured as soon as there is some.
+    fn begin_network_sound(&mut self) {
+        let now = self.now();
+        let Some(part) = &mut self.audio_capture else { return };
+        let here = self.watched.receiving.as_ref().is_some_and(|receiving| {
+            matches!(&part.plan().upstream, Upstream::Network { url } if *url == receiving.url)
+                && receiving.reception.missing(MediaKind::Audio).is_none()
+        });
+        if here && part.phase() == Phase::WaitingForDevice && !part.is_leaving() {
+            part.drive(now, Event::DeviceBack);
+        }
+    }
+}

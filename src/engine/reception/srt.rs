@@ -1,0 +1,291 @@
+//! What arrives by SRT: `srtsrc` in a small pipeline of its own, on a thread that calls, listens and begins anew.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use gstreamer as gst;
+use gstreamer::glib;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+
+use crate::engine::Engine;
+use crate::engine::bus::{self, Note, post};
+use crate::engine::clock::Timebase;
+use crate::media::{SourceHealth, SourceState, SrtMode, SrtPeer};
+
+use super::{Arrivals, Pacing, Reception};
+
+/// A sender that sends nothing for so long is gone: SRT itself takes five seconds to say so of one that fell silent, and
+/// lets nobody else in meanwhile.
+const QUIET: Duration = Duration::from_millis(1500);
+
+/// Until a socket is opened anew: after a sender went, and after a failure.
+const AGAIN: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
+
+/// What opens an encrypted connection, read anew for each; the error is words.
+pub(super) type Passphrase = Box<dyn FnMut() -> Result<Option<String>, String> + Send>;
+
+/// Receives a stream by SRT. Dropping it ends that.
+pub struct SrtReceiver {
+    control: Arc<Control>,
+}
+
+#[derive(Default)]
+struct Control {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    ended: bool,
+    bus: Option<gst::Bus>,
+}
+
+impl Control {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True when it is to end.
+    fn wait(&self, patience: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(self.state(), patience, |state| !state.ended);
+        waited.unwrap_or_else(PoisonError::into_inner).0.ended
+    }
+}
+
+impl Drop for SrtReceiver {
+    fn drop(&mut self) {
+        let mut state = self.control.state();
+        state.ended = true;
+        if let Some(bus) = &state.bus {
+            bus::end(bus);
+        }
+        self.control.changed.notify_all();
+    }
+}
+
+impl Engine {
+    /// Calls, or waits for, a sender by SRT, again and again; what it sends is read by capture graphs whose plan names `url`.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn receive_srt(
+        &self,
+        url: &str,
+        peer: SrtPeer,
+        passphrase: impl FnMut() -> Result<Option<String>, String> + Send + 'static,
+    ) -> std::io::Result<(Reception, SrtReceiver)> {
+        let (reception, arrivals) = self.receive(url, Pacing::Live);
+        let control = Arc::new(Control::default());
+        let worker = Worker {
+            peer,
+            passphrase: Box::new(passphrase),
+            control: Arc::clone(&control),
+            timebase: self.shared.timebase.clone(),
+            arrivals: Arc::new(Mutex::new(arrivals)),
+        };
+        thread::Builder::new().name("srt-receiver".to_owned()).spawn(move || worker.run())?;
+        Ok((reception, SrtReceiver { control }))
+    }
+}
+
+struct Worker {
+    peer: SrtPeer,
+    passphrase: Passphrase,
+    control: Arc<Control>,
+    timebase: Timebase,
+    /// Locked by the streaming thread for each packet, and by nobody else while that runs.
+    arrivals: Arc<Mutex<Arrivals>>,
+}
+
+/// How a connection ended.
+enum End {
+    /// It is to.
+    Wanted,
+    /// The sender went.
+    Gone,
+    /// There was none, and why.
+    Failed(SourceHealth),
+}
+
+impl Worker {
+    fn run(mut self) {
+        let mut gone = false;
+        loop {
+            self.lose(self.waiting(gone));
+            let wait = match self.connect() {
+                End::Wanted => return,
+                End::Gone => {
+                    gone = true;
+                    AGAIN[0]
+                }
+                End::Failed(health) => {
+                    self.lose(health);
+                    AGAIN[1]
+                }
+            };
+            if self.control.wait(wait) {
+                return;
+            }
+        }
+    }
+
+    fn lose(&self, health: SourceHealth) {
+        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        // What a call that is tried again found before stays said.
+        if self.peer.mode == SrtMode::Caller
+            && health.state == SourceState::NoSignal
+            && arrivals.is_lost_to(SourceState::Unreachable)
+        {
+            return;
+        }
+        arrivals.lose(health);
+    }
+
+    fn waiting(&self, gone: bool) -> SourceHealth {
+        let peer = &self.peer;
+        let reason = match (peer.mode, gone) {
+            (SrtMode::Listener, false) => format!("no sender has connected yet; it is waited for at {peer}"),
+            (SrtMode::Listener, true) => format!("the sender is gone; it is waited for at {peer}"),
+            (SrtMode::Caller, false) => format!("{peer} is being called"),
+            (SrtMode::Caller, true) => format!("the sender is gone; {peer} is being called again"),
+        };
+        SourceHealth { state: SourceState::NoSignal, reason }
+    }
+
+    /// One connection, from the attempt to its end.
+    fn connect(&mut self) -> End {
+        let unreachable = |reason| End::Failed(SourceHealth { state: SourceState::Unreachable, reason });
+        let passphrase = match (self.passphrase)() {
+            Ok(passphrase) => passphrase,
+            Err(reason) => return unreachable(reason),
+        };
+        let bytes = Arc::new(AtomicU64::new(0));
+        let pipeline = match self.pipeline(passphrase.as_deref(), &bytes) {
+            Ok(pipeline) => pipeline,
+            Err(error) => return unreachable(format!("SRT cannot be received: {}", error.message)),
+        };
+        let Some(bus) = pipeline.bus() else { return unreachable("SRT cannot be received".to_owned()) };
+        {
+            let mut state = self.control.state();
+            if state.ended {
+                return End::Wanted;
+            }
+            state.bus = Some(bus.clone());
+        }
+        // A failure says why on the bus.
+        let started = pipeline.set_state(gst::State::Playing).is_ok();
+        let end = self.watch(&bus, started, &bytes);
+        self.control.state().bus = None;
+        let _ = pipeline.set_state(gst::State::Null);
+        end
+    }
+
+    fn watch(&self, bus: &gst::Bus, started: bool, bytes: &AtomicU64) -> End {
+        let kinds = [gst::MessageType::Error, gst::MessageType::Eos, gst::MessageType::Application];
+        let (mut seen, mut flowing) = (0, false);
+        loop {
+            let patience = match (started, flowing) {
+                (false, _) => gst::ClockTime::ZERO.into(),
+                (true, true) => gst::ClockTime::try_from(QUIET).ok(),
+                (true, false) => None,
+            };
+            let Some(message) = bus.timed_pop_filtered(patience, &kinds) else {
+                let now = bytes.load(Relaxed);
+                if started && now != seen {
+                    seen = now;
+                    continue;
+                }
+                return if started { End::Gone } else { End::Failed(self.failure("it does not start")) };
+            };
+            match message.view() {
+                gst::MessageView::Eos(_) => return End::Gone,
+                gst::MessageView::Error(error) => {
+                    if flowing {
+                        return End::Gone;
+                    }
+                    let debug = error.debug().unwrap_or_default();
+                    let detail = debug.split_once('\n').map_or("", |(_, detail)| detail);
+                    let error = error.error();
+                    let detail = if detail.is_empty() { error.message() } else { detail };
+                    return End::Failed(self.failure(detail));
+                }
+                gst::MessageView::Application(note) => match note.structure().and_then(Note::read) {
+                    Some(Note::Flowing) => flowing = true,
+                    Some(Note::Stop) => return End::Wanted,
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+    }
+
+    /// In the words of somebody who set it up, from libsrt's.
+    fn failure(&self, detail: &str) -> SourceHealth {
+        let peer = &self.peer;
+        let reason = if detail.contains("Incorrect passphrase") {
+            format!("{peer} has another passphrase")
+        } else if detail.contains("Password required") {
+            format!("{peer} and this box do not agree whether there is a passphrase")
+        } else if detail.contains("Connection timeout") {
+            format!("{peer} does not answer: nobody listens there, or nothing gets through")
+        } else if detail.contains("Cannot bind") {
+            format!("{peer} cannot be listened at: another program has the port, or the address is not this box's")
+        } else {
+            format!("{peer}: {}", detail.trim().trim_end_matches('.'))
+        };
+        SourceHealth { state: SourceState::Unreachable, reason }
+    }
+
+    fn pipeline(
+        &self,
+        passphrase: Option<&str>,
+        bytes: &Arc<AtomicU64>,
+    ) -> Result<gst::Pipeline, glib::BoolError> {
+        let peer = &self.peer;
+        let source = gst::ElementFactory::make("srtsrc").build()?;
+        // First, since it sets everything else back.
+        source.set_property("uri", format!("{peer}?mode={}", peer.mode.as_str()));
+        source.set_property("latency", i32::try_from(peer.latency.as_millis()).unwrap_or(i32::MAX));
+        if let Some(streamid) = &peer.streamid {
+            source.set_property("streamid", streamid);
+        }
+        if let Some(passphrase) = passphrase {
+            source.set_property("passphrase", passphrase);
+            // It logs what it is set to.
+            if let Some(category) = gst::DebugCategory::get("srtobject")
+                && category.threshold() > gst::DebugLevel::Info
+            {
+                category.set_threshold(gst::DebugLevel::Info);
+            }
+        }
+        if source.has_property("auto-reconnect") {
+            source.set_property("auto-reconnect", false);
+        }
+        let sink = gst_app::AppSink::builder().sync(false).max_buffers(1).build();
+        sink.set_property("async", false);
+        sink.set_property("enable-last-sample", false);
+        let (arrivals, bytes) = (Arc::clone(&self.arrivals), Arc::clone(bytes));
+        let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
+            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Flushing)?;
+            let map = sample.buffer().and_then(|buffer| buffer.map_readable().ok());
+            let Some(map) = map else { return Ok(gst::FlowSuccess::Ok) };
+            if bytes.fetch_add(map.len() as u64, Relaxed) == 0 {
+                post(sink, Note::Flowing);
+            }
+            arrivals.lock().unwrap_or_else(PoisonError::into_inner).push(&map);
+            Ok(gst::FlowSuccess::Ok)
+        });
+        sink.set_callbacks(callbacks.build());
+        let pipeline = gst::Pipeline::with_name("srt-receiver");
+        self.timebase.apply(&pipeline);
+        let chain = [&source, sink.upcast_ref()];
+        pipeline.add_many(chain)?;
+        gst::Element::link_many(chain)?;
+        bus::screen(&pipeline);
+        Ok(pipeline)
+    }
+}
