@@ -15,6 +15,7 @@ use super::compose::{lanes, room};
 use super::doors::Doors;
 use super::files::Loaded;
 use super::ladder::Rendition;
+use super::network::Receiving;
 use super::part::{Part, PartName, Told};
 use super::remembered::Remembered;
 use super::snapshot::View;
@@ -183,6 +184,7 @@ impl Appliance {
         for part in self.parts() {
             departures.extend(part.end(now));
         }
+        departures.extend(self.watched.receiving.take().map(Receiving::end));
         let engine = self.engine.clone();
         let goodbye = tokio::task::spawn_blocking(move || {
             let deadline = engine.now() + GOODBYE;

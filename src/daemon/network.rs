@@ -3,7 +3,7 @@
 use super::appliance::Appliance;
 use super::secret;
 use crate::config::{SrtConfig, VideoInput};
-use crate::engine::{Reception, SrtReceiver};
+use crate::engine::{Departure, Reception, SrtReceiver};
 use crate::lifecycle::{Event, Phase};
 use crate::media::MediaKind;
 use crate::plan::{Upstream, srt_url};
@@ -14,12 +14,17 @@ pub(super) struct Receiving {
     /// As it was configured then; another passphrase or stream under the same address is another source.
     source: VideoInput,
     reception: Reception,
-    _receiver: SrtReceiver,
+    receiver: SrtReceiver,
 }
 
 impl Receiving {
     pub(super) fn reception(&self) -> &Reception {
         &self.reception
+    }
+
+    /// Ends it; gives what to wait for.
+    pub(super) fn end(self) -> Departure {
+        self.receiver.stop()
     }
 }
 
@@ -56,10 +61,9 @@ impl Appliance {
             None => Ok(None),
         };
         let received = self.engine.receive_srt(&url, peer, passphrase);
-        let (reception, receiver) = received
-            .inspect_err(|error| tracing::warn!("{url} cannot be received: {error}"))
-            .ok()?;
-        Some(Receiving { url, source, reception, _receiver: receiver })
+        let (reception, receiver) =
+            received.inspect_err(|error| tracing::warn!("{url} cannot be received: {error}")).ok()?;
+        Some(Receiving { url, source, reception, receiver })
     }
 
     /// The sound of a stream is captured as soon as there is some.

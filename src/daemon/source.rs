@@ -250,7 +250,9 @@ impl Appliance {
         if let Upstream::Network { .. } = &plan.upstream {
             let arrives = match &self.watched.receiving {
                 Some(receiving) => receiving.reception().health(),
-                None => SourceHealth { state: SourceState::NoSignal, reason: "nothing is received".to_owned() },
+                None => {
+                    SourceHealth { state: SourceState::NoSignal, reason: "nothing is received".to_owned() }
+                }
             };
             let trouble =
                 if self.capture.phase() == Phase::WaitingForDevice { "" } else { self.capture.reason() };

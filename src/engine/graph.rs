@@ -21,8 +21,8 @@ use super::keyframe::Keyframer;
 use super::link::Link;
 use super::outlet::{Feed, Outlet};
 use super::probes::Tally;
-use super::reception::{Reception, Tap};
 use super::properties::{PropertyError, set_live};
+use super::reception::{Reception, Tap};
 use super::sound::Inlet;
 use super::teardown::{Departure, Teardown};
 

@@ -24,6 +24,11 @@ pub struct Departure {
 }
 
 impl Departure {
+    /// One that is told by somebody else.
+    pub(super) fn when(done: Receiver<bool>) -> Departure {
+        Departure { done }
+    }
+
     /// Waits until the graph is gone or abandoned, at most `within`. True when it is really gone.
     pub fn wait(&self, within: Duration) -> bool {
         self.done.recv_timeout(within) == Ok(true)

@@ -146,7 +146,11 @@ impl Source {
             | SourceState::Unusable
                 if open =>
             {
-                if away >= RELEASE_AFTER { Remedy::Release } else { Remedy::None }
+                if away >= RELEASE_AFTER {
+                    Remedy::Release
+                } else {
+                    Remedy::None
+                }
             }
             // Nothing can be set while the device is open.
             SourceState::FormatChanging if open => Remedy::Release,

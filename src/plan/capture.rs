@@ -393,7 +393,8 @@ impl Capture<'_> {
 
     fn network_sound(&self, url: &str) -> Result<GraphPlan, Vec<PlanError>> {
         let upstream = Upstream::Network { url: url.to_owned() };
-        let graph = self.sound(self.source("network-sound")?, format!("the sound of {}", place(url)), upstream, url)?;
+        let graph =
+            self.sound(self.source("network-sound")?, format!("the sound of {}", place(url)), upstream, url)?;
         Ok(self.limited(graph, url))
     }
 

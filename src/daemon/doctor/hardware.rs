@@ -1,5 +1,6 @@
 //! Capture devices, sound cards, and whether this user may open them.
 
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
@@ -7,6 +8,7 @@ use nix::unistd::{AccessFlags, access};
 use super::{Check, Level, Running};
 use crate::config::{AudioInput, BoxConfig, VideoInput};
 use crate::device::{self, Camera, Devices, Signal};
+use crate::media::{SrtMode, SrtPeer};
 use crate::plan::DeviceAccess;
 
 const CAPTURE: &str = "Capture";
@@ -93,11 +95,25 @@ fn wanted_picture(config: &BoxConfig, devices: &Devices, checks: &mut Vec<Check>
                     .cure("put it there, readable for the daemon's user"),
             );
         }
-        VideoInput::Test | VideoInput::File(_) if devices.video.is_empty() => {
+        VideoInput::Srt(srt) => checks.extend(sender(&srt.peer)),
+        VideoInput::Test | VideoInput::File(_) | VideoInput::Url(_) if devices.video.is_empty() => {
             checks.push(Check::new(CAPTURE, "card", Level::Skip, "none found; the configuration needs none"));
         }
         _ => {}
     }
+}
+
+/// Whether a listener's port is free. A daemon that runs has it, and then it is.
+fn sender(peer: &SrtPeer) -> Option<Check> {
+    let SrtMode::Listener = peer.mode else { return None };
+    let taken = UdpSocket::bind((peer.host.as_str(), peer.port)).err()?;
+    if taken.kind() == std::io::ErrorKind::AddrInUse {
+        let words = "the port is taken: by this box's own daemon, or by another program";
+        return Some(Check::new(CAPTURE, &peer.to_string(), Level::Ok, words));
+    }
+    let words = format!("no sender can be waited for there: {taken}");
+    let check = Check::new(CAPTURE, &peer.to_string(), Level::Fail, words);
+    Some(check.cure("write an address of this box, or none: `srt://:9000?mode=listener`"))
 }
 
 fn wanted_sound(config: &BoxConfig, devices: &Devices, checks: &mut Vec<Check>) {
@@ -114,7 +130,12 @@ fn wanted_sound(config: &BoxConfig, devices: &Devices, checks: &mut Vec<Check>) 
             }
         }
         _ if !devices.sound.is_empty() => {}
-        AudioInput::Auto if matches!(config.capture.video, VideoInput::Test | VideoInput::File(_)) => {
+        AudioInput::Auto
+            if !matches!(
+                config.capture.video,
+                VideoInput::Auto | VideoInput::Device(_) | VideoInput::ById(_)
+            ) =>
+        {
             checks.push(Check::new(SOUND, "card", Level::Skip, "none found; the configuration needs none"));
         }
         AudioInput::Auto => checks.push(

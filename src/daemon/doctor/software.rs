@@ -39,9 +39,15 @@ impl Look<'_> {
         });
         let loaded = self.loaded;
         let wanted = |fragment: &Fragment| match fragment.name.as_str() {
-            "v4l2" => !matches!(loaded.config.capture.video, VideoInput::Test | VideoInput::File(_)),
+            "v4l2" => matches!(
+                loaded.config.capture.video,
+                VideoInput::Auto | VideoInput::Device(_) | VideoInput::ById(_)
+            ),
             "alsa" => matches!(loaded.config.capture.audio, AudioInput::Auto | AudioInput::Alsa(_)),
             "file" | "file-sound" => matches!(loaded.config.capture.video, VideoInput::File(_)),
+            "network" | "network-sound" => {
+                matches!(loaded.config.capture.video, VideoInput::Srt(_) | VideoInput::Url(_))
+            }
             _ => true,
         };
         let (mut whole, mut lacking) = (Vec::new(), Vec::new());

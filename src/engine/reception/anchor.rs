@@ -241,11 +241,12 @@ mod tests {
     fn what_comes_in_pieces_is_shown_by_its_own_times_and_put_off_only_when_it_must() {
         let lead = Duration::from_millis(300);
         let mut anchor = Anchor::new(Pacing::Ahead(lead));
-        let mut at = |second: u64, anchor: &mut Anchor| {
+        let at = |second: u64, anchor: &mut Anchor| {
             let mut last = MediaTime::default();
             for frame in 0..80 {
                 let dts = second * 2 * SECOND + frame * 2250;
-                let place = anchor.place(dts, dts, ms(1000 + second * 2000 + if second > 5 { 900 } else { 0 }));
+                let place =
+                    anchor.place(dts, dts, ms(1000 + second * 2000 + if second > 5 { 900 } else { 0 }));
                 last = anchor.at(place.dts);
             }
             last

@@ -38,12 +38,15 @@ use anchor::Anchor;
 pub use anchor::Pacing;
 use packets::{Demux, Found, Unit};
 use program::{Program, Track};
-use store::{Held, Store};
 pub use srt::SrtReceiver;
+use store::{Held, Store};
 pub(super) use tap::Tap;
 
 /// So many bytes without a table are no MPEG-TS, or none that can be used.
 const WITHOUT_TABLES: u64 = 400_000;
+
+/// A sender that sends nothing for so long is silent: as long as it takes until the slate is shown.
+const SILENT: Duration = Duration::from_millis(450);
 
 /// The streams that arrive, by their URL.
 #[derive(Default)]
@@ -69,6 +72,7 @@ pub struct Arrivals {
 
 struct Shared {
     timebase: Timebase,
+    pacing: Pacing,
     taps: ArcSwap<Vec<Arc<Tap>>>,
     facts: ArcSwap<Facts>,
     /// Bytes in.
@@ -125,6 +129,7 @@ impl Engine {
     pub fn receive(&self, url: &str, pacing: Pacing) -> (Reception, Arrivals) {
         let shared = Arc::new(Shared {
             timebase: self.shared.timebase.clone(),
+            pacing,
             taps: ArcSwap::default(),
             facts: ArcSwap::default(),
             flow: Flow::default(),
@@ -135,7 +140,8 @@ impl Engine {
             ahead: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
         });
-        shared.say(SourceHealth { state: SourceState::NoSignal, reason: "nothing has arrived yet".to_owned() });
+        shared
+            .say(SourceHealth { state: SourceState::NoSignal, reason: "nothing has arrived yet".to_owned() });
         let mut open = self.shared.receptions.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|_, reception| reception.strong_count() > 0);
         open.insert(url.to_owned(), Arc::downgrade(&shared));
@@ -177,16 +183,28 @@ impl Reception {
                     None => "what arrives has neither picture nor sound that can be decoded".to_owned(),
                 },
             },
+            Some(_) if self.is_silent() => {
+                let reason = "the sender is connected, and sends nothing at the moment".to_owned();
+                SourceHealth { state: SourceState::NoSignal, reason }
+            }
             _ => facts.health.clone(),
         }
+    }
+
+    /// What should come all the time does not come.
+    fn is_silent(&self) -> bool {
+        let shared = &*self.shared;
+        let now = shared.timebase.now();
+        shared.pacing == Pacing::Live
+            && shared.flow.last().is_some_and(|last| now.saturating_since(last) > SILENT)
     }
 
     /// Why there is no such track to be had now; none when there is.
     pub fn missing(&self, kind: MediaKind) -> Option<String> {
         let facts = self.shared.facts.load();
         match &facts.program {
-            Some(program) if program.track(kind).is_some() => None,
-            Some(_) if kind == MediaKind::Audio => {
+            Some(program) if program.track(kind).is_some() && !self.is_silent() => None,
+            Some(program) if kind == MediaKind::Audio && program.sound.is_none() => {
                 Some("what arrives has no sound that can be decoded".to_owned())
             }
             _ if kind == MediaKind::Audio => Some("nothing arrives".to_owned()),
@@ -275,7 +293,7 @@ impl Arrivals {
                     self.shared.detach(tap);
                     continue;
                 }
-                for held in store.from_here() {
+                for held in store.units() {
                     tap.push(held, &self.anchor, now);
                 }
             }
@@ -385,10 +403,8 @@ impl Shared {
     }
 
     fn detach(&self, tap: &Arc<Tap>) {
-        self.taps.rcu(|taps| {
-            taps.iter().filter(|other| !Arc::ptr_eq(other, tap)).cloned().collect::<Vec<_>>()
-        });
+        self.taps
+            .rcu(|taps| taps.iter().filter(|other| !Arc::ptr_eq(other, tap)).cloned().collect::<Vec<_>>());
         self.dropped.fetch_add(tap.take_dropped(), Relaxed);
     }
 }
-

@@ -1,6 +1,7 @@
 //! What arrives by SRT: `srtsrc` in a small pipeline of its own, on a thread that calls, listens and begins anew.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -10,16 +11,23 @@ use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
-use crate::engine::Engine;
 use crate::engine::bus::{self, Note, post};
 use crate::engine::clock::Timebase;
-use crate::media::{SourceHealth, SourceState, SrtMode, SrtPeer};
+use crate::engine::teardown::Teardown;
+use crate::engine::{Departure, Engine, TEARDOWN_PATIENCE};
+use crate::media::{MediaTime, SourceHealth, SourceState, SrtMode, SrtPeer};
 
 use super::{Arrivals, Pacing, Reception};
 
-/// A sender that sends nothing for so long is gone: SRT itself takes five seconds to say so of one that fell silent, and
-/// lets nobody else in meanwhile.
-const QUIET: Duration = Duration::from_millis(1500);
+/// A connection on which nothing has come for so long is closed, so that another sender can connect: SRT itself takes five
+/// seconds to say that the other side is gone, and a listener lets nobody else in meanwhile.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// Somebody else who calls after so long gets the place.
+const GIVES_WAY: Duration = Duration::from_millis(500);
+
+/// How often `srtsrc` looks whether it is to stop while nothing comes, in milliseconds; else it would not notice.
+const LOOKS: i32 = 500;
 
 /// Until a socket is opened anew: after a sender went, and after a failure.
 const AGAIN: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
@@ -30,6 +38,15 @@ pub(super) type Passphrase = Box<dyn FnMut() -> Result<Option<String>, String> +
 /// Receives a stream by SRT. Dropping it ends that.
 pub struct SrtReceiver {
     control: Arc<Control>,
+    done: Receiver<bool>,
+}
+
+impl SrtReceiver {
+    /// Ends it, and says when its socket is closed: a process that ends before may crash in libsrt.
+    pub fn stop(mut self) -> Departure {
+        let (_, never) = channel();
+        Departure::when(std::mem::replace(&mut self.done, never))
+    }
 }
 
 #[derive(Default)]
@@ -80,15 +97,18 @@ impl Engine {
     ) -> std::io::Result<(Reception, SrtReceiver)> {
         let (reception, arrivals) = self.receive(url, Pacing::Live);
         let control = Arc::new(Control::default());
+        let (tell, done) = channel();
         let worker = Worker {
             peer,
             passphrase: Box::new(passphrase),
             control: Arc::clone(&control),
             timebase: self.shared.timebase.clone(),
+            teardown: self.shared.teardown.clone(),
             arrivals: Arc::new(Mutex::new(arrivals)),
+            done: tell,
         };
         thread::Builder::new().name("srt-receiver".to_owned()).spawn(move || worker.run())?;
-        Ok((reception, SrtReceiver { control }))
+        Ok((reception, SrtReceiver { control, done }))
     }
 }
 
@@ -97,8 +117,38 @@ struct Worker {
     passphrase: Passphrase,
     control: Arc<Control>,
     timebase: Timebase,
+    teardown: Teardown,
     /// Locked by the streaming thread for each packet, and by nobody else while that runs.
     arrivals: Arc<Mutex<Arrivals>>,
+    done: Sender<bool>,
+}
+
+/// What one connection brought so far.
+struct Line {
+    timebase: Timebase,
+    /// Nothing of it counts any more.
+    over: AtomicBool,
+    /// When the last bytes came, or 0.
+    last: AtomicU64,
+    /// Somebody else called, who is to have its place.
+    knocked: AtomicBool,
+}
+
+impl Line {
+    /// For how long nothing has come; none before anything has.
+    fn silence(&self) -> Option<Duration> {
+        let last = self.last.load(Relaxed);
+        (last > 0).then(|| self.timebase.now().saturating_since(MediaTime::from_nanos(last)))
+    }
+
+    /// Whether somebody who calls may connect. One sender has the place as long as it sends.
+    fn lets_in(&self, sink: &gst_app::AppSink) -> bool {
+        let Some(silence) = self.silence() else { return true };
+        if silence > GIVES_WAY && !self.knocked.swap(true, Relaxed) {
+            post(sink, Note::Flowing);
+        }
+        false
+    }
 }
 
 /// How a connection ended.
@@ -113,6 +163,12 @@ enum End {
 
 impl Worker {
     fn run(mut self) {
+        self.receive();
+        // Nobody need be waiting.
+        let _ = self.done.send(true);
+    }
+
+    fn receive(&mut self) {
         let mut gone = false;
         loop {
             self.lose(self.waiting(gone));
@@ -163,8 +219,13 @@ impl Worker {
             Ok(passphrase) => passphrase,
             Err(reason) => return unreachable(reason),
         };
-        let bytes = Arc::new(AtomicU64::new(0));
-        let pipeline = match self.pipeline(passphrase.as_deref(), &bytes) {
+        let line = Arc::new(Line {
+            timebase: self.timebase.clone(),
+            over: AtomicBool::new(false),
+            last: AtomicU64::new(0),
+            knocked: AtomicBool::new(false),
+        });
+        let pipeline = match self.pipeline(passphrase.as_deref(), &line) {
             Ok(pipeline) => pipeline,
             Err(error) => return unreachable(format!("SRT cannot be received: {}", error.message)),
         };
@@ -178,47 +239,55 @@ impl Worker {
         }
         // A failure says why on the bus.
         let started = pipeline.set_state(gst::State::Playing).is_ok();
-        let end = self.watch(&bus, started, &bytes);
+        let end = self.watch(&bus, started, &line);
+        line.over.store(true, Relaxed);
         self.control.state().bus = None;
-        let _ = pipeline.set_state(gst::State::Null);
+        if let End::Gone = end {
+            // Closing the socket takes a while, and this is known now.
+            self.lose(self.waiting(true));
+        }
+        let gone = self.teardown.send(pipeline, self.peer.to_string(), Arc::new(|_| {}));
+        // What comes next needs its port.
+        gone.wait(TEARDOWN_PATIENCE);
         end
     }
 
-    fn watch(&self, bus: &gst::Bus, started: bool, bytes: &AtomicU64) -> End {
+    fn watch(&self, bus: &gst::Bus, started: bool, line: &Line) -> End {
         let kinds = [gst::MessageType::Error, gst::MessageType::Eos, gst::MessageType::Application];
-        let (mut seen, mut flowing) = (0, false);
         loop {
-            let patience = match (started, flowing) {
-                (false, _) => gst::ClockTime::ZERO.into(),
-                (true, true) => gst::ClockTime::try_from(QUIET).ok(),
-                (true, false) => None,
+            let patience = match (started, line.silence()) {
+                (false, _) => Some(Duration::ZERO),
+                (true, Some(silence)) => Some(QUIET.saturating_sub(silence)),
+                (true, None) => None,
             };
-            let Some(message) = bus.timed_pop_filtered(patience, &kinds) else {
-                let now = bytes.load(Relaxed);
-                if started && now != seen {
-                    seen = now;
-                    continue;
-                }
-                return if started { End::Gone } else { End::Failed(self.failure("it does not start")) };
-            };
-            match message.view() {
-                gst::MessageView::Eos(_) => return End::Gone,
-                gst::MessageView::Error(error) => {
-                    if flowing {
-                        return End::Gone;
-                    }
+            let patience = patience.and_then(|patience| gst::ClockTime::try_from(patience).ok());
+            let message = bus.timed_pop_filtered(patience, &kinds);
+            let note = message.as_ref().and_then(|message| match message.view() {
+                gst::MessageView::Application(note) => note.structure().and_then(Note::read),
+                _ => None,
+            });
+            if note == Some(Note::Stop) {
+                return End::Wanted;
+            }
+            match message.as_ref().map(|message| message.view()) {
+                None if !started => return End::Failed(self.failure("it does not start")),
+                Some(gst::MessageView::Eos(_)) => return End::Gone,
+                Some(gst::MessageView::Error(_)) if line.silence().is_some() => return End::Gone,
+                Some(gst::MessageView::Error(error)) => {
                     let debug = error.debug().unwrap_or_default();
                     let detail = debug.split_once('\n').map_or("", |(_, detail)| detail);
                     let error = error.error();
-                    let detail = if detail.is_empty() { error.message() } else { detail };
-                    return End::Failed(self.failure(detail));
+                    return End::Failed(self.failure(if detail.is_empty() {
+                        error.message()
+                    } else {
+                        detail
+                    }));
                 }
-                gst::MessageView::Application(note) => match note.structure().and_then(Note::read) {
-                    Some(Note::Flowing) => flowing = true,
-                    Some(Note::Stop) => return End::Wanted,
-                    _ => {}
-                },
                 _ => {}
+            }
+            let silence = line.silence().unwrap_or_default();
+            if silence >= QUIET || (line.knocked.load(Relaxed) && silence > GIVES_WAY) {
+                return End::Gone;
             }
         }
     }
@@ -233,18 +302,16 @@ impl Worker {
         } else if detail.contains("Connection timeout") {
             format!("{peer} does not answer: nobody listens there, or nothing gets through")
         } else if detail.contains("Cannot bind") {
-            format!("{peer} cannot be listened at: another program has the port, or the address is not this box's")
+            format!(
+                "{peer} cannot be listened at: another program has the port, or the address is not this box's"
+            )
         } else {
             format!("{peer}: {}", detail.trim().trim_end_matches('.'))
         };
         SourceHealth { state: SourceState::Unreachable, reason }
     }
 
-    fn pipeline(
-        &self,
-        passphrase: Option<&str>,
-        bytes: &Arc<AtomicU64>,
-    ) -> Result<gst::Pipeline, glib::BoolError> {
+    fn pipeline(&self, passphrase: Option<&str>, line: &Arc<Line>) -> Result<gst::Pipeline, glib::BoolError> {
         let peer = &self.peer;
         let source = gst::ElementFactory::make("srtsrc").build()?;
         // First, since it sets everything else back.
@@ -265,18 +332,28 @@ impl Worker {
         if source.has_property("auto-reconnect") {
             source.set_property("auto-reconnect", false);
         }
-        let sink = gst_app::AppSink::builder().sync(false).max_buffers(1).build();
+        let sink = gst_app::AppSink::builder().sync(false).build();
         sink.set_property("async", false);
         sink.set_property("enable-last-sample", false);
-        let (arrivals, bytes) = (Arc::clone(&self.arrivals), Arc::clone(bytes));
+        source.set_property("poll-timeout", LOOKS);
+        if glib::subclass::SignalId::lookup("caller-connecting", source.type_()).is_some() {
+            let (line, sink) = (Arc::clone(line), sink.downgrade());
+            source.connect("caller-connecting", false, move |_| {
+                Some(sink.upgrade().is_none_or(|sink| line.lets_in(&sink)).to_value())
+            });
+        }
+        let (arrivals, line) = (Arc::clone(&self.arrivals), Arc::clone(line));
         let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Flushing)?;
             let map = sample.buffer().and_then(|buffer| buffer.map_readable().ok());
             let Some(map) = map else { return Ok(gst::FlowSuccess::Ok) };
-            if bytes.fetch_add(map.len() as u64, Relaxed) == 0 {
-                post(sink, Note::Flowing);
+            let mut arrivals = arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+            if !line.over.load(Relaxed) {
+                arrivals.push(&map);
+                if line.last.swap(line.timebase.now().as_nanos().max(1), Relaxed) == 0 {
+                    post(sink, Note::Flowing);
+                }
             }
-            arrivals.lock().unwrap_or_else(PoisonError::into_inner).push(&map);
             Ok(gst::FlowSuccess::Ok)
         });
         sink.set_callbacks(callbacks.build());

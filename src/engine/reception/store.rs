@@ -64,7 +64,7 @@ impl Store {
         self.bytes = 0;
     }
 
-    pub(super) fn from_here(&self) -> impl Iterator<Item = &Held> {
+    pub(super) fn units(&self) -> impl Iterator<Item = &Held> {
         self.held.iter()
     }
 

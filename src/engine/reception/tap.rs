@@ -114,10 +114,15 @@ impl Tap {
         }
         // Refused only while the graph goes down.
         let _ = match self.fresh.swap(false, Relaxed) {
-            true => appsrc.push_sample(&gst::Sample::builder().buffer(&buffer).segment(&from(now)).build()),
+            true => appsrc.push_sample(&first(&appsrc, &buffer, now)),
             false => appsrc.push_buffer(buffer),
         };
     }
+}
+
+fn first(appsrc: &gst_app::AppSrc, buffer: &gst::Buffer, now: MediaTime) -> gst::Sample {
+    let caps = appsrc.caps();
+    gst::Sample::builder().buffer(buffer).caps_if_some(caps.as_ref()).segment(&from(now)).build()
 }
 
 /// What lies before is decoded, for what follows refers to it, and shown by nobody.

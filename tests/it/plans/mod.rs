@@ -526,8 +526,34 @@ fn a_file_keeps_its_size_and_rate_unknown() {
     );
     let rate = plan.video_encode[0].nodes.iter().find(|node| node.factory == "videorate").unwrap();
     assert_eq!(rate.property("drop-only"), Some(&Value::Bool(true)));
-    let text = "[capture]\nvideo = \"srt://192.0.2.1:9000\"\n";
-    assert!(matches!(refused(text, &profile("h264-x264-720p30"), &bare("1.22", 2)), PlanError::NoSource(_)));
+}
+
+#[test]
+fn what_arrives_over_the_network_brings_its_sound_unless_a_card_is_named() {
+    let text = "[capture]\nvideo = \"srt://192.0.2.1:9000?streamid=key&passphrase_file=/etc/key\"\n";
+    let plan = planned(&config(text), &profile("h264-x264-720p30"), &bare("1.22", 2));
+    let url = "srt://192.0.2.1:9000?mode=caller&latency=120".to_owned();
+    assert_eq!(plan.video_capture.upstream, Upstream::Network { url: url.clone() });
+    assert_eq!(plan.video_capture.title, "srt://192.0.2.1:9000");
+    assert_eq!(plan.audio_capture.as_ref().unwrap().upstream, Upstream::Network { url });
+    let source = &plan.video_capture.nodes[0];
+    assert_eq!((source.factory.as_str(), source.role), ("appsrc", Role::Source));
+    assert_eq!(
+        source.property("max-time"),
+        Some(&Value::Integer(500_000_000)),
+        "what is live never waits long"
+    );
+    let line = render::launch(&plan, &bare("1.22", 2));
+    insta::with_settings!({ snapshot_path => "../../data/plans", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("launch-srt", line);
+    });
+    for secret in ["streamid", "passphrase", "/etc/key"] {
+        assert!(!line.contains(secret) && !format!("{plan:?}").contains(secret), "{secret}");
+    }
+    let named = format!("{text}audio = \"hw:CARD=Mixer\"\n");
+    let plan = planned(&config(&named), &profile("h264-x264-720p30"), &bare("1.22", 2));
+    let card = Upstream::SoundCard { hw: "hw:CARD=Mixer".to_owned() };
+    assert_eq!(plan.audio_capture.unwrap().upstream, card);
 }
 
 #[test]

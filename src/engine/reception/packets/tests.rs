@@ -111,7 +111,7 @@ fn what_has_a_hole_is_left_out_and_the_next_is_whole() {
 fn tables_that_change_are_told_and_broken_ones_are_not_believed() {
     let mut demux = Demux::default();
     let mut broken = tables(0x1b, 0x0f);
-    broken[PACKET + 150] ^= 1;
+    broken[2 * PACKET - 1] ^= 1;
     assert_eq!(read(&mut demux, &broken, 188), [], "the checksum says so");
     assert_eq!(read(&mut demux, &tables(0x1b, 0x0f), 188).len(), 1);
     assert_eq!(read(&mut demux, &tables(0x1b, 0x0f), 188).len(), 0, "as before");

@@ -52,6 +52,8 @@ pub(super) struct Losses {
 pub(super) struct Demux {
     /// The beginning of a packet.
     rest: Vec<u8>,
+    /// Packets follow each other; else where one begins is a guess until the next one has, too.
+    in_step: bool,
     pat: Section,
     pmt: Section,
     pmt_pid: Option<u16>,
@@ -81,14 +83,15 @@ impl Demux {
             joined = std::mem::take(&mut self.rest);
             &joined[..]
         };
-        while left.len() >= PACKET {
-            // The byte after a packet begins the next one: `G` alone stands anywhere.
+        while left.len() >= PACKET + usize::from(!self.in_step) {
             if left[0] != 0x47 || left.get(PACKET).is_some_and(|next| *next != 0x47) {
+                self.in_step = false;
                 let skip = 1 + left[1..].iter().position(|byte| *byte == 0x47).unwrap_or(left.len() - 1);
                 self.losses.garbage += skip as u64;
                 left = &left[skip..];
                 continue;
             }
+            self.in_step = true;
             let (packet, after) = left.split_at(PACKET);
             self.packet(packet, found);
             left = after;
@@ -144,7 +147,7 @@ impl Demux {
             } else {
                 return;
             };
-            assembly.take(kind, payload, Marks { begins, count, random, stuffed }, &mut self.losses, found);
+            assembly.take(kind, payload, &Marks { begins, count, random, stuffed }, &mut self.losses, found);
         }
     }
 }
@@ -167,7 +170,7 @@ impl Section {
         }
         let length = 3 + (usize::from(*self.bytes.get(1)? & 0x0f) << 8 | usize::from(*self.bytes.get(2)?));
         let whole = self.bytes.get(..length)?;
-        (length <= SECTION && length >= 12 && checksum(whole) == 0).then(|| &whole[..length - 4])
+        ((12..=SECTION).contains(&length) && checksum(whole) == 0).then(|| &whole[..length - 4])
     }
 }
 
@@ -209,7 +212,7 @@ impl Assembly {
         &mut self,
         kind: MediaKind,
         payload: &[u8],
-        marks: Marks,
+        marks: &Marks,
         losses: &mut Losses,
         found: &mut impl FnMut(Found),
     ) {
@@ -275,7 +278,6 @@ fn header(bytes: &[u8]) -> Option<(u64, u64, usize, Option<usize>)> {
     let expected = (told > 0).then(|| (told + 6).saturating_sub(at));
     Some((pts, dts, at, expected))
 }
-
 
 #[cfg(test)]
 mod tests;
