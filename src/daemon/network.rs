@@ -15,11 +15,18 @@ pub(super) struct Receiving {
     source: VideoInput,
     reception: Reception,
     receiver: SrtReceiver,
+    /// What a plan was last made for, of whether its picture can be passed on as it is.
+    planned_for: Option<Result<(), String>>,
 }
 
 impl Receiving {
     pub(super) fn reception(&self) -> &Reception {
         &self.reception
+    }
+
+    /// Whether its picture can be passed on as it is, where that is known.
+    pub(super) fn known(&self) -> Option<(String, Result<(), String>)> {
+        Some((self.url.clone(), self.reception.forwardable()?))
     }
 
     /// Ends it; gives what to wait for.
@@ -43,6 +50,29 @@ impl Appliance {
             self.watched.receiving = wanted.and_then(|(source, url)| self.receive(url, source));
         }
         self.begin_network_sound();
+        self.mind_passthrough();
+    }
+
+    /// Plans anew when what arrives can be passed on as it is, or cannot any more.
+    fn mind_passthrough(&mut self) {
+        let wanted = self.config.capture.passthrough && !self.stopped && self.change.is_none();
+        let Some(receiving) = self.watched.receiving.as_mut().filter(|_| wanted) else { return };
+        let known = receiving.reception.forwardable();
+        if known == receiving.planned_for {
+            return;
+        }
+        if let Some(Err(reason)) = &known {
+            tracing::warn!("{} is encoded anew: {reason}", receiving.url);
+        }
+        receiving.planned_for = known;
+        self.replan_source();
+    }
+
+    /// What arrives is passed on as it is, and need not be decoded.
+    pub(super) fn passes_through(&self) -> bool {
+        let passed = matches!(self.encode.plan().upstream, Upstream::Network { .. });
+        let arrives = self.watched.receiving.as_ref().and_then(|receiving| receiving.reception.forwardable());
+        passed && self.encode.is_on_air() && arrives == Some(Ok(())) && self.change.is_none()
     }
 
     /// What the files say of a source that a plan names; those of a change under way count as well.
@@ -63,7 +93,7 @@ impl Appliance {
         let received = self.engine.receive_srt(&url, peer, passphrase);
         let (reception, receiver) =
             received.inspect_err(|error| tracing::warn!("{url} cannot be received: {error}")).ok()?;
-        Some(Receiving { url, source, reception, receiver })
+        Some(Receiving { url, source, reception, receiver, planned_for: None })
     }
 
     /// The sound of a stream is captured as soon as there is some.

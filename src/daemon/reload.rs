@@ -34,7 +34,7 @@ impl Appliance {
                 true => Wanted::named(&active),
                 false => Wanted::Chosen(loaded.config.profile.clone()),
             };
-            let target = aim(&loaded, wanted, held.as_deref()).map_err(refused)?;
+            let target = aim(&loaded, wanted, &held).map_err(refused)?;
             Ok(Prepared { target, loaded: Some(Arc::new(loaded)) })
         });
     }

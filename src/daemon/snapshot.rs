@@ -94,7 +94,9 @@ impl View<'_> {
     }
 
     fn summary(&self, outputs: &[OutputState]) -> Summary {
-        let picture = [self.capture.phase(), self.encode.phase()];
+        // What is passed on as it arrives needs no capture.
+        let capture = if self.capture.rests() { self.encode.phase() } else { self.capture.phase() };
+        let picture = [capture, self.encode.phase()];
         // The slate is on air like any other picture.
         if self.encode.phase().is_flowing() && self.stands_in() {
             return Summary::Degraded;
@@ -120,7 +122,9 @@ impl View<'_> {
     /// A smaller version of the picture that is just being made is no trouble.
     fn is_ill(&self, part: &Part) -> bool {
         let comes = part.phase() == Phase::Starting && part.rebuilds() == 0;
-        part.phase() != Phase::Running && !(comes && matches!(part.name(), PartName::Rendition(_)))
+        part.phase() != Phase::Running
+            && !part.rests()
+            && !(comes && matches!(part.name(), PartName::Rendition(_)))
     }
 
     /// Something is seen in place of the source. A frame that is late is none of that.

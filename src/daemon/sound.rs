@@ -21,7 +21,7 @@ impl Appliance {
     /// Makes a plan of what there is now, on a thread of its own; one with a sound card is told.
     fn look_for_sound(&self, tell: mpsc::Sender<News>) {
         let (loaded, wanted, held) = (self.loaded.clone(), Wanted::named(&self.profile.name), self.held());
-        tokio::task::spawn_blocking(move || match aim(&loaded, wanted, held.as_deref()) {
+        tokio::task::spawn_blocking(move || match aim(&loaded, wanted, &held) {
             Ok(target) if target.plan.audio_capture.is_some() => {
                 // A full queue means that the loop stands still; the next card to come is looked at again.
                 let _ = tell.try_send(News::SoundFound(Box::new(target.plan)));

@@ -210,7 +210,9 @@ impl Appliance {
         if changed {
             self.watched.since = now;
         }
-        let goes_on = may_go && !self.stopped && self.config.capture.no_signal == NoSignal::Slate;
+        let rests = self.passes_through();
+        self.capture.set_rests(now, rests);
+        let goes_on = may_go && !rests && !self.stopped && self.config.capture.no_signal == NoSignal::Slate;
         let ours = self.capture.graph().is_some() || self.capture.is_leaving();
         if self.watched.was_ours && !ours {
             // What was seen of its buffers was Capcast's own doing.
@@ -235,6 +237,8 @@ impl Appliance {
         }
         if may_go && !self.stopped {
             self.log_source(now, &health);
+        }
+        if may_go && !rests && !self.stopped {
             self.remedy(now, &health);
         }
         news
@@ -254,6 +258,7 @@ impl Appliance {
                     SourceHealth { state: SourceState::NoSignal, reason: "nothing is received".to_owned() }
                 }
             };
+            let flows = flows || self.capture.rests();
             let trouble =
                 if self.capture.phase() == Phase::WaitingForDevice { "" } else { self.capture.reason() };
             return judge_stream(arrives, flows, trouble);
@@ -309,13 +314,15 @@ impl Appliance {
     }
 
     /// Plans with what is plugged in now, for the encoder that runs.
-    fn replan_source(&mut self) {
+    pub(super) fn replan_source(&mut self) {
         let (loaded, held) = (self.loaded.clone(), self.held());
         let mut profile = self.profile.clone();
-        profile.video.encoder = EncoderChoice::Listed(vec![self.encode.plan().fragment.clone()]);
+        // What is passed on as it arrives has no encoder.
+        if self.encode.plan().upstream == Upstream::RawHub {
+            profile.video.encoder = EncoderChoice::Listed(vec![self.encode.plan().fragment.clone()]);
+        }
         self.prepare(What::Source, None, move || {
-            let plan =
-                || aim(&loaded, Wanted::Made(Box::new(profile.clone())), held.as_deref()).map_err(refused);
+            let plan = || aim(&loaded, Wanted::Made(Box::new(profile.clone())), &held).map_err(refused);
             let mut target = plan()?;
             if let Some(node) = target::device(&target.plan.video_capture.upstream) {
                 match device::adopt(&node) {

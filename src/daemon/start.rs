@@ -15,7 +15,7 @@ use super::doors::{Doors, Keys};
 use super::files::Loaded;
 use super::remembered::Remembered;
 use super::survey::logging_prober;
-use super::target::{Target, Wanted, aim};
+use super::target::{Held, Target, Wanted, aim};
 use super::{Options, RunError, SocketPlaces, know_remembered, recordings, survey};
 use crate::config::BoxConfig;
 use crate::control::{self, State};
@@ -155,7 +155,7 @@ async fn serve(
 fn first_target(loaded: &Loaded, remembered: Option<&Remembered>) -> Result<Target, RunError> {
     let configured = &loaded.config.profile;
     if let Some(name) = remembered.and_then(|remembered| remembered.profile(configured)) {
-        match aim(loaded, Wanted::named(&name), None) {
+        match aim(loaded, Wanted::named(&name), &Held::default()) {
             Ok(target) => {
                 tracing::info!("going on with profile `{name}`, which was switched to");
                 return Ok(target);
@@ -165,7 +165,7 @@ fn first_target(loaded: &Loaded, remembered: Option<&Remembered>) -> Result<Targ
             }
         }
     }
-    aim(loaded, Wanted::Chosen(configured.clone()), None)
+    aim(loaded, Wanted::Chosen(configured.clone()), &Held::default())
 }
 
 fn sfu_options(config: &BoxConfig) -> sfu::Options {

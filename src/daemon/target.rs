@@ -1,6 +1,7 @@
 //! What is to run: a profile, and what it comes to on this box.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::files::Loaded;
 use super::survey::logging_prober;
@@ -13,6 +14,15 @@ use crate::plan::{self, DeviceAccess, Plan, Upstream};
 pub(super) struct Target {
     pub(super) profile: Profile,
     pub(super) plan: Plan,
+}
+
+/// What only Capcast itself knows of the box.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Held {
+    /// The device that it has open.
+    pub(super) device: Option<PathBuf>,
+    /// What arrives, as [`Inventory::streams`](crate::plan::Inventory::streams) has it.
+    pub(super) streams: BTreeMap<String, Result<(), String>>,
 }
 
 /// Which profile.
@@ -34,14 +44,16 @@ impl Wanted {
     }
 }
 
-/// Looks at the box and makes the plan. Takes its time. `held` is the device that Capcast itself has open.
+/// Looks at the box and makes the plan. Takes its time.
 ///
 /// # Errors
 /// When there is no such profile, or it cannot run here.
-pub(super) fn aim(loaded: &Loaded, wanted: Wanted, held: Option<&Path>) -> Result<Target, RunError> {
+pub(super) fn aim(loaded: &Loaded, wanted: Wanted, held: &Held) -> Result<Target, RunError> {
     let Loaded { config, profiles, fragments, queues } = loaded;
     let mut inventory = survey(fragments, needs_devices(config))?;
     survey_file(config, &mut inventory);
+    inventory.streams.clone_from(&held.streams);
+    let held = held.device.as_deref();
     for device in inventory.video_devices.iter_mut().filter(|device| Some(device.node.as_path()) == held) {
         device.access = DeviceAccess::Free;
     }

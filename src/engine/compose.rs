@@ -126,7 +126,12 @@ fn tap(
         .caps(kind)
         .ok_or_else(|| BuildError::NotArriving(reception.missing(kind).unwrap_or_default()))?;
     appsrc.set_caps(Some(&caps));
-    Ok((Arc::new(Tap::new(kind, session, appsrc)), reception))
+    // One that takes over from another encoder must not begin in the past.
+    let tap = match plan.kind {
+        GraphKind::VideoEncode => Tap::from_next(session, appsrc),
+        _ => Tap::new(kind, session, appsrc),
+    };
+    Ok((Arc::new(tap), reception))
 }
 
 /// Begins to read what arrives. Not before the graph has started: what is pushed before comes back as FLUSHING.
@@ -164,12 +169,21 @@ pub(super) fn encode(
         Downstream::RawVideo { .. } | Downstream::RawAudio => return Err(lacks(plan, "a codec")),
     };
     let parts = assemble(plan, &shared.timebase)?;
-    let appsrc = parts
-        .role(Role::FromHub)
-        .and_then(|element| element.downcast_ref::<gst_app::AppSrc>())
-        .ok_or_else(|| lacks(plan, "an `appsrc` with the role `FromHub`"))?
-        .clone();
-    appsrc.set_format(gst::Format::Time);
+    let arriving = match &plan.upstream {
+        Upstream::Network { url } => Some(tap(shared, plan, url, &parts)?),
+        _ => None,
+    };
+    let appsrc = match arriving {
+        Some(_) => None,
+        None => {
+            let appsrc = parts
+                .role(Role::FromHub)
+                .and_then(|element| element.downcast_ref::<gst_app::AppSrc>())
+                .ok_or_else(|| lacks(plan, "an `appsrc` with the role `FromHub`"))?;
+            appsrc.set_format(gst::Format::Time);
+            Some(appsrc.clone())
+        }
+    };
     let encoder =
         parts.role(Role::Encoder).ok_or_else(|| lacks(plan, "a node with the role `Encoder`"))?.clone();
     let (rtp, units) = (app_sink(plan, &parts, Role::Rtp)?, app_sink(plan, &parts, Role::AccessUnits)?);
@@ -183,7 +197,9 @@ pub(super) fn encode(
         thinning::install(element, *framerate);
     }
     let tally = Arc::new(Tally::default());
-    watch_link(appsrc.upcast_ref(), hub.passed(), &shared.timebase, &tally);
+    if let Some(appsrc) = &appsrc {
+        watch_link(appsrc.upcast_ref(), hub.passed(), &shared.timebase, &tally);
+    }
     watch_encoder(&encoder, kind, &shared.timebase, &tally);
     let keyframer = plan.control.keyframe.map(|method| Arc::new(Keyframer::new(&encoder, method)));
     let feed = Arc::new(Feed {
@@ -197,11 +213,17 @@ pub(super) fn encode(
     if let Some(sink) = &rtp {
         take_frames(sink, codec, &feed, outlet, &shared.timebase, &tally);
     }
-    let link = Link::new(appsrc, shared.timebase.clone());
     let mut graph = finish(shared, plan, parts, tally, events);
-    graph.link = Some((Arc::clone(&link), hub.clone()));
     graph.feed = Some((feed, outlet.clone()));
     graph.keyframer = keyframer;
+    let Some(appsrc) = appsrc else {
+        // What arrives encoded already is read where it arrives.
+        graph.tap = arriving;
+        graph.watch = Some(watch(plan, &graph, None, reads(&graph)));
+        return Ok(graph);
+    };
+    let link = Link::new(appsrc, shared.timebase.clone());
+    graph.link = Some((Arc::clone(&link), hub.clone()));
     // Not before it has started: what is pushed into an `appsrc` that does not run yet comes back as FLUSHING.
     let (stopping, hub) = (Arc::clone(&graph.stopping), hub.clone());
     graph.watch = Some(watch(plan, &graph, None, move || {

@@ -6,7 +6,7 @@ use super::graph::Draft;
 use super::term::{Setting, THIRTY, fraction};
 use super::{
     BitrateControl, Choice, Control, Downstream, Fragments, GraphKind, GraphPlan, Inventory, KeyframeControl,
-    Node, PlanError, Queues, Role, Upstream, Value, Verdict, check,
+    Link, Node, PlanError, Queues, Role, Upstream, Value, Verdict, check,
 };
 use crate::config::parse::nearest;
 use crate::config::{EncoderChoice, Profile, SizeChoice};
@@ -33,6 +33,9 @@ pub(super) struct Raw {
 
 /// Under this, choices say what became of a profile's renditions.
 pub(crate) const SMALLER: &str = "smaller picture";
+
+/// What a plan calls the picture that is passed on as it arrives.
+const PASSTHROUGH: &str = "passthrough";
 
 /// One version of the picture.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +82,64 @@ impl Encode<'_> {
             }
         }
         Ok(versions)
+    }
+
+    /// What arrives, as it is; none when it is to be encoded, for a reason that is told.
+    pub(super) fn passthrough(
+        &self,
+        url: &str,
+        choices: &mut Vec<Choice>,
+    ) -> Option<Result<GraphPlan, Vec<PlanError>>> {
+        let video = &self.profile.video;
+        let against = match self.inventory.streams.get(url) {
+            _ if video.codec != Codec::H264 => {
+                Some(format!("profile `{}` asks for {}", self.profile.name, video.codec.title()))
+            }
+            _ if !video.renditions.is_empty() => {
+                Some(format!("profile `{}` asks for smaller pictures as well", self.profile.name))
+            }
+            None => Some("nothing is known yet of what arrives".to_owned()),
+            Some(Err(reason)) => Some(reason.clone()),
+            Some(Ok(())) => None,
+        };
+        if let Some(reason) = against {
+            choices.push(choice(PASSTHROUGH, url, false, &reason));
+            return None;
+        }
+        choices.push(choice(PASSTHROUGH, url, true, "it is H.264 that browsers play, without B-frames"));
+        Some(self.passed(url))
+    }
+
+    fn passed(&self, url: &str) -> Result<GraphPlan, Vec<PlanError>> {
+        let video = &self.profile.video;
+        let mut draft = Draft::default();
+        draft.push_from_network(&self.queues.rtp);
+        draft.push("identity", Role::Encoder, Vec::new());
+        let downstream = Downstream::Video {
+            codec: Codec::H264,
+            size: None,
+            framerate: video.framerate,
+            bitrate: video.bitrate,
+        };
+        let (nodes, links) = self.outlets(
+            draft,
+            Codec::H264,
+            &[],
+            &self.setting(Version { size: None, bitrate: video.bitrate, framerate: video.framerate }),
+        )?;
+        Ok(GraphPlan {
+            kind: GraphKind::VideoEncode,
+            fragment: PASSTHROUGH.to_owned(),
+            title: "H.264 as it arrives".to_owned(),
+            upstream: Upstream::Network { url: url.to_owned() },
+            nodes,
+            links,
+            exclusive: false,
+            handover: Some(self.queues.rtp),
+            shift: Delay::default(),
+            control: Control::default(),
+            downstream,
+        })
     }
 
     /// A further version of the picture; the error is words.
@@ -281,22 +342,10 @@ impl Encode<'_> {
     ) -> Result<GraphPlan, Vec<PlanError>> {
         super::resolve::fits(fragment, setting).map_err(|error| vec![error])?;
         let codec = fragment.codec.unwrap_or(self.profile.video.codec);
-        let name = format!("rtp-{codec}");
-        let output = self.fragments.outputs.get(&name);
-        let output = output.ok_or_else(|| vec![PlanError::NoFragment(format!("output/{name}"))])?;
         for part in &fragment.elements {
             draft.push_part(part, setting);
         }
-        let payloader = output.elements.iter().position(|part| part.role == Role::Payloader);
-        let (trunk, branch) = output.elements.split_at(payloader.unwrap_or(output.elements.len()));
-        trunk.iter().for_each(|part| draft.push_part(part, setting));
-        draft.push("tee", Role::Plain, Vec::new());
-        let fork = draft.end();
-        draft.push_sink(Role::AccessUnits);
-        draft.go_on_from(fork);
-        branch.iter().for_each(|part| draft.push_part(part, setting));
-        draft.push_sink(Role::Rtp);
-        let (nodes, links) = draft.finish(Role::Encoder, &[fragment, output], self.inventory)?;
+        let (nodes, links) = self.outlets(draft, codec, &[fragment], setting)?;
         let handover = match codec.kind() {
             MediaKind::Video => self.queues.rtp,
             MediaKind::Audio => self.queues.audio,
@@ -314,6 +363,30 @@ impl Encode<'_> {
             shift: Delay::default(),
             downstream,
         })
+    }
+
+    /// Behind the encoder: parser, then access units on one branch, RTP on the other, all in one thread.
+    fn outlets(
+        &self,
+        mut draft: Draft,
+        codec: Codec,
+        fragments: &[&Fragment],
+        setting: &Setting<'_>,
+    ) -> Result<(Vec<Node>, Vec<Link>), Vec<PlanError>> {
+        let name = format!("rtp-{codec}");
+        let output = self.fragments.outputs.get(&name);
+        let output = output.ok_or_else(|| vec![PlanError::NoFragment(format!("output/{name}"))])?;
+        let payloader = output.elements.iter().position(|part| part.role == Role::Payloader);
+        let (trunk, branch) = output.elements.split_at(payloader.unwrap_or(output.elements.len()));
+        trunk.iter().for_each(|part| draft.push_part(part, setting));
+        draft.push("tee", Role::Plain, Vec::new());
+        let fork = draft.end();
+        draft.push_sink(Role::AccessUnits);
+        draft.go_on_from(fork);
+        branch.iter().for_each(|part| draft.push_part(part, setting));
+        draft.push_sink(Role::Rtp);
+        let fragments = [fragments, &[output]].concat();
+        draft.finish(Role::Encoder, &fragments, self.inventory)
     }
 
     /// Lays `[video.properties]` over what the fragment says of the encoder.

@@ -5,12 +5,13 @@ use super::term::Setting;
 use super::{Inventory, Link, Node, PlanError, QueueClass, Role, Value, check};
 
 /// Elements that a plan adds by itself.
-pub(super) const FACTORIES: [&str; 9] = [
+pub(super) const FACTORIES: [&str; 10] = [
     "appsink",
     "appsrc",
     "capsfilter",
     "capssetter",
     "fakesink",
+    "identity",
     "tee",
     "videoconvert",
     "videorate",
@@ -59,6 +60,24 @@ impl Draft {
                 ("format", Value::Text("time".to_owned())),
                 ("block", Value::Bool(true)),
                 ("emit-signals", Value::Bool(false)),
+                ("max-buffers", integer(class.buffers)),
+                ("max-time", integer(class.time.as_nanos())),
+                ("max-bytes", integer(class.bytes)),
+            ],
+        );
+    }
+
+    /// Adds an `appsrc` by which what arrives over the network enters encoded. Its writer never waits.
+    pub(super) fn push_from_network(&mut self, class: &QueueClass) {
+        self.push(
+            "appsrc",
+            Role::Source,
+            vec![
+                ("is-live", Value::Bool(true)),
+                ("format", Value::Text("time".to_owned())),
+                ("block", Value::Bool(false)),
+                ("emit-signals", Value::Bool(false)),
+                ("handle-segment-change", Value::Bool(true)),
                 ("max-buffers", integer(class.buffers)),
                 ("max-time", integer(class.time.as_nanos())),
                 ("max-bytes", integer(class.bytes)),
@@ -134,7 +153,7 @@ impl Draft {
 pub(super) fn package(factory: &str, fragments: &[&Fragment]) -> Option<String> {
     let named = fragments.iter().find_map(|fragment| fragment.packages.get(factory)).cloned();
     named.or_else(|| match factory {
-        "capsfilter" | "fakesink" | "tee" => Some("libgstreamer1.0-0".to_owned()),
+        "capsfilter" | "fakesink" | "identity" | "tee" => Some("libgstreamer1.0-0".to_owned()),
         "capssetter" => Some("gstreamer1.0-plugins-good".to_owned()),
         _ if FACTORIES.contains(&factory) => Some("gstreamer1.0-plugins-base".to_owned()),
         _ => None,

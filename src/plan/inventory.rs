@@ -23,6 +23,9 @@ pub struct Inventory {
     pub sound_cards: Vec<SoundCard>,
     /// Files that were looked into, or in words why they cannot be played. Of others the best is assumed.
     pub clips: BTreeMap<PathBuf, Result<Clip, String>>,
+    /// Streams that arrive over the network, by URL: whether their picture can be passed on as it is, or in words why not.
+    /// Of others nothing is known.
+    pub streams: BTreeMap<String, Result<(), String>>,
     /// Debian packages that are installed, among those that fragments name.
     pub packages: BTreeSet<String>,
     /// What came of trying encoders, by fragment. One that was not tried is trusted as long as its elements are there.

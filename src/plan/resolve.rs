@@ -28,8 +28,16 @@ pub fn resolve(
 
     let video_capture = kept(capture.video(&mut choices), &mut errors);
     let raw = video_capture.as_ref().map(raw).unwrap_or_default();
-    let video_encode = kept(encode.video(&raw, &mut choices), &mut errors);
     let picture = video_capture.as_ref().map(|graph| &graph.upstream);
+    let arrives = match picture {
+        Some(Upstream::Network { url }) if config.capture.passthrough => Some(url.as_str()),
+        _ => None,
+    };
+    let passed = arrives.and_then(|url| encode.passthrough(url, &mut choices));
+    let video_encode = match passed {
+        Some(graph) => kept(graph.map(|graph| vec![graph]), &mut errors),
+        None => kept(encode.video(&raw, &mut choices), &mut errors),
+    };
     let sound = kept(capture.audio(picture, &mut choices), &mut errors).unwrap_or(Sound::None);
     let audio_encode = match sound {
         Sound::None => None,

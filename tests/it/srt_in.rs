@@ -1,6 +1,7 @@
 //! Streams that arrive by SRT, from ffmpeg, GStreamer and srt-live-transmit.
 
 use std::net::UdpSocket;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -225,4 +226,96 @@ fn sound_and_picture_of_a_stream_are_together() {
         right = if skew.abs() <= 40.0 { right + 1 } else { 0 };
     }
     println!("{heard:?}");
+}
+
+/// The slices in an H.264 byte stream, each as it is.
+fn slices(stream: &[u8]) -> Vec<&[u8]> {
+    let starts: Vec<usize> = stream
+        .windows(3)
+        .enumerate()
+        .filter(|(_, bytes)| *bytes == [0, 0, 1])
+        .map(|(at, _)| at + 3)
+        .collect();
+    let ends = starts.iter().skip(1).map(|start| start - 3).chain([stream.len()]);
+    let units = starts.iter().zip(ends).map(|(start, end)| &stream[*start..end]);
+    let bare = |unit: &'_ [u8]| unit.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    units
+        .map(|unit| &unit[..bare(unit)])
+        .filter(|unit| !unit.is_empty() && matches!(unit[0] & 0x1f, 1 | 5))
+        .collect()
+}
+
+fn bytes_of(file: &Path) -> Vec<u8> {
+    let arguments =
+        ["-v", "error", "-i", file.to_str().unwrap(), "-map", "0:v", "-c", "copy", "-f", "h264", "-"];
+    Command::new("ffmpeg").args(arguments).stdin(Stdio::null()).output().unwrap().stdout
+}
+
+#[test]
+fn h264_that_browsers_play_is_passed_on_as_it_is_and_other_is_encoded() {
+    let _turn = turn();
+    let folder = tempfile::tempdir().unwrap();
+    let clip = folder.path().join("clip.ts");
+    let make = "-v error -f lavfi -i testsrc2=size=640x360:rate=30 -f lavfi -i sine=sample_rate=48000 -t 20 -c:v libx264 \
+                -preset ultrafast -tune zerolatency -pix_fmt yuv420p -g 30 -c:a aac -f mpegts";
+    let made = Command::new("ffmpeg").args(make.split_whitespace()).arg(&clip).status().unwrap();
+    assert!(made.success());
+    let port = port();
+    let config = format!(
+        "{}passthrough = true\n[[output]]\nname = \"kept\"\nkind = \"record\"\npath = \"{}/{{time}}.mkv\"\n",
+        config(&format!("srt://127.0.0.1:{port}?mode=listener&latency=80")),
+        folder.path().display()
+    );
+    let mut appliance = Appliance::start_with_media("[::]:0", &config, &[("tried", PROFILE)]);
+    let url = format!("srt://127.0.0.1:{port}");
+    let is = |encoder: &'static str| {
+        move |state: &Value| state["encode"]["encoder"] == encoder && state["encode"]["state"] == "running"
+    };
+    let send = || {
+        let clip = clip.to_str().unwrap();
+        let arguments = ["-re", "-stream_loop", "-1", "-i", clip, "-c", "copy", "-f", "mpegts", &url];
+        Sender::start("ffmpeg", &arguments)
+    };
+    appliance.until_state("the slate is encoded", SOON, is("x264"));
+    let sender = send();
+    let passed = appliance.until_state("it is passed on", SOON, is("passthrough"));
+    println!("{}", passed["words"]);
+    let mut watcher =
+        Watcher::aiortc(&format!("{}/api/whep/live", appliance.base), &["--frames", "60", "--limit", "80"]);
+    watcher.expect("frames", None, Duration::from_secs(100));
+    assert_eq!(watcher.last()["size"], serde_json::json!([640, 360]), "{}", watcher.last());
+    assert!(watcher.last()["audio_peak"].as_u64() > Some(500), "silence: {}", watcher.last());
+    let resting = appliance.until_state("nothing is decoded", SOON, |state| {
+        state["capture"]["reason"].as_str().is_some_and(|words| words.contains("passed on as it is"))
+    });
+    assert_eq!(source(&resting).0, "live", "{:#}", resting["capture"]);
+    assert!(resting["summary"] != "failed", "{resting:#}");
+
+    // Without a sender the slate is encoded, and what comes then is passed on again.
+    drop(sender);
+    appliance.until_state("the slate is encoded again", SOON, is("x264"));
+    until_source(&appliance, "no_signal", "the sender is gone");
+    let sender = send();
+    appliance.until_state("it is passed on again", SOON, is("passthrough"));
+    drop(sender);
+    until_source(&appliance, "no_signal", "the sender is gone");
+    let _other = Sender::ffmpeg(&url, &["-tune", "fastdecode", "-preset", "veryfast", "-bf", "2"]);
+    until_source(&appliance, "live", "");
+    appliance.until_state("it is told why", SOON, |_| {
+        appliance.log().iter().any(|line| line.contains("is encoded anew") && line.contains("B-frames"))
+    });
+    appliance.until_state("it is encoded", SOON, is("x264"));
+    appliance.end();
+
+    let made = bytes_of(&clip);
+    let made: std::collections::BTreeSet<&[u8]> = slices(&made).into_iter().collect();
+    let kept: Vec<Vec<u8>> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "mkv"))
+        .map(|path| bytes_of(&path))
+        .collect();
+    let same = kept.iter().flat_map(|stream| slices(stream)).filter(|slice| made.contains(slice)).count();
+    println!("{same} slices are the sender's own");
+    assert!(same > 60, "only {same} slices are the sender's own");
 }

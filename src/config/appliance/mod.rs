@@ -61,6 +61,8 @@ pub struct CaptureConfig {
     pub video: VideoInput,
     /// The mode to ask of it.
     pub mode: CaptureMode,
+    /// H.264 that arrives over the network is passed on as it is, where it fits.
+    pub passthrough: bool,
     /// Where the sound comes from.
     pub audio: AudioInput,
     /// Positive delays audio, negative delays video.
@@ -74,6 +76,7 @@ impl Default for CaptureConfig {
         CaptureConfig {
             video: VideoInput::Auto,
             mode: CaptureMode::Auto,
+            passthrough: false,
             audio: AudioInput::Auto,
             audio_delay: Delay::default(),
             no_signal: NoSignal::Slate,

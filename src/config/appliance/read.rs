@@ -8,7 +8,7 @@ use super::output::output;
 use super::places::{self, Scheme};
 use super::{
     BoxConfig, CaptureConfig, HttpConfig, JwtConfig, KnownProfiles, NoSignal, ProfileChoice, PublisherConfig,
-    SecretSource, SfuConfig, ViewConfig, WebhookConfig,
+    SecretSource, SfuConfig, VideoInput, ViewConfig, WebhookConfig,
 };
 use crate::config::diagnostic::quoted;
 use crate::config::parse::{Document, Item, Override, Table, Unique, nearest};
@@ -119,11 +119,22 @@ fn profile(item: &Item<'_>, profiles: Option<&KnownProfiles>) -> Option<ProfileC
 fn capture(mut table: Table<'_>) -> CaptureConfig {
     let defaults = CaptureConfig::default();
     let no_signal = [("slate", NoSignal::Slate), ("stop", NoSignal::Stop)];
+    let video = table
+        .get("video")
+        .and_then(|item| item.read("/dev/video0", places::video_input))
+        .unwrap_or(defaults.video);
+    let item = table.get("passthrough");
+    let passthrough = item.as_ref().and_then(Item::boolean).unwrap_or(defaults.passthrough);
+    if passthrough
+        && !matches!(video, VideoInput::Srt(_) | VideoInput::Url(_))
+        && let Some(item) = &item
+    {
+        let complaint = Complaint::new("only what arrives over the network can be passed through");
+        item.complain_at_key(complaint.hint("take it out, or write `video = \"srt://…\"`"));
+    }
     CaptureConfig {
-        video: table
-            .get("video")
-            .and_then(|item| item.read("/dev/video0", places::video_input))
-            .unwrap_or(defaults.video),
+        video,
+        passthrough,
         mode: table
             .get("mode")
             .and_then(|item| item.read("1920x1080@60", places::capture_mode))

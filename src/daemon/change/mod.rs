@@ -23,7 +23,8 @@ use super::RunError;
 use super::appliance::Appliance;
 use super::files::Loaded;
 use super::ladder::Rendition;
-use super::target::{self, Target, Wanted};
+use super::network::Receiving;
+use super::target::{self, Held, Target, Wanted};
 use crate::config::VideoInput;
 use crate::control::{CommandError, Done};
 use crate::media::{Bitrate, Fault, MediaTime};
@@ -133,7 +134,7 @@ impl Appliance {
         let loaded = Arc::clone(&self.loaded);
         let held = self.held();
         self.prepare(what, reply, move || {
-            let target = target::aim(&loaded, wanted, held.as_deref()).map_err(refused)?;
+            let target = target::aim(&loaded, wanted, &held).map_err(refused)?;
             Ok(Prepared { target, loaded: None })
         });
     }
@@ -248,9 +249,10 @@ impl Appliance {
         answer(change.reply, result);
     }
 
-    /// The capture device that Capcast has open now.
-    pub(super) fn held(&self) -> Option<std::path::PathBuf> {
-        self.capture.graph().and_then(|_| target::device(&self.capture.plan().upstream))
+    /// What Capcast itself has open now, and knows of it.
+    pub(super) fn held(&self) -> Held {
+        let device = self.capture.graph().and_then(|_| target::device(&self.capture.plan().upstream));
+        Held { device, streams: self.watched.receiving.iter().filter_map(Receiving::known).collect() }
     }
 }
 

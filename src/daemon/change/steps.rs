@@ -48,7 +48,9 @@ impl Appliance {
             },
             Stage::Settling { target, due } => {
                 let next = target.plan.video_encode[0].clone();
-                if !self.capture.phase().is_flowing() && now < due {
+                // The slate is a picture as well.
+                let nothing = !self.capture.phase().is_flowing() && self.watched.showing() == Showing::Source;
+                if nothing && now < due {
                     return Some(Stage::Settling { target, due });
                 }
                 if next.exclusive && self.encode.plan().exclusive {

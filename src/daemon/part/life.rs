@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Part, Seat, Told};
+use super::{Part, RESTS, Seat, Told};
 use crate::device;
 use crate::engine::{BuildError, EventSink, Graph, GraphEvent, StageCounters, TEARDOWN_PATIENCE};
 use crate::lifecycle::{Action, ENDED, Event, Lag, Phase};
@@ -148,6 +148,9 @@ impl Part {
 
     /// Why there is nothing to open, where that is known before it is tried.
     fn missing(&self) -> Option<String> {
+        if self.rests {
+            return Some(RESTS.to_owned());
+        }
         match &self.plan.upstream {
             Upstream::SoundCard { hw } if device::sound_card_is_missing(hw) => {
                 Some(format!("`{hw}` is not there; it is taken when it is plugged in"))

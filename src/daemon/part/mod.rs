@@ -37,6 +37,9 @@ pub(super) enum Seat {
     Encode(RawHub, Outlet),
 }
 
+/// Why a capture that rests has no graph.
+const RESTS: &str = "what arrives is passed on as it is";
+
 /// One graph under supervision.
 pub(super) struct Part {
     name: PartName,
@@ -72,6 +75,8 @@ pub(super) struct Part {
     strain: Strain,
     /// Of one that may not: whether it keeps up.
     lag: Lag,
+    /// Nobody needs what it would make.
+    rests: bool,
     /// The trouble the log has been told of, until it runs again.
     logged: String,
 }
@@ -109,6 +114,7 @@ impl Part {
             leaving_since: None,
             strain: Strain::default(),
             lag: Lag::default(),
+            rests: false,
             logged: String::new(),
         }
     }
@@ -150,6 +156,23 @@ impl Part {
     /// It was stopped, and has not been started since.
     pub(super) fn is_going(&self) -> bool {
         matches!(self.phase(), Phase::Stopped | Phase::Stopping)
+    }
+
+    /// Nobody needs what it would make.
+    pub(super) fn rests(&self) -> bool {
+        self.rests
+    }
+
+    /// Takes its graph down while nobody needs what it makes, and builds it again when somebody does.
+    pub(super) fn set_rests(&mut self, now: Duration, rests: bool) {
+        if self.rests == rests {
+            return;
+        }
+        self.rests = rests;
+        match rests {
+            true => self.drive(now, Event::DeviceGone(RESTS.to_owned())),
+            false => self.drive(now, Event::DeviceBack),
+        }
     }
 
     /// A graph of it is on its way out.

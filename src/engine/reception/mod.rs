@@ -15,6 +15,7 @@
 //! a graph has no room for is dropped up to the next keyframe, and counted.
 
 mod anchor;
+mod fitness;
 mod packets;
 mod program;
 mod srt;
@@ -36,6 +37,7 @@ use super::clock::Timebase;
 use super::counters::Flow;
 use anchor::Anchor;
 pub use anchor::Pacing;
+use fitness::Fitness;
 use packets::{Demux, Found, Unit};
 use program::{Program, Track};
 pub use srt::SrtReceiver;
@@ -66,6 +68,7 @@ pub struct Arrivals {
     demux: Demux,
     anchor: Anchor,
     stores: [Store; 2],
+    fitness: Fitness,
     /// Bytes of the present session.
     bytes: u64,
 }
@@ -94,6 +97,8 @@ struct Facts {
     program: Option<Program>,
     /// How it is, as far as arriving goes.
     health: SourceHealth,
+    /// Whether the picture can be passed on as it is, once that is known; the error says why not.
+    forward: Option<Result<(), String>>,
 }
 
 /// How a reception fares. Counts are since it was opened.
@@ -150,6 +155,7 @@ impl Engine {
             demux: Demux::default(),
             anchor: Anchor::new(pacing),
             stores: [Store::new(MediaKind::Video), Store::new(MediaKind::Audio)],
+            fitness: Fitness::default(),
             bytes: 0,
         };
         (Reception { shared }, arrivals)
@@ -199,6 +205,12 @@ impl Reception {
             && shared.flow.last().is_some_and(|last| now.saturating_since(last) > SILENT)
     }
 
+    /// Whether the picture can be passed on without being encoded anew, by what has come of it; the error says why not. None:
+    /// nobody knows, or nothing comes.
+    pub fn forwardable(&self) -> Option<Result<(), String>> {
+        self.shared.facts.load().forward.clone().filter(|_| !self.is_silent())
+    }
+
     /// Why there is no such track to be had now; none when there is.
     pub fn missing(&self, kind: MediaKind) -> Option<String> {
         let facts = self.shared.facts.load();
@@ -244,6 +256,11 @@ impl Reception {
     /// Lets a graph read from now on.
     pub(super) fn attach(&self, tap: &Arc<Tap>) {
         self.shared.taps.rcu(|taps| taps.iter().chain([tap]).cloned().collect::<Vec<_>>());
+        if tap.session() != self.shared.facts.load().session {
+            // It was built for what came before.
+            tap.end();
+            self.shared.detach(tap);
+        }
     }
 
     /// Lets it read no more.
@@ -340,7 +357,7 @@ impl Arrivals {
         let session = self.shared.sessions.fetch_add(1, Relaxed) + 1;
         let reason = "something arrives, but not yet what it consists of".to_owned();
         let health = SourceHealth { state: SourceState::NoSignal, reason };
-        self.shared.facts.store(Arc::new(Facts { session, program: None, health }));
+        self.shared.facts.store(Arc::new(Facts { session, health, ..Facts::default() }));
     }
 
     fn end(&mut self) {
@@ -355,6 +372,7 @@ impl Arrivals {
     }
 
     fn take_program(&mut self, program: Program) {
+        self.fitness = Fitness::default();
         let facts = self.shared.facts.load();
         let (session, before) = (facts.session, facts.program.is_some());
         let session = if before {
@@ -369,14 +387,19 @@ impl Arrivals {
             session
         };
         let health = SourceHealth::of(SourceState::Live);
-        self.shared.facts.store(Arc::new(Facts { session, program: Some(program), health }));
+        self.shared.facts.store(Arc::new(Facts { session, program: Some(program), health, forward: None }));
     }
 
     fn take_unit(&mut self, unit: Unit, now: MediaTime) {
-        let facts = self.shared.facts.load();
+        let facts = self.shared.facts.load_full();
         let Some(track) = facts.program.as_ref().and_then(|program| program.track(unit.kind)) else { return };
         let place = self.anchor.place(unit.pts, unit.dts, now);
         let kind = unit.kind;
+        if kind == MediaKind::Video
+            && let Some(forward) = self.fitness.judge(&unit, track.coding)
+        {
+            self.shared.facts.store(Arc::new(Facts { forward: Some(forward), ..Facts::clone(&facts) }));
+        }
         let store = &mut self.stores[usize::from(kind == MediaKind::Audio)];
         Held::of(unit, place, track.coding, |held| {
             for tap in self.shared.taps.load().iter().filter(|tap| tap.kind() == kind && tap.has_joined()) {

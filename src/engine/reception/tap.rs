@@ -43,6 +43,11 @@ impl Tap {
         }
     }
 
+    /// One that begins with the next keyframe that arrives, and not with what there is.
+    pub(in crate::engine) fn from_next(session: u64, appsrc: &gst_app::AppSrc) -> Tap {
+        Tap { joined: AtomicBool::new(true), ..Tap::new(MediaKind::Video, session, appsrc) }
+    }
+
     pub(super) fn kind(&self) -> MediaKind {
         self.kind
     }

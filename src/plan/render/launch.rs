@@ -48,6 +48,11 @@ struct Line {
 impl Line {
     /// One capture and the encodes it feeds.
     fn side(&mut self, prefix: &str, capture: &GraphPlan, encodes: &[&GraphPlan]) {
+        if let [GraphPlan { upstream: Upstream::Network { url }, .. }] = encodes {
+            self.network(url);
+            self.graph(encodes[0], prefix);
+            return self.end_chain();
+        }
         match &capture.upstream {
             Upstream::Absent { .. } => self.chain.push(STAND_IN.to_owned()),
             Upstream::Network { url } => self.network(url),

@@ -557,6 +557,37 @@ fn what_arrives_over_the_network_brings_its_sound_unless_a_card_is_named() {
 }
 
 #[test]
+fn what_arrives_is_passed_on_where_it_fits_and_the_plan_says_why_not() {
+    let text = "[capture]\nvideo = \"srt://192.0.2.1:9000\"\npassthrough = true\n";
+    let url = "srt://192.0.2.1:9000?mode=caller&latency=120".to_owned();
+    let h264 = profile("h264-x264-720p30");
+    let mut inventory = bare("1.22", 2);
+    let why = |plan: &Plan| {
+        let of = |choice: &&Choice| choice.subject == "passthrough";
+        plan.choices.iter().find(of).map(|choice| (choice.taken, choice.reason.clone())).unwrap()
+    };
+    let unknown = planned(&config(text), &h264, &inventory);
+    assert_eq!(unknown.video_encode[0].fragment, "x264");
+    assert!(!why(&unknown).0 && why(&unknown).1.contains("nothing is known"));
+    inventory.streams.insert(url.clone(), Err("it has B-frames".to_owned()));
+    let refused = planned(&config(text), &h264, &inventory);
+    assert_eq!(
+        (refused.video_encode[0].fragment.as_str(), why(&refused).1.as_str()),
+        ("x264", "it has B-frames")
+    );
+    inventory.streams.insert(url.clone(), Ok(()));
+    let passed = planned(&config(text), &h264, &inventory);
+    let graph = &passed.video_encode[0];
+    assert_eq!((graph.fragment.as_str(), &graph.upstream), ("passthrough", &Upstream::Network { url }));
+    assert!(graph.nodes.iter().all(|node| !node.factory.ends_with("enc")), "{graph:?}");
+    assert!(!render::launch(&passed, &inventory).contains("264enc"));
+    let other = planned(&config(text), &profile("vp9-720p60"), &inventory);
+    assert!(why(&other).1.contains("asks for VP9"), "{:?}", why(&other));
+    let plain = planned(&config(&text.replace("true", "false")), &h264, &inventory);
+    assert_eq!(plain.video_encode[0].fragment, "x264");
+}
+
+#[test]
 fn a_sound_card_may_be_chosen_by_hand() {
     let mut inventory = usb2();
     inventory.sound_cards = vec![sound("PCH", "HDA Intel PCH", "")];
