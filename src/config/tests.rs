@@ -106,6 +106,7 @@ fn every_key_of_the_interface_is_read() {
         capture: CaptureConfig {
             video: VideoInput::ById("usb-Elgato_Cam_Link_4K-video-index0".to_owned()),
             mode: CaptureMode::Fixed(FrameSize::new(1920, 1080), Framerate::new(60000, 1001)),
+            passthrough: false,
             audio: AudioInput::Alsa("hw:CARD=Capture".to_owned()),
             audio_delay: Delay::from_micros(-40_000),
             no_signal: NoSignal::Stop,

@@ -50,6 +50,9 @@ const WITHOUT_TABLES: u64 = 400_000;
 /// A sender that sends nothing for so long is silent: as long as it takes until the slate is shown.
 const SILENT: Duration = Duration::from_millis(450);
 
+/// After so long it is not waited for with a picture that is passed on: a busy machine is no reason to change encoders.
+const LOST: Duration = Duration::from_secs(1);
+
 /// The streams that arrive, by their URL.
 #[derive(Default)]
 pub(super) struct Receptions {
@@ -199,16 +202,20 @@ impl Reception {
 
     /// What should come all the time does not come.
     fn is_silent(&self) -> bool {
+        self.is_silent_for(SILENT)
+    }
+
+    fn is_silent_for(&self, patience: Duration) -> bool {
         let shared = &*self.shared;
         let now = shared.timebase.now();
         shared.pacing == Pacing::Live
-            && shared.flow.last().is_some_and(|last| now.saturating_since(last) > SILENT)
+            && shared.flow.last().is_some_and(|last| now.saturating_since(last) > patience)
     }
 
     /// Whether the picture can be passed on without being encoded anew, by what has come of it; the error says why not. None:
     /// nobody knows, or nothing comes.
     pub fn forwardable(&self) -> Option<Result<(), String>> {
-        self.shared.facts.load().forward.clone().filter(|_| !self.is_silent())
+        self.shared.facts.load().forward.clone().filter(|_| !self.is_silent_for(LOST))
     }
 
     /// Why there is no such track to be had now; none when there is.
