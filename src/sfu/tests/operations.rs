@@ -8,7 +8,7 @@ use str0m_netem::{NetemConfig, Probability, RandomLoss};
 use super::ALL;
 use super::client::Manner;
 use super::world::{World, live};
-use crate::sfu::{Patch, Precondition, SessionId};
+use crate::sfu::{Pair, Patch, Precondition, SessionId};
 
 #[derive(Clone, Debug)]
 enum Operation {
@@ -149,7 +149,7 @@ impl Story {
                 let from = self.session(*client).map(|(client, _)| self.world.clients[client].address);
                 let from = from.unwrap_or_else(|| ([10, 9, 9, 9], 9).into());
                 let (to, now) = (super::SERVER.parse().unwrap(), self.world.now);
-                self.world.sfu.receive(from, to, bytes, now, &mut self.world.sent);
+                self.world.sfu.receive(Pair::udp(to, from), bytes, now, &mut self.world.sent);
             }
             Operation::SetClock(seconds) => {
                 let by = Duration::from_secs(seconds.unsigned_abs().into());
