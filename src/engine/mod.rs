@@ -53,6 +53,7 @@ mod teardown;
 mod thinning;
 mod timeline;
 mod trial;
+mod trust;
 mod way;
 pub mod webrtc;
 

@@ -14,6 +14,7 @@ use super::clock::Timebase;
 use super::counters::{Flow, Inside};
 use super::jpeg::Jpegs;
 use super::looping::Looping;
+use super::trust::Trust;
 use super::way::Way;
 
 /// One graph's counters.
@@ -101,13 +102,14 @@ pub(super) fn follow(pad: &gst::Pad) -> Arc<Segment> {
 }
 
 /// Counts what a source makes, and what a device says it lost: `v4l2src` numbers its buffers by the driver's sequence,
-/// `alsasrc` marks what comes after an overrun as discontinuous.
+/// `alsasrc` marks what comes after an overrun as discontinuous. Pictures that the driver calls damaged
+/// (`V4L2_BUF_FLAG_ERROR`) are left out.
 pub(super) fn watch_source(source: &gst::Element, kind: MediaKind, device: bool, tally: &Arc<Tally>) {
     let Some(pad) = source.static_pad("src") else { return };
     let tally = Arc::clone(tally);
     let segment = (device && kind == MediaKind::Audio).then(|| follow(&pad));
     pad.add_probe(gst::PadProbeType::BUFFER, {
-        let last = AtomicU64::new(u64::MAX);
+        let (last, trust) = (AtomicU64::new(u64::MAX), Trust::default());
         move |_, info| {
             let Some(buffer) = info.buffer() else { return gst::PadProbeReturn::Ok };
             let first = tally.frames_in.fetch_add(1, Relaxed) == 0;
@@ -120,6 +122,11 @@ pub(super) fn watch_source(source: &gst::Element, kind: MediaKind, device: bool,
                 let before = last.swap(offset, Relaxed);
                 if offset != u64::MAX && before != u64::MAX && offset > before {
                     tally.gaps.fetch_add(offset - before - 1, Relaxed);
+                }
+                if !trust.is_good(!buffer.flags().contains(gst::BufferFlags::CORRUPTED)) {
+                    tally.gaps.fetch_add(1, Relaxed);
+                    // Not `Drop`: the bindings have taken the buffer by then, and GStreamer would release it once more.
+                    return gst::PadProbeReturn::Handled;
                 }
             } else if device && !first && buffer.flags().contains(gst::BufferFlags::DISCONT) {
                 tally.gaps.fetch_add(1, Relaxed);
@@ -240,7 +247,7 @@ pub(super) fn watch_decoder(decoder: &gst::Element, timebase: &Timebase, tally: 
     let jpegs = Jpegs::default();
     sink.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         let Some(buffer) = info.buffer() else { return gst::PadProbeReturn::Ok };
-        if !buffer.map_readable().is_ok_and(|bytes| jpegs.is_whole(&bytes)) {
+        if !buffer.map_readable().is_ok_and(|bytes| jpegs.is_good(&bytes)) {
             counts.swallowed.fetch_add(1, Relaxed);
             // Not `Drop`: the bindings have taken the buffer by then, and GStreamer would release it once more.
             return gst::PadProbeReturn::Handled;

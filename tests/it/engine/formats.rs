@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::mpsc;
 
 use capcast::config::VideoInput;
-use capcast::engine::GraphEvent;
+use capcast::engine::{GraphEvent, StageCounters};
 use capcast::media::{AccessUnit, MediaKind};
 use capcast::plan::{Downstream, GraphKind, GraphPlan, Role, Value};
 
@@ -47,7 +47,7 @@ fn jpegs(folder: &Path, count: usize) -> Vec<Vec<u8>> {
 /// As a card in an MJPEG mode, with the shipped fragment's decoder.
 fn mjpeg_card(folder: &Path, count: usize) -> GraphPlan {
     let location = format!("{}/frame-%02d.jpg", folder.display());
-    let caps = "image/jpeg,width=320,height=180,framerate=30/1";
+    let caps = "image/jpeg,framerate=30/1";
     let nodes = vec![
         node(
             "source",
@@ -77,13 +77,35 @@ fn pictures_that_cannot_be_decoded_are_skipped_and_counted_and_the_others_are_sh
     };
     let zeros = vec![0; whole[5].len()];
     let without_tables = [&whole[25][..2], &whole[25][whole[25].len() / 2..]].concat();
+    // Headers take some 600 bytes; what follows is the picture.
+    let amid = |number: usize| 600 + (whole[number].len() - 600) / 2;
+    let lost = [&whole[29][..amid(29)], &whole[29][amid(29) + 40..]].concat();
+    let mut flipped = whole[33].clone();
+    flipped[amid(33)..amid(33) + 4].iter_mut().for_each(|byte| *byte ^= 0x5A);
     let spoilt = [
         spoil(5, &zeros),
         spoil(6, &zeros[..16]),
         spoil(12, &whole[12][..whole[12].len() / 2]),
         spoil(18, &[0xFF, 0xD8, 0xFF, 0xD9]),
         spoil(25, &without_tables),
+        spoil(29, &lost),
+        spoil(33, &flipped),
     ];
+    // The first one is of the very beginning of time, which no hub takes.
+    let kept: Vec<usize> = (1..COUNT).filter(|number| !spoilt.contains(number)).collect();
+    let (pictures, stage) = captured(folder.path(), COUNT, kept.len());
+    // By their brightness amid the picture, to half a step.
+    let shown: Vec<usize> =
+        pictures.iter().map(|picture| (usize::from(picture.data[320 * 90 + 160]) - 28) / 5).collect();
+    assert_eq!(shown, kept, "{stage:?}");
+    assert!(pictures.is_sorted_by(|a, b| a.pts < b.pts), "time goes back");
+    assert_eq!(stage.frames_in, COUNT as u64, "{stage:?}");
+    let dropped: Vec<_> = stage.dropped.iter().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(dropped, [&("backwards", 1), &("decoder", spoilt.len() as u64)], "{stage:?}");
+}
+
+/// What comes out of a card that delivers these files, which is so many pictures.
+fn captured(folder: &Path, count: usize, wanted: usize) -> (Vec<AccessUnit>, StageCounters) {
     let engine = shared_engine();
     let (hub, outlet) = (engine.raw_hub(MediaKind::Video), engine.outlet(MediaKind::Video));
     let mut plan = pass_through(vec![]);
@@ -100,28 +122,62 @@ fn pictures_that_cannot_be_decoded_are_skipped_and_counted_and_the_others_are_sh
     encode.start().unwrap();
     encode_said.wait_for("the encoder's link", |event| *event == GraphEvent::Playing);
     let (events, mut said) = told();
-    let mut capture = engine.capture(&mjpeg_card(folder.path(), COUNT), &hub, events).unwrap();
+    let mut capture = engine.capture(&mjpeg_card(folder, count), &hub, events).unwrap();
     capture.start().unwrap();
-    // The first one is of the very beginning of time, which no hub takes.
-    let kept: Vec<usize> = (1..COUNT).filter(|number| !spoilt.contains(number)).collect();
     let mut pictures: Vec<AccessUnit> = Vec::new();
-    while pictures.len() < kept.len() {
+    while pictures.len() < wanted {
         match inbox.recv_timeout(PATIENCE) {
             Ok(picture) => pictures.push(picture),
             Err(_) => panic!("only {} pictures: {:?}", pictures.len(), capture.stage()),
         }
     }
     said.wait_for("the end of the files", |event| *event == GraphEvent::Ended);
-    // By their brightness amid the picture, to half a step.
-    let shown: Vec<usize> =
-        pictures.iter().map(|picture| (usize::from(picture.data[320 * 90 + 160]) - 28) / 5).collect();
-    assert_eq!(shown, kept, "{:?}", capture.stage());
-    assert!(pictures.is_sorted_by(|a, b| a.pts < b.pts), "time goes back");
     let stage = capture.stage();
-    assert_eq!(stage.frames_in, COUNT as u64, "{stage:?}");
-    let dropped: Vec<_> = stage.dropped.iter().filter(|(_, count)| *count > 0).collect();
-    assert_eq!(dropped, [&("backwards", 1), &("decoder", spoilt.len() as u64)], "{stage:?}");
     assert!(capture.stop().wait(PATIENCE) && encode.stop().wait(PATIENCE));
+    (pictures, stage)
+}
+
+/// In other samplings and sizes than whole blocks, with restart markers, with codes of their own, and, as many cards do,
+/// without any.
+#[test]
+fn pictures_of_every_kind_of_card_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |number: usize| folder.path().join(format!("frame-{number:02}.jpg"));
+    let kinds = [
+        ("yuvj420p", "default", "1"),
+        ("yuvj422p", "default", "4"),
+        ("yuvj444p", "optimal", "1"),
+        ("yuvj422p", "optimal", "4"),
+        ("gray", "default", "1"),
+    ];
+    for (number, (format, codes, slices)) in kinds.into_iter().enumerate() {
+        let made = Command::new("ffmpeg")
+            .args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=318x178", "-frames:v", "1"])
+            .args(["-pix_fmt", format, "-huffman", codes, "-threads", slices, "-slices", slices])
+            .args(["-strict", "unofficial", "-c:v", "mjpeg"])
+            .arg(path(number))
+            .status()
+            .unwrap();
+        assert!(made.success());
+    }
+    let restarts = fs::read(path(1)).unwrap();
+    assert!(restarts.windows(2).any(|pair| pair == [0xFF, 0xD0]), "no restart marker");
+    // A segment's length stands behind its marker.
+    let mut bare = fs::read(path(0)).unwrap();
+    while let Some(at) = bare.windows(2).position(|pair| pair == [0xFF, 0xC4]) {
+        let length = usize::from(u16::from_be_bytes([bare[at + 2], bare[at + 3]]));
+        bare.drain(at..at + 2 + length);
+    }
+    fs::write(path(kinds.len()), bare).unwrap();
+    let count = kinds.len() + 1;
+    // Once more in front, for the one of the very beginning of time.
+    for number in (0..count).rev() {
+        fs::rename(path(number), path(number + 1)).unwrap();
+    }
+    fs::copy(path(1), path(0)).unwrap();
+    let (_, stage) = captured(folder.path(), count + 1, count);
+    let dropped: Vec<_> = stage.dropped.iter().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(dropped, [&("backwards", 1)], "{stage:?}");
 }
 
 /// What ffprobe reads from the bitstream: range, matrix.
