@@ -7,7 +7,7 @@ use super::change::{Prepared, Reply, What, refused};
 use super::doors::Keys;
 use super::files::Loaded;
 use super::outputs::{Place, outputs};
-use super::target::{Wanted, aim};
+use super::target::{self, Wanted};
 use crate::config::{BoxConfig, Look, ProfileChoice};
 use crate::control::CommandError;
 
@@ -20,6 +20,7 @@ impl Appliance {
     pub(super) fn reload(&mut self, reply: Reply) {
         let (options, held) = (self.options.clone(), self.held());
         let (active, configured) = (self.profile.name.clone(), self.config.profile.clone());
+        let (capture, waited) = (self.config.capture.clone(), target::device(&self.capture.plan().upstream));
         self.prepare(What::Reload, reply, move || {
             let (loaded, problems) = options.sources().load(&options.overrides());
             let Some(loaded) = loaded else {
@@ -34,7 +35,8 @@ impl Appliance {
                 true => Wanted::named(&active),
                 false => Wanted::Chosen(loaded.config.profile.clone()),
             };
-            let target = aim(&loaded, wanted, &held).map_err(refused)?;
+            let waited = waited.filter(|_| loaded.config.capture == capture);
+            let target = target::aim_again(&loaded, wanted, &held, waited).map_err(refused)?;
             Ok(Prepared { target, loaded: Some(Arc::new(loaded)) })
         });
     }

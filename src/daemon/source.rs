@@ -52,6 +52,8 @@ pub(super) struct Watched {
     goes_on: bool,
     /// A card came while a test picture is shown for want of one.
     offered: bool,
+    /// The capture's plan is of another profile, since the card was away when that changed.
+    outdated: bool,
     source: Source,
     /// Since when it is as it is, and what the log was told of it last.
     since: Duration,
@@ -87,6 +89,7 @@ impl Watched {
             was_ours: false,
             goes_on: false,
             offered: false,
+            outdated: false,
             source: Source::default(),
             since: Duration::ZERO,
             logged: SourceState::Live,
@@ -116,6 +119,11 @@ impl Watched {
     /// What is seen of it.
     pub(super) fn showing(&self) -> Showing {
         self.slate.as_ref().map_or(Showing::Source, Slate::showing)
+    }
+
+    /// Whether the capture is to be planned for anew before it is taken again.
+    pub(super) const fn set_outdated(&mut self, outdated: bool) {
+        self.outdated = outdated;
     }
 
     /// Has the device looked at anew: what was seen of it is past.
@@ -302,6 +310,9 @@ impl Appliance {
         let leaving = self.capture.is_leaving();
         match self.watched.source.remedy(now, open, leaving, waiting, ready) {
             Remedy::Release => self.capture.drive(now, Event::DeviceGone(health.reason.clone())),
+            // Where another change is under way, it is asked for again.
+            Remedy::Retake if self.watched.outdated && self.change.is_some() => {}
+            Remedy::Retake if std::mem::take(&mut self.watched.outdated) => self.replan_source(),
             Remedy::Retake => self.capture.drive(now, Event::DeviceBack),
             Remedy::Replan if self.change.is_some() => self.watched.source.plugged_in(),
             Remedy::Replan => self.replan_source(),

@@ -76,6 +76,31 @@ pub(super) fn aim(loaded: &Loaded, wanted: Wanted, held: &Held) -> Result<Target
     Ok(Target { profile, plan })
 }
 
+/// The same while a change is made of what runs: where `auto` finds no card, `waited`, which it had taken, is waited for. A
+/// test picture in its place would be a lie.
+///
+/// # Errors
+/// As [`aim`].
+pub(super) fn aim_again(
+    loaded: &Loaded,
+    wanted: Wanted,
+    held: &Held,
+    waited: Option<PathBuf>,
+) -> Result<Target, RunError> {
+    let target = aim(loaded, wanted.clone(), held)?;
+    match waited {
+        Some(card)
+            if target.plan.video_capture.upstream == Upstream::Made
+                && loaded.config.capture.video == VideoInput::Auto =>
+        {
+            let mut loaded = loaded.clone();
+            loaded.config.capture.video = VideoInput::Device(card);
+            aim(&loaded, wanted, held)
+        }
+        _ => Ok(target),
+    }
+}
+
 /// The capture device that a plan opens.
 pub(super) fn device(upstream: &Upstream) -> Option<PathBuf> {
     match upstream {

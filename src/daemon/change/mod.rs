@@ -132,9 +132,9 @@ impl Appliance {
     /// Begins a change, unless one is under way.
     pub(super) fn change(&mut self, what: What, wanted: Wanted, reply: Reply) {
         let loaded = Arc::clone(&self.loaded);
-        let held = self.held();
+        let (held, waited) = (self.held(), target::device(&self.capture.plan().upstream));
         self.prepare(what, reply, move || {
-            let target = target::aim(&loaded, wanted, &held).map_err(refused)?;
+            let target = target::aim_again(&loaded, wanted, &held, waited).map_err(refused)?;
             Ok(Prepared { target, loaded: None })
         });
     }

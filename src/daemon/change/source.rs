@@ -3,11 +3,12 @@
 use super::{RISE, Stage};
 use crate::control::CommandError;
 use crate::daemon::appliance::Appliance;
+use crate::daemon::files::Loaded;
 use crate::daemon::source::is_card;
 use crate::daemon::target::Target;
 use crate::lifecycle::Event;
 use crate::media::{SourceHealth, SourceState};
-use crate::plan::{GraphPlan, Upstream};
+use crate::plan::{GraphPlan, Plan, Upstream};
 
 impl Appliance {
     /// The capture follows; viewers see the slate, or the last picture, in between.
@@ -27,6 +28,7 @@ impl Appliance {
             self.capture.drive(now, Event::DeviceGone(gone.reason.clone()));
             return self.finish(Err(CommandError::NotOnAir(gone.reason)));
         }
+        self.watched.set_outdated(false);
         let found = capture.title.clone();
         let same = capture == self.capture.plan();
         if same {
@@ -44,6 +46,21 @@ impl Appliance {
         if let Some(change) = &mut self.change {
             change.stage = Stage::Settling { target, due: now + RISE };
         }
+    }
+
+    /// A plan that was made while the card is away knows nothing of it: the capture goes on waiting as it was planned, with
+    /// the sound beside it, and is planned for anew when the card is there.
+    pub(super) fn keep_what_is_away(&mut self, loaded: Option<&Loaded>, plan: &mut Plan) {
+        let other_source = loaded.is_some_and(|loaded| loaded.config.capture != self.config.capture);
+        let away = matches!(plan.video_capture.upstream, Upstream::Absent { .. });
+        if !away || other_source || !is_card(&self.capture.plan().upstream) {
+            return;
+        }
+        plan.video_capture = self.capture.plan().clone();
+        if plan.audio_encode.is_some() {
+            plan.audio_capture = self.audio_capture.as_ref().map(|part| part.plan().clone());
+        }
+        self.watched.set_outdated(true);
     }
 }
 

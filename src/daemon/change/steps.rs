@@ -105,10 +105,14 @@ impl Appliance {
     }
 
     /// The plan is there: the gentlest way to it.
-    pub(super) fn head_for(&mut self, target: Box<Target>) {
+    pub(super) fn head_for(&mut self, mut target: Box<Target>) {
         let now = self.now();
         let next = target.plan.video_encode[0].clone();
-        let Some(change) = &mut self.change else { return };
+        let Some(change) = &self.change else { return };
+        let (what, loaded) = (change.what.clone(), change.loaded.clone());
+        if what != What::Source {
+            self.keep_what_is_away(loaded.as_deref(), &mut target.plan);
+        }
         if self.stopped {
             self.capture.set_plan(target.plan.video_capture.clone());
             self.encode.set_plan(next);
@@ -117,7 +121,7 @@ impl Appliance {
             }
             return self.land(*target, "; it is used from the next `capcast start` on");
         }
-        if let What::Fallback(encoder, reason) = &change.what {
+        if let What::Fallback(encoder, reason) = &what {
             let taker = &next.fragment;
             let note =
                 format!("`{taker}` took over from `{encoder}`, which failed again and again: {reason}");
@@ -125,7 +129,7 @@ impl Appliance {
             self.encode.set_note(note);
             return self.land(*target, "");
         }
-        if change.what == What::Source {
+        if what == What::Source {
             return self.follow_source(target);
         }
         let same_capture = target.plan.video_capture == *self.capture.plan();
