@@ -17,6 +17,19 @@ const PROFILE: &str = "summary = \"tried by a test\"\n[video]\ncodec = \"h264\"\
 const CONFIG: &str = "profile = \"tried\"\n[capture]\nvideo = \"test\"\naudio = \"test\"\n\
                       [[output]]\nname = \"far\"\nkind = \"whip\"\nurl = \"http://localhost:9/whip\"\n";
 
+/// Those that the pages of `capcast status` are held to, so that these cannot be of states that no daemon tells.
+#[test]
+fn the_states_of_golden_pages_are_as_documented() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/status");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let states: Vec<_> = files.filter(|path| path.extension().is_some_and(|kind| kind == "json")).collect();
+    assert!(states.len() >= 5, "{states:?}");
+    for path in states {
+        println!("{}", path.display());
+        assert_schema("Status", &serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap());
+    }
+}
+
 #[test]
 fn every_answer_for_programs_is_as_it_is_documented() {
     let _turn = turn();

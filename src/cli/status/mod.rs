@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use super::{Outcome, client};
 
+#[cfg(test)]
+mod tests;
+
 /// Show what the running daemon does: capture, encode, streams, queues
 #[derive(Debug, clap::Args)]
 #[command(
@@ -97,7 +100,8 @@ fn rows(state: &Value) -> Vec<Row> {
     };
     if let Some(capture) = part(state, "capture") {
         let source = capture.get("source").unwrap_or(&Value::Null);
-        let more = [text(source, "name"), &with(capture, &["format"], false)].join(" ");
+        let what = [text(source, "name"), text(capture, "format")].join(" ");
+        let more = described(what.trim_end(), capture, false);
         let (state, reason) = (text(source, "state"), text(source, "reason"));
         let mut shown = capture.clone();
         // What is wrong with the source says more than what became of its graph.
@@ -193,11 +197,15 @@ fn sound(audio: &Value) -> String {
     line
 }
 
-/// What a part is, and what it does per second.
+/// What a part is by these of its members, and what it does per second.
 fn with(part: &Value, names: &[&str], encoded: bool) -> String {
     let what: Vec<&str> =
         names.iter().map(|name| text(part, name)).filter(|value| !value.is_empty()).collect();
-    let mut line = format!("{}, {:.1} a second", what.join(" "), number(part, "fps"));
+    described(&what.join(" "), part, encoded)
+}
+
+fn described(what: &str, part: &Value, encoded: bool) -> String {
+    let mut line = format!("{what}, {:.1} a second", number(part, "fps"));
     if encoded {
         let _ = write!(line, ", {}", bits(number(part, "bitrate_bps")));
         if let Some(target) = part.get("target_bitrate_bps").and_then(Value::as_f64) {
@@ -259,49 +267,4 @@ pub(super) fn span(seconds: f64) -> String {
 fn sentence(words: &str) -> String {
     let mut letters = words.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_page_is_aligned_and_names_what_is_wrong() {
-        let state = serde_json::json!({
-            "version": "0.1.0", "uptime_s": 8000.0, "state": "degraded", "words": "on air: 1 viewer", "profile": "auto",
-            "capture": {"state": "running", "reason": "", "source": {"name": "test", "state": "live", "reason": ""}, "format": "I420", "size": "1280x720",
-                        "fps": 29.97, "dropped": 0, "restarts": 1, "latency_p50_ms": 0.4},
-            "encode": {"state": "backoff", "reason": "no buffer for 2000 ms", "encoder": "x264", "codec": "h264",
-                       "size": "1280x720", "fps": 0.0, "bitrate_bps": 0, "target_bitrate_bps": 3_000_000,
-                       "dropped": 4, "restarts": 2, "latency_p50_ms": null},
-            "audio": null, "outputs": [],
-            "latency": [{"step": "capture", "p50_ms": 0.42, "p95_ms": 0.9}, {"step": "encode", "p50_ms": 12.34, "p95_ms": 30.0},
-                        {"step": "total", "p50_ms": 13.9, "p95_ms": 33.1}],
-            "streams": [{"name": "live", "live": true, "video": "h264", "audio": null, "viewers": 1, "viewers_over_tcp": 1},
-                        {"name": "obs", "live": false, "video": null, "audio": null, "viewers": 0}],
-            "queues": [{"name": "video-encode/from-hub", "dropped": 4, "blocked_ms": 1500.0},
-                       {"name": "calm", "dropped": 0, "blocked_ms": 3.0}],
-        });
-        assert_eq!(
-            page(&state, false),
-            "On air: 1 viewer\n\
-             capcast 0.1.0, up 2 h 13 min, profile auto\n\
-             \n\
-             capture      running   test I420, 30.0 a second, 0.4 ms, rebuilt once\n\
-             encode       backoff   x264 h264 1280x720, 0.0 a second, 0 kbit/s of 3.0 Mbit/s, 4 dropped, rebuilt 2 times\n\
-             \u{20}            no buffer for 2000 ms\n\
-             latency      14 ms     capture to socket, 95 of 100 within 33 ms: capture 0.4, encode 12.3\n\
-             stream live  live      1 viewer (1 over TCP), h264\n\
-             stream obs   not live  0 viewers\n\
-             \n\
-             queues that dropped or held something up:\n  video-encode/from-hub: 4 dropped, 2 s blocked\n"
-        );
-        let mut lost = state.clone();
-        lost["capture"]["source"] =
-            serde_json::json!({"name": "/dev/video0", "state": "no_signal", "reason": "no cable"});
-        let page_of_loss = page(&lost, false);
-        assert!(page_of_loss.contains("capture      no signal  /dev/video0 I420"), "{page_of_loss}");
-        assert!(page_of_loss.contains("             no cable\n"), "{page_of_loss}");
-        assert!(page(&state, true).starts_with("\x1b[1;33mOn air"));
-    }
 }
