@@ -13,11 +13,7 @@ import json
 import sys
 import time
 
-import aiohttp
-from aiortc import RTCPeerConnection, RTCSessionDescription
-from aiortc.mediastreams import MediaStreamError
-
-from view import offer_until_live
+from session import Session
 
 # As `src/engine/stamp.rs` draws it.
 BLOCKS_ACROSS = 80
@@ -66,36 +62,11 @@ class Ages:
 
 
 async def view(endpoint, every):
-    peer = RTCPeerConnection()
     ages = Ages()
-    tasks = []
-
-    async def read(track, take):
-        while True:
-            try:
-                take(await track.recv())
-            except MediaStreamError:
-                return
-
-    @peer.on("track")
-    def on_track(track):
-        take = ages.picture if track.kind == "video" else lambda frame: None
-        tasks.append(asyncio.ensure_future(read(track, take)))
-
-    peer.addTransceiver("video", direction="recvonly")
-    peer.addTransceiver("audio", direction="recvonly")
-    await peer.setLocalDescription(await peer.createOffer())
     ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    async with aiohttp.ClientSession() as session:
-        answer, resource = await offer_until_live(session, endpoint, peer.localDescription.sdp)
-        await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
-        try:
-            while not (await asyncio.wait([ended], timeout=every))[0]:
-                ages.tell()
-        finally:
-            async with session.delete(resource):
-                pass
-    await peer.close()
+    async with Session(endpoint, ages.picture, lambda frame: None):
+        while not (await asyncio.wait([ended], timeout=every))[0]:
+            ages.tell()
 
 
 def main():

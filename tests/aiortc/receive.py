@@ -16,8 +16,8 @@ import sys
 
 from aiohttp import web
 from aiortc import RTCPeerConnection, RTCSessionDescription
-from aiortc.mediastreams import MediaStreamError
 
+from session import receive
 from view import Seen
 
 
@@ -43,17 +43,7 @@ class Server:
         peer = RTCPeerConnection()
         seen = Seen(self.frames)
 
-        async def read(track, take):
-            while True:
-                try:
-                    take(await track.recv())
-                except MediaStreamError:
-                    return
-
-        @peer.on("track")
-        def on_track(track):
-            self.start(read(track, seen.picture if track.kind == "video" else seen.sound))
-
+        receive(peer, seen.picture, seen.sound)
         await peer.setRemoteDescription(offer)
         await peer.setLocalDescription(await peer.createAnswer())
         self.peers[str(number)] = peer

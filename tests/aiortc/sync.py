@@ -14,13 +14,11 @@ import asyncio
 import json
 import sys
 
-import aiohttp
-from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription, rtcrtpreceiver
-from aiortc.mediastreams import MediaStreamError
+from aiortc import RTCRtpReceiver, rtcrtpreceiver
 from aiortc.rtp import RtcpSrPacket
 
 from age import number
-from view import offer_until_live
+from session import Session
 
 RATES = {"video": 90_000, "audio": 48_000}
 # Rises of what is heard above what was heard in the tenth of a second before: the beep is louder and higher than the tone.
@@ -141,34 +139,10 @@ class Sync:
 async def view(endpoint):
     reports = Reports()
     listen(reports)
-    peer = RTCPeerConnection()
     sync = Sync(reports)
-    tasks = []
-
-    async def read(track, take):
-        while True:
-            try:
-                take(await track.recv())
-            except MediaStreamError:
-                return
-
-    @peer.on("track")
-    def on_track(track):
-        tasks.append(asyncio.ensure_future(read(track, sync.picture if track.kind == "video" else sync.sound)))
-
-    peer.addTransceiver("video", direction="recvonly")
-    peer.addTransceiver("audio", direction="recvonly")
-    await peer.setLocalDescription(await peer.createOffer())
     ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    async with aiohttp.ClientSession() as session:
-        answer, resource = await offer_until_live(session, endpoint, peer.localDescription.sdp)
-        await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
-        try:
-            await ended
-        finally:
-            async with session.delete(resource):
-                pass
-    await peer.close()
+    async with Session(endpoint, sync.picture, sync.sound):
+        await ended
 
 
 def main():

@@ -14,9 +14,7 @@ import re
 import sys
 from urllib.parse import urljoin
 
-import aiohttp
-from aiortc import RTCPeerConnection, RTCSessionDescription
-from aiortc.mediastreams import MediaStreamError
+from session import Session
 
 
 class Seen:
@@ -54,27 +52,13 @@ class Seen:
             self.enough.set()
 
 
-async def offer_until_live(session, endpoint, sdp):
-    """The answer and the session's URL; a stream that is not live yet is asked for again."""
-    while True:
-        headers = {"Content-Type": "application/sdp"}
-        async with session.post(endpoint, data=sdp, headers=headers) as response:
-            body = await response.text()
-            if response.status == 201:
-                offer_until_live.links = response.headers.getall("Link", [])
-                return body, urljoin(endpoint, response.headers["Location"])
-            if response.status not in (409, 503):
-                raise RuntimeError(f"the server answered {response.status}: {body}")
-            await asyncio.sleep(min(2.0, float(response.headers.get("Retry-After", "1"))))
-
-
-async def choose(session, endpoint, layer):
+async def choose(session, layer):
     """Reads the session's events until they name layers, and chooses one."""
     links = {}
-    for link in offer_until_live.links:
+    for link in session.links:
         if match := re.fullmatch(r'<([^>]*)>; rel="urn:ietf:params:whep:ext:core:([a-z-]+)".*', link):
-            links[match[2]] = urljoin(endpoint, match[1])
-    async with session.get(links["server-sent-events"]) as events:
+            links[match[2]] = urljoin(session.endpoint, match[1])
+    async with session.http.get(links["server-sent-events"]) as events:
         name = None
         async for line in events.content:
             line = line.decode().rstrip()
@@ -86,41 +70,24 @@ async def choose(session, endpoint, layer):
                     break
     print(json.dumps({"layers": layers}), flush=True)
     choice = {"mediaId": "1", "encodingId": layer}
-    async with session.post(links["layer"], json=choice) as response:
+    async with session.http.post(links["layer"], json=choice) as response:
         print(json.dumps({"chosen": response.status}), flush=True)
 
 
 async def view(endpoint, frames, bearer=None, layer=None):
-    peer = RTCPeerConnection()
     seen = Seen(frames)
-    tasks = []
-
-    async def read(track, take):
-        while True:
-            try:
-                take(await track.recv())
-            except MediaStreamError:
-                return
-
-    @peer.on("track")
-    def on_track(track):
-        tasks.append(asyncio.ensure_future(read(track, seen.picture if track.kind == "video" else seen.sound)))
-
-    peer.addTransceiver("video", direction="recvonly")
-    peer.addTransceiver("audio", direction="recvonly")
-    await peer.setLocalDescription(await peer.createOffer())
-    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {bearer}"} if bearer else None) as session:
-        answer, resource = await offer_until_live(session, endpoint, peer.localDescription.sdp)
-        await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+    async with Session(endpoint, seen.picture, seen.sound, bearer) as session:
         try:
             if layer is not None:
-                await choose(session, endpoint, layer)
+                await choose(session, layer)
                 seen.video = 0
                 seen.enough.clear()
             await seen.enough.wait()
         finally:
-            codecs = [line.split()[1].split("/")[0] for line in answer.splitlines() if line.startswith("a=rtpmap:")]
-            found = {
+            lines = session.answer.splitlines()
+            codecs = [line.split()[1].split("/")[0] for line in lines if line.startswith("a=rtpmap:")]
+            stats = (await session.peer.getStats()).values()
+            view.found = {
                 "codecs": codecs,
                 "frames": seen.video,
                 "size": seen.size,
@@ -128,18 +95,10 @@ async def view(endpoint, frames, bearer=None, layer=None):
                 "audio_frames": seen.audio,
                 "audio_rate": seen.rate,
                 "audio_peak": seen.peak,
-                "connection": peer.connectionState,
+                "connection": session.peer.connectionState,
+                "lost": sum(stat.packetsLost for stat in stats if stat.type == "inbound-rtp"),
             }
-            lost = 0
-            for stat in (await peer.getStats()).values():
-                if stat.type == "inbound-rtp":
-                    lost += stat.packetsLost
-            found["lost"] = lost
-            view.found = found
-            async with session.delete(resource) as response:
-                found["deleted"] = response.status
-    await peer.close()
-    return found
+    return {**view.found, "deleted": session.deleted}
 
 
 def main():
