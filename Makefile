@@ -65,7 +65,8 @@ fuzz: packages-run ## fuzz what strangers' bytes reach, each target for SECONDS=
 soak: packages-run packages-test packages-vm build ## the long forms of the tests: hours, or CAPCAST_SOAK_MINUTES=… of each
 	setup/python >/dev/null
 	cargo test --locked --release --lib --test it -- soak --include-ignored --nocapture --test-threads=1
-	CAPCAST_SOAK_FAULTS=$${CAPCAST_SOAK_FAULTS:-200} CAPCAST=$(target)/release/capcast tests/vm/run faults_in_a_row
+	CAPCAST_SOAK_FAULTS=$${CAPCAST_SOAK_FAULTS:-200} CAPCAST_SOAK_CAPTURE=$${CAPCAST_SOAK_CAPTURE:-60} \
+	  CAPCAST=$(target)/release/capcast tests/vm/run faults_in_a_row loses_none
 
 bench: packages-run packages-test build ## measure: start, overhead, SFU load, outputs, panel, glass to glass (leave the machine alone meanwhile)
 	benches/run
