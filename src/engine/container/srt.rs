@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
@@ -121,7 +121,9 @@ impl Engine {
             }
             SrtMode::Listener => {
                 muxer.link(&sink)?;
-                attend(&sink, container.intakes.clone(), listener);
+                let idle = Arc::new(AtomicBool::new(true));
+                hold_back(&muxer, Arc::clone(&idle))?;
+                attend(&sink, container.intakes.clone(), idle, listener);
                 container.play()?;
             }
         }
@@ -195,8 +197,22 @@ impl Call {
     }
 }
 
+/// Lets nothing out after a time without receivers before the next keyframe: what is still in the muxer is old by then.
+fn hold_back(muxer: &gst::Element, idle: Arc<AtomicBool>) -> Result<(), ContainerError> {
+    let exit =
+        muxer.static_pad("src").ok_or_else(|| ContainerError::Failed("the muxer has no exit".to_owned()))?;
+    exit.add_probe(gst::PadProbeType::BUFFER_LIST, move |_, info| {
+        let delta = |buffer: &gst::BufferRef| buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        if info.buffer_list().is_some_and(|list| list.iter().any(|buffer| !delta(buffer))) {
+            idle.store(false, Relaxed);
+        }
+        if idle.load(Relaxed) { gst::PadProbeReturn::Drop } else { gst::PadProbeReturn::Ok }
+    });
+    Ok(())
+}
+
 /// Lets media in while receivers are there.
-fn attend(sink: &gst::Element, intakes: Vec<Arc<Intake>>, listener: SrtListener) {
+fn attend(sink: &gst::Element, intakes: Vec<Arc<Intake>>, idle: Arc<AtomicBool>, listener: SrtListener) {
     // One that goes at once may be told of before it is told to have come.
     let present = Arc::new(AtomicIsize::new(0));
     let (came, arrived) = (Arc::clone(&present), (intakes.clone(), Arc::clone(&listener)));
@@ -212,6 +228,7 @@ fn attend(sink: &gst::Element, intakes: Vec<Arc<Intake>>, listener: SrtListener)
         let now = present.fetch_sub(1, Relaxed) - 1;
         if now <= 0 {
             intakes.iter().for_each(|intake| intake.close());
+            idle.store(true, Relaxed);
         }
         listener(SrtEvent::Receivers(now.max(0).unsigned_abs()));
         None
