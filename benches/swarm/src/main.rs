@@ -1,8 +1,10 @@
 //! `swarm`: load generator and yardstick for WHIP/WHEP servers.
 
+mod churn;
 mod clip;
 mod clock;
 mod codec;
+mod crew;
 mod http;
 mod measure;
 mod peer;
@@ -17,8 +19,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -29,12 +30,12 @@ use str0m::format::Codec as Format;
 
 use crate::clip::{Clip, Spec};
 use crate::codec::Codec;
+use crate::crew::{Crew, INTERRUPTED, interrupt, sleep_until};
 use crate::measure::{Counts, Quantiles, Span};
 use crate::peer::{Peer, Plan, Role};
 use crate::proc::Watch;
 use crate::publisher::{Media, Sent};
 use crate::viewer::Viewer;
-use crate::worker::{Board, Command, Mailbox, Settings};
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -51,7 +52,7 @@ enum Mode {
     View(View),
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct Sessions {
     /// Bearer token; {n} as in the URL
     #[arg(long)]
@@ -137,6 +138,9 @@ struct View {
     /// are the kernel's, so this costs no precision; it saves CPU.
     #[arg(long, default_value_t = 1000)]
     batch_us: u64,
+    /// While it is measured, so many more viewers come and go a second
+    #[arg(long, default_value_t = 0)]
+    churn: usize,
     #[command(flatten)]
     sessions: Sessions,
 }
@@ -174,87 +178,6 @@ fn process(text: &str) -> Result<(String, u32)> {
 
 /// For retransmissions of what was sent in the measured time.
 const GRACE: Duration = Duration::from_millis(500);
-
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-extern "C" fn interrupt(_: libc::c_int) {
-    INTERRUPTED.store(true, Ordering::Relaxed);
-}
-
-/// Sleeps until `at`; false if interrupted.
-fn sleep_until(at: Instant) -> bool {
-    while !INTERRUPTED.load(Ordering::Relaxed) {
-        let left = at.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return true;
-        }
-        thread::sleep(left.min(Duration::from_millis(50)));
-    }
-    false
-}
-
-/// The worker threads and their mailboxes.
-struct Crew {
-    board: Arc<Board>,
-    mailboxes: Vec<Mailbox>,
-    handles: Vec<thread::JoinHandle<Vec<Peer>>>,
-}
-
-impl Crew {
-    fn start(plan: Plan, url: &str, sessions: &Sessions, batch: Duration) -> Result<Crew> {
-        ensure!(sessions.threads > 0 && sessions.rate > 0.0, "--threads and --rate must be above zero");
-        let ip = sessions.bind.map_or_else(|| http::local_ip(url), Ok)?;
-        let settings = Settings { plan, ip, batch };
-        let board = Arc::new(Board::default());
-        let mut crew = Crew { board: board.clone(), mailboxes: vec![], handles: vec![] };
-        for _ in 0..sessions.threads.min(sessions.count.max(1)) {
-            let (mailbox, handle) = worker::spawn(settings.clone(), board.clone())?;
-            crew.mailboxes.push(mailbox);
-            crew.handles.push(handle);
-        }
-        Ok(crew)
-    }
-
-    fn ready(&self) -> usize {
-        self.board.ready.load(Ordering::Relaxed)
-    }
-
-    fn failed(&self) -> usize {
-        self.board.failed.load(Ordering::Relaxed)
-    }
-
-    /// Opens the sessions at the wanted rate.
-    fn join(&self, sessions: &Sessions, url: impl Fn(usize) -> String) {
-        let start = Instant::now();
-        for n in 0..sessions.count {
-            if !sleep_until(start + Duration::from_secs_f64(n as f64 / sessions.rate)) {
-                return;
-            }
-            let token = sessions.token.as_ref().map(|token| token.replace("{n}", &n.to_string()));
-            self.mailboxes[n % self.mailboxes.len()].send(Command::Join { url: url(n), token });
-        }
-    }
-
-    /// Waits until every session is ready or failed.
-    fn wait(&self, count: usize, limit: Duration) -> bool {
-        let end = Instant::now() + limit;
-        while self.ready() + self.failed() < count && Instant::now() < end {
-            if !sleep_until(Instant::now() + Duration::from_millis(20)) {
-                return false;
-            }
-        }
-        true
-    }
-
-    fn measure(&self, span: Span) {
-        self.mailboxes.iter().for_each(|m| m.send(Command::Measure(span)));
-    }
-
-    fn stop(self) -> Vec<Peer> {
-        self.mailboxes.iter().for_each(|m| m.send(Command::Stop));
-        self.handles.into_iter().flat_map(|h| h.join().expect("worker panicked")).collect()
-    }
-}
 
 /// Why sessions failed, and how many each.
 fn failures(peers: &[Peer]) -> BTreeMap<String, usize> {
@@ -392,14 +315,18 @@ fn view(args: &View) -> Result<Value> {
     sleep_until(start);
     let mut watch = Watch::start(&processes);
     let end = start + duration;
+    let churn = churn::start(args, end)?;
     while Instant::now() < end && sleep_until(end.min(Instant::now() + Duration::from_secs(1))) {
         watch.sample();
     }
     let usage = watch.finish();
+    let churned = churn.finish();
     sleep_until(Instant::now() + GRACE);
     let peers = crew.stop();
     ensure!(!INTERRUPTED.load(Ordering::Relaxed), "interrupted");
-    Ok(report(args, peers, span, &usage, loadavg.trim()))
+    let mut told = report(args, peers, span, &usage, loadavg.trim());
+    told["churned"] = json!(churned);
+    Ok(told)
 }
 
 fn report(args: &View, mut peers: Vec<Peer>, span: Span, usage: &proc::Report, load: &str) -> Value {
