@@ -8,6 +8,7 @@ pub mod config;
 pub mod lifecycle;
 pub mod plan;
 pub mod probe;
+pub mod relay;
 pub mod sfu;
 pub mod whip;
 
