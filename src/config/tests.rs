@@ -184,8 +184,11 @@ fn every_video_input_has_its_form() {
         ("pci-0000:01:00.0-video-index1", VideoInput::ById("pci-0000:01:00.0-video-index1".into())),
         ("file:/srv/a b.mp4", VideoInput::File("/srv/a b.mp4".into())),
         ("file:///srv/a.mp4", VideoInput::File("/srv/a.mp4".into())),
-        ("https://camera/a.m3u8", VideoInput::Url("https://camera/a.m3u8".into())),
-        ("https://example.org/live.m3u8", VideoInput::Url("https://example.org/live.m3u8".into())),
+        ("https://camera/a.m3u8", VideoInput::Url { url: "https://camera/a.m3u8".into(), token: None }),
+        (
+            "https://example.org/live.m3u8",
+            VideoInput::Url { url: "https://example.org/live.m3u8".into(), token: None },
+        ),
     ] {
         let (config, diagnostics) = parse_box("c", &format!("[capture]\nvideo = \"{text}\"\n"));
         let video = config.map(|config| config.capture.video);

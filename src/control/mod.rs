@@ -7,6 +7,6 @@ mod state;
 
 pub use handle::{Command, CommandError, Done, Handle, Inbox, Order, channel};
 pub use state::{
-    AudioState, CaptureState, EncodeState, Lifecycle, OutputState, ProcessState, QueueState, StageState,
-    State, StreamState, Summary,
+    AudioState, CaptureState, EncodeState, Lifecycle, OutputState, ProcessState, QueueState, RelayState,
+    StageState, State, StreamState, Summary,
 };

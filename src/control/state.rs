@@ -57,6 +57,7 @@ impl State {
                 size: None,
                 framerate: None,
                 restarts: 0,
+                relay: None,
                 stage: StageState::default(),
             },
             audio: None,
@@ -160,8 +161,39 @@ pub struct CaptureState {
     pub framerate: Option<Framerate>,
     /// How often it was rebuilt.
     pub restarts: u64,
+    /// How it comes in segments, where it does.
+    pub relay: Option<RelayState>,
     /// Its counters.
     pub stage: StageState,
+}
+
+/// A source that comes in segments over HTTP. Counts are since it was opened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RelayState {
+    /// `hls` or `trickle`, once that is known.
+    pub protocol: Option<&'static str>,
+    /// What is wrong at the moment, in words; empty when nothing is.
+    pub trouble: String,
+    /// Segments that came whole.
+    pub segments: u64,
+    /// Segments that there were and that were left out.
+    pub skipped: u64,
+    /// How often the stream did not continue what came before.
+    pub discontinuities: u64,
+    /// Requests that failed.
+    pub failures: u64,
+    /// Bytes of media.
+    pub bytes: u64,
+    /// Segments that are asked for or wait, and how many may.
+    pub queued_segments: (usize, usize),
+    /// Bytes that wait, and how many may.
+    pub queued_bytes: (usize, usize),
+    /// What has arrived ahead of its time.
+    pub ahead: Duration,
+    /// Segments a second, over the last half minute.
+    pub segments_per_second: f64,
+    /// From a byte's arrival until its picture leaves the capture, on average lately.
+    pub latency: Duration,
 }
 
 /// The sound's way in.

@@ -184,7 +184,7 @@ impl Appliance {
         for part in self.parts() {
             departures.extend(part.end(now));
         }
-        departures.extend(self.watched.receiving.take().map(Receiving::end));
+        departures.extend(self.watched.receiving.take().and_then(Receiving::end));
         let engine = self.engine.clone();
         let goodbye = tokio::task::spawn_blocking(move || {
             let deadline = engine.now() + GOODBYE;
@@ -285,6 +285,7 @@ impl Appliance {
             capture: &self.capture,
             source: self.watched.health(),
             showing: self.watched.showing(),
+            receiving: self.watched.receiving.as_ref(),
             goes_on: self.watched.goes_on(),
             audio_capture: self.audio_capture.as_ref(),
             encode: &self.encode,

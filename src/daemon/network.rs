@@ -1,12 +1,16 @@
 //! A source that arrives over the network: opened while the capture reads it, closed when it does not.
 
+use std::time::Duration;
+
 use super::appliance::Appliance;
 use super::secret;
-use crate::config::{SrtConfig, VideoInput};
-use crate::engine::{Departure, Reception, SrtReceiver};
+use crate::config::{SecretSource, SrtConfig, VideoInput};
+use crate::engine::{Arrivals, Departure, Pacing, Reception, SrtReceiver};
 use crate::lifecycle::{Event, Phase};
-use crate::media::MediaKind;
-use crate::plan::{Upstream, srt_url};
+use crate::media::{MediaKind, SourceHealth};
+use crate::plan::{Upstream, relay_url, srt_url};
+use crate::relay::Protocol;
+use crate::relay::shell::{self, Reader, Sink};
 
 /// What is received now.
 pub(super) struct Receiving {
@@ -14,10 +18,19 @@ pub(super) struct Receiving {
     /// As it was configured then; another passphrase or stream under the same address is another source.
     source: VideoInput,
     reception: Reception,
-    receiver: SrtReceiver,
+    receiver: Receiver,
     /// What a plan was last made for, of whether its picture can be passed on as it is.
     planned_for: Option<Result<(), String>>,
 }
+
+/// Who brings it. Dropping it ends that.
+enum Receiver {
+    Srt(SrtReceiver),
+    Relay(Reader),
+}
+
+/// What is shown of a playlist's stream lags behind its arrival by this, so that a segment may be late by as much.
+const LEAD: Duration = Duration::from_millis(500);
 
 impl Receiving {
     pub(super) fn reception(&self) -> &Reception {
@@ -30,8 +43,19 @@ impl Receiving {
     }
 
     /// Ends it; gives what to wait for.
-    pub(super) fn end(self) -> Departure {
-        self.receiver.stop()
+    pub(super) fn end(self) -> Option<Departure> {
+        match self.receiver {
+            Receiver::Srt(receiver) => Some(receiver.stop()),
+            Receiver::Relay(_) => None,
+        }
+    }
+
+    /// How a stream that comes in segments fares.
+    pub(super) fn relay(&self) -> Option<shell::Facts> {
+        match &self.receiver {
+            Receiver::Relay(reader) => Some(reader.facts()),
+            Receiver::Srt(_) => None,
+        }
     }
 }
 
@@ -78,12 +102,26 @@ impl Appliance {
     /// What the files say of a source that a plan names; those of a change under way count as well.
     fn configured(&self, url: &str) -> Option<VideoInput> {
         let coming = self.change.as_ref().and_then(|change| change.source());
-        let is = |input: &&VideoInput| matches!(input, VideoInput::Srt(srt) if srt_url(&srt.peer) == url);
+        let is = |input: &&VideoInput| match input {
+            VideoInput::Srt(srt) => srt_url(&srt.peer) == url,
+            VideoInput::Url { url: configured, .. } => relay_url(configured) == url,
+            _ => false,
+        };
         coming.into_iter().chain([&self.config.capture.video]).find(is).cloned()
     }
 
     fn receive(&self, url: String, source: VideoInput) -> Option<Receiving> {
-        let VideoInput::Srt(SrtConfig { peer, passphrase }) = source.clone() else { return None };
+        let (peer, passphrase) = match source.clone() {
+            VideoInput::Srt(SrtConfig { peer, passphrase }) => (peer, passphrase),
+            VideoInput::Url { url: configured, token } => {
+                let (reception, arrivals) = self.engine.receive(&url, Pacing::Ahead(LEAD));
+                let reader = relay(&configured, token, arrivals);
+                let reader =
+                    reader.inspect_err(|error| tracing::warn!("{url} cannot be read: {error}")).ok()?;
+                return Some(Receiving { url, source, reception, receiver: Receiver::Relay(reader), planned_for: None });
+            }
+            _ => return None,
+        };
         let passphrase = move || match &passphrase {
             Some(source) => {
                 secret::read("passphrase_file", source).map(Some).map_err(|error| error.to_string())
@@ -93,7 +131,7 @@ impl Appliance {
         let received = self.engine.receive_srt(&url, peer, passphrase);
         let (reception, receiver) =
             received.inspect_err(|error| tracing::warn!("{url} cannot be received: {error}")).ok()?;
-        Some(Receiving { url, source, reception, receiver, planned_for: None })
+        Some(Receiving { url, source, reception, receiver: Receiver::Srt(receiver), planned_for: None })
     }
 
     /// The sound of a stream is captured as soon as there is some.
@@ -107,5 +145,44 @@ impl Appliance {
         if here && part.phase() == Phase::WaitingForDevice && !part.is_leaving() {
             part.drive(now, Event::DeviceBack);
         }
+    }
+}
+
+/// Reads a playlist or a channel.
+fn relay(url: &str, token: Option<SecretSource>, arrivals: Arrivals) -> Result<Reader, String> {
+    let url = url.parse().map_err(|_| "it is not a URL".to_owned())?;
+    let token = token.map(|source| -> shell::Token {
+        Box::new(move || secret::read("token_file", &source).map_err(|error| error.to_string()))
+    });
+    shell::read(shell::Source { url, token }, Relayed(arrivals))
+}
+
+struct Relayed(Arrivals);
+
+impl Sink for Relayed {
+    fn comes_by(&mut self, protocol: Protocol) {
+        self.0.pace(match protocol {
+            Protocol::Hls => Pacing::Ahead(LEAD),
+            Protocol::Trickle => Pacing::Live,
+        });
+    }
+
+    fn push(&mut self, bytes: &[u8], cut: bool) {
+        if cut {
+            self.0.cut();
+        }
+        self.0.push(bytes);
+    }
+
+    fn serve(&mut self) {
+        self.0.serve();
+    }
+
+    fn ahead(&self) -> Duration {
+        self.0.ahead()
+    }
+
+    fn lose(&mut self, health: SourceHealth) {
+        self.0.lose(health);
     }
 }

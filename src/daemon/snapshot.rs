@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::ladder::Rendition;
+use super::network::Receiving;
 use super::part::{Part, PartName};
 use crate::config::{BoxConfig, OutputConfig, OutputKind};
 use crate::control::{
-    AudioState, CaptureState, EncodeState, OutputState, ProcessState, QueueState, StageState, State,
-    StreamState, Summary,
+    AudioState, CaptureState, EncodeState, OutputState, ProcessState, QueueState, RelayState, StageState,
+    State, StreamState, Summary,
 };
 use crate::engine::{QueueLevel, Showing, SoundReport, StageCounters};
 use crate::lifecycle::Phase;
@@ -27,6 +28,8 @@ pub(super) struct View<'a> {
     /// How its source is, and what is seen of it.
     pub(super) source: &'a SourceHealth,
     pub(super) showing: Showing,
+    /// What arrives over the network, where that is the source.
+    pub(super) receiving: Option<&'a Receiving>,
     /// The picture goes on without it.
     pub(super) goes_on: bool,
     pub(super) audio_capture: Option<&'a Part>,
@@ -213,6 +216,7 @@ impl View<'_> {
             size,
             framerate,
             restarts: part.rebuilds(),
+            relay: self.receiving.and_then(|receiving| relay_state(receiving, &part.stage())),
             stage: stage_state(&part.stage()),
         }
     }
@@ -447,6 +451,25 @@ impl View<'_> {
         }
         queues
     }
+}
+
+fn relay_state(receiving: &Receiving, stage: &StageCounters) -> Option<RelayState> {
+    let (facts, ahead) = (receiving.relay()?, receiving.reception().report().ahead);
+    let numbers = facts.numbers;
+    Some(RelayState {
+        protocol: facts.protocol.map(crate::relay::Protocol::as_str),
+        trouble: facts.trouble,
+        segments: numbers.segments,
+        skipped: numbers.skipped,
+        discontinuities: numbers.discontinuities,
+        failures: numbers.failures,
+        bytes: numbers.bytes,
+        queued_segments: (numbers.queued_segments, facts.limits.segments),
+        queued_bytes: (numbers.queued_bytes, facts.limits.waiting),
+        ahead,
+        segments_per_second: numbers.segments_per_second,
+        latency: numbers.wait + ahead + stage.latency_p50.unwrap_or_default(),
+    })
 }
 
 fn stage_state(counters: &StageCounters) -> StageState {

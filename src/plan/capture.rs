@@ -162,7 +162,7 @@ impl Capture<'_> {
                 (Found::File(path), "the configuration names it")
             }
             VideoInput::Srt(srt) => (Found::Network(srt_url(&srt.peer)), "the configuration names it"),
-            VideoInput::Url(url) => return Err(PlanError::NoSource(url.clone())),
+            VideoInput::Url { url, .. } => (Found::Network(relay_url(url)), "the configuration names it"),
         };
         let candidate = match &found {
             Found::Device(device) => title(device),
@@ -479,6 +479,11 @@ fn place(url: &str) -> String {
 /// What a plan calls a stream by SRT, and GStreamer too; without what a server chooses a stream by, which may be as good as a key.
 pub fn srt_url(peer: &SrtPeer) -> String {
     format!("{peer}?mode={}&latency={}", peer.mode.as_str(), peer.latency.as_millis())
+}
+
+/// What a plan calls a stream that is relayed over HTTP: its address without the query, which may hold a token.
+pub fn relay_url(url: &str) -> String {
+    url.split(['?', '#']).next().unwrap_or(url).to_owned()
 }
 
 /// The sound card that sits in the same box as a capture device.

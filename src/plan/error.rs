@@ -120,9 +120,6 @@ pub enum PlanError {
         /// Why, in words.
         reason: String,
     },
-    /// A kind of source that this version cannot capture.
-    #[error("`{0}` cannot be captured yet")]
-    NoSource(String),
     /// A property that the element does not have.
     #[error("{place}: element `{element}` has no property `{property}`")]
     UnknownProperty {
@@ -205,7 +202,6 @@ impl PlanError {
             PlanError::NoClip { .. } => Some(
                 "a file must be there, readable and with a picture in it, when Capcast starts".to_owned(),
             ),
-            PlanError::NoSource(_) => Some("use `auto`, a device, `test` or `file:/path`".to_owned()),
             PlanError::WrongValue { expected, .. } => Some(format!("expected {expected}")),
         }
     }
@@ -217,10 +213,9 @@ impl PlanError {
                 Some("video.encoder")
             }
             PlanError::NoDevice { key, .. } => Some(key),
-            PlanError::DeviceDenied { .. }
-            | PlanError::NoFormat { .. }
-            | PlanError::NoClip { .. }
-            | PlanError::NoSource(_) => Some("capture.video"),
+            PlanError::DeviceDenied { .. } | PlanError::NoFormat { .. } | PlanError::NoClip { .. } => {
+                Some("capture.video")
+            }
             PlanError::NoMode { .. } => Some("capture.mode"),
             PlanError::UnknownProperty { .. }
             | PlanError::WrongValue { .. }

@@ -20,7 +20,7 @@ mod term;
 mod trial;
 mod types;
 
-pub use capture::srt_url;
+pub use capture::{relay_url, srt_url};
 pub(crate) use encode::SMALLER;
 pub use error::PlanError;
 pub use fragment::{

@@ -92,6 +92,27 @@ struct Row {
     reason: String,
 }
 
+/// A source that comes in segments: `trickle, 0.5 segments a second, 340 ms, 2 of 2 segments on their way, 12 kB wait`.
+fn segments(relay: &Value) -> String {
+    let number = |object: &str, key: &str| relay[object][key].as_f64().unwrap_or_default();
+    let mut more = format!(
+        "{}, {:.1} segments a second, {:.0} ms, {} of {} segments on their way, {:.0} kB wait",
+        relay["protocol"].as_str().unwrap_or("not known yet"),
+        number("performance_stats", "segments_per_second"),
+        number("performance_stats", "average_latency_ms"),
+        number("queue_sizes", "segments"),
+        number("queue_sizes", "max_segments"),
+        number("queue_sizes", "bytes") / 1000.0,
+    );
+    if let Some(skipped) = relay["skipped"].as_u64().filter(|skipped| *skipped > 0) {
+        more += &format!(", {skipped} left out");
+    }
+    if let Some(trouble) = relay["trouble"].as_str().filter(|trouble| !trouble.is_empty()) {
+        more += &format!(": {trouble}");
+    }
+    more
+}
+
 fn rows(state: &Value) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut add = |name: String, part: &Value, more: String| {
@@ -110,6 +131,9 @@ fn rows(state: &Value) -> Vec<Row> {
             shown["reason"] = reason.into();
         }
         add("capture".into(), &shown, more);
+        if let Some(relay) = part(capture, "relay") {
+            add("relay".into(), &Value::Null, segments(relay));
+        }
     }
     if let Some(encode) = part(state, "encode") {
         add("encode".into(), encode, with(encode, &["encoder", "codec", "size"], true));

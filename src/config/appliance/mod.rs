@@ -99,8 +99,13 @@ pub enum VideoInput {
     File(PathBuf),
     /// `srt://…`
     Srt(SrtConfig),
-    /// `https://…`
-    Url(String),
+    /// `https://…` or `http://…`: a playlist, or a trickle channel.
+    Url {
+        /// As written.
+        url: String,
+        /// `token_file`: a bearer token for its server.
+        token: Option<SecretSource>,
+    },
 }
 
 /// `capture.mode`

@@ -28,7 +28,8 @@ pub(super) fn video_input(text: &str) -> Result<VideoInput, Complaint> {
     if let Some((scheme, _)) = text.split_once("://") {
         return match scheme {
             "srt" => srt(text, "srt://camera.example.org:9000").map(VideoInput::Srt),
-            "http" | "https" => url(text, Scheme::Http, "https://example.org/live.m3u8").map(VideoInput::Url),
+            "http" | "https" => url(text, Scheme::Http, "https://example.org/live.m3u8")
+                .map(|url| VideoInput::Url { url, token: None }),
             _ => Err(Complaint::new(format!("`{}` is not a source Capcast reads", shown(scheme)))
                 .hint(format!("one of {forms}"))),
         };

@@ -119,14 +119,17 @@ fn profile(item: &Item<'_>, profiles: Option<&KnownProfiles>) -> Option<ProfileC
 fn capture(mut table: Table<'_>) -> CaptureConfig {
     let defaults = CaptureConfig::default();
     let no_signal = [("slate", NoSignal::Slate), ("stop", NoSignal::Stop)];
-    let video = table
-        .get("video")
-        .and_then(|item| item.read("/dev/video0", places::video_input))
-        .unwrap_or(defaults.video);
+    let video_item = table.get("video");
+    let video = video_item.as_ref().and_then(|item| item.read("/dev/video0", places::video_input));
+    let token = token(&mut table, video_item.as_ref(), video.as_ref());
+    let video = match video {
+        Some(VideoInput::Url { url, .. }) => VideoInput::Url { url, token },
+        video => video.unwrap_or(defaults.video),
+    };
     let item = table.get("passthrough");
     let passthrough = item.as_ref().and_then(Item::boolean).unwrap_or(defaults.passthrough);
     if passthrough
-        && !matches!(video, VideoInput::Srt(_) | VideoInput::Url(_))
+        && !matches!(video, VideoInput::Srt(_) | VideoInput::Url { .. })
         && let Some(item) = &item
     {
         let complaint = Complaint::new("only what arrives over the network can be passed through");
@@ -146,6 +149,33 @@ fn capture(mut table: Table<'_>) -> CaptureConfig {
         audio_delay: table.text("audio_delay").unwrap_or(defaults.audio_delay),
         no_signal: table.word("no_signal", "no-signal behaviour", &no_signal).unwrap_or(defaults.no_signal),
     }
+}
+
+/// `token_file` of a source by HTTP.
+fn token(
+    table: &mut Table<'_>,
+    video_item: Option<&Item<'_>>,
+    video: Option<&VideoInput>,
+) -> Option<SecretSource> {
+    for key in ["token", "key", "password"] {
+        table.forbid(key, "token_file", secret_in_line("token_file", "/etc/capcast/source.key"));
+    }
+    let item = table.get("token_file")?;
+    let token = secret(&item);
+    match (video, video_item) {
+        (Some(VideoInput::Url { url, .. }), Some(video)) if places::is_readable_on_the_way(url) => {
+            video.warn(
+                Complaint::new("the token of this source travels unencrypted")
+                    .hint("use `https://` where the server has it"),
+            );
+        }
+        (Some(VideoInput::Url { .. }), _) | (None, Some(_)) => {}
+        _ => item.complain_at_key(
+            Complaint::new("only a source by HTTP has a `token_file`")
+                .hint("take it out, or write `video = \"https://…\"`"),
+        ),
+    }
+    token
 }
 
 /// And the item of `media`, for what concerns other tables too.

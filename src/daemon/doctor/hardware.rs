@@ -96,7 +96,7 @@ fn wanted_picture(config: &BoxConfig, devices: &Devices, checks: &mut Vec<Check>
             );
         }
         VideoInput::Srt(srt) => checks.extend(sender(&srt.peer)),
-        VideoInput::Test | VideoInput::File(_) | VideoInput::Url(_) if devices.video.is_empty() => {
+        VideoInput::Test | VideoInput::File(_) | VideoInput::Url { .. } if devices.video.is_empty() => {
             checks.push(Check::new(CAPTURE, "card", Level::Skip, "none found; the configuration needs none"));
         }
         _ => {}

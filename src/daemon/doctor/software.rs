@@ -46,7 +46,7 @@ impl Look<'_> {
             "alsa" => matches!(loaded.config.capture.audio, AudioInput::Auto | AudioInput::Alsa(_)),
             "file" | "file-sound" => matches!(loaded.config.capture.video, VideoInput::File(_)),
             "network" | "network-sound" => {
-                matches!(loaded.config.capture.video, VideoInput::Srt(_) | VideoInput::Url(_))
+                matches!(loaded.config.capture.video, VideoInput::Srt(_) | VideoInput::Url { .. })
             }
             _ => true,
         };

@@ -44,7 +44,9 @@ pub(super) struct Anchor {
     pacing: Pacing,
     /// The last decoding time, in 1/90000 s, without its coming round.
     last: Option<i64>,
-    /// What turns a time of the stream into `MediaTime`.
+    /// What makes one row of times that began anew in between, so that what is in store keeps its place.
+    origin: i64,
+    /// What turns such a time into `MediaTime`.
     shift: i64,
     /// When it was put there, by the stream's times.
     since: i64,
@@ -68,7 +70,23 @@ pub(super) struct Place {
 
 impl Anchor {
     pub(super) const fn new(pacing: Pacing) -> Anchor {
-        Anchor { pacing, last: None, shift: 0, since: 0, window: 0, least: i64::MAX, moved: 0, latest: 0 }
+        Anchor {
+            pacing,
+            last: None,
+            origin: 0,
+            shift: 0,
+            since: 0,
+            window: 0,
+            least: i64::MAX,
+            moved: 0,
+            latest: 0,
+        }
+    }
+
+    /// The stream comes otherwise than was thought; its times begin anew.
+    pub(super) const fn pace(&mut self, pacing: Pacing) {
+        self.pacing = pacing;
+        self.last = None;
     }
 
     /// The next time begins anew, wherever it is.
@@ -92,11 +110,12 @@ impl Anchor {
             }
             None => (raw, true),
         };
-        let dts = nanoseconds(ticks);
-        let error = now - dts;
         if anew {
-            self.begin(dts, now);
-        } else {
+            self.begin(nanoseconds(ticks), now);
+        }
+        let dts = nanoseconds(ticks) + self.origin;
+        let error = now - dts;
+        if !anew {
             match self.pacing {
                 Pacing::Live => self.follow(dts, error, nanoseconds(ticks - self.last.unwrap_or(ticks))),
                 Pacing::Ahead(lead) if error > self.shift => {
@@ -109,7 +128,7 @@ impl Anchor {
         // Sound and picture are interleaved, and not to the frame.
         self.last = Some(if anew { ticks } else { self.last.unwrap_or(ticks).max(ticks) });
         self.latest = self.latest.max(dts + self.shift);
-        Place { pts: nanoseconds(ticks + shown), dts, anew }
+        Place { pts: nanoseconds(ticks + shown) + self.origin, dts, anew }
     }
 
     /// When something of the stream is, by a time that [`Anchor::place`] gave.
@@ -134,7 +153,12 @@ impl Anchor {
             // What lies ahead already is shown first.
             Pacing::Ahead(lead) => (now + span(lead)).max(self.latest + 1),
         };
-        self.shift = at - dts;
+        if self.latest == 0 {
+            (self.origin, self.shift) = (0, at - dts);
+        } else {
+            self.origin = at - self.shift - dts;
+        }
+        let dts = dts + self.origin;
         (self.since, self.window, self.least) = (dts, dts, i64::MAX);
     }
 
@@ -235,6 +259,20 @@ mod tests {
         }
         assert_eq!(last, ms(1000 + 399 * 25 + 300));
         assert_eq!(anchor.moved(), 2);
+    }
+
+    #[test]
+    fn what_lies_ahead_keeps_its_place_when_times_begin_anew() {
+        for pacing in [Pacing::Live, Pacing::Ahead(Duration::from_millis(300))] {
+            let mut anchor = Anchor::new(pacing);
+            let before = anchor.place(900 * SECOND, 900 * SECOND, ms(1000));
+            let was = anchor.at(before.dts);
+            anchor.lift();
+            let after = anchor.place(SECOND, SECOND, ms(3000));
+            assert!(after.anew);
+            assert_eq!(anchor.at(before.dts), was, "{pacing:?}");
+            assert!(anchor.at(after.dts) >= ms(3000), "{pacing:?}");
+        }
     }
 
     #[test]

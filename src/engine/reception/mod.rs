@@ -329,6 +329,11 @@ impl Arrivals {
         self.ahead_at(self.shared.timebase.now())
     }
 
+    /// What follows comes otherwise than was thought.
+    pub fn pace(&mut self, pacing: Pacing) {
+        self.anchor.pace(pacing);
+    }
+
     /// What follows has other times.
     pub fn cut(&mut self) {
         self.anchor.lift();

@@ -588,6 +588,16 @@ fn what_arrives_is_passed_on_where_it_fits_and_the_plan_says_why_not() {
 }
 
 #[test]
+fn a_stream_in_segments_is_planned_without_what_its_address_keeps_secret() {
+    let text = "[capture]\nvideo = \"https://example.org/live.m3u8?token=secret\"\n";
+    let plan = planned(&config(text), &profile("h264-x264-720p30"), &bare("1.22", 2));
+    let upstream = Upstream::Network { url: "https://example.org/live.m3u8".to_owned() };
+    assert_eq!(plan.video_capture.upstream, upstream);
+    assert_eq!(plan.audio_capture.as_ref().map(|graph| &graph.upstream), Some(&upstream));
+    assert!(!format!("{plan:?}").contains("secret"), "{plan:?}");
+}
+
+#[test]
 fn a_sound_card_may_be_chosen_by_hand() {
     let mut inventory = usb2();
     inventory.sound_cards = vec![sound("PCH", "HDA Intel PCH", "")];

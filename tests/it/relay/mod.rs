@@ -1,3 +1,5 @@
 //! Relays of segments, and the servers that tests have for them.
 
+mod lists;
+mod reading;
 pub(crate) mod server;
