@@ -118,7 +118,13 @@ impl Appliance {
                 let reader = relay(&configured, token, arrivals);
                 let reader =
                     reader.inspect_err(|error| tracing::warn!("{url} cannot be read: {error}")).ok()?;
-                return Some(Receiving { url, source, reception, receiver: Receiver::Relay(reader), planned_for: None });
+                return Some(Receiving {
+                    url,
+                    source,
+                    reception,
+                    receiver: Receiver::Relay(reader),
+                    planned_for: None,
+                });
             }
             _ => return None,
         };

@@ -36,6 +36,11 @@ fn live(at: Duration, fetch: &Fetch) -> Answer {
     }
 }
 
+/// What a server answers to a request.
+type Reply = Box<dyn Fn(&Fetch) -> Answer>;
+/// What it answers for the segment of this number.
+type Body = Box<dyn Fn(u64) -> Answer>;
+
 #[test]
 fn a_live_list_is_joined_three_target_durations_from_its_end_and_followed() {
     let mut world = World::new(SOURCE);
@@ -167,7 +172,7 @@ fn a_list_that_goes_back_is_an_old_copy_at_first_and_then_a_new_one() {
 #[test]
 fn what_cannot_be_read_is_told_and_asked_for_seldom() {
     let key = "#EXT-X-KEY:METHOD=AES-128,URI=\"k\"\n";
-    let cases: [(&str, Box<dyn Fn(&Fetch) -> Answer>); 8] = [
+    let cases: [(&str, Reply); 8] = [
         ("encrypted", Box::new(move |_| now(200, list(5, 5, key)))),
         ("fragmented MP4", Box::new(|_| now(200, list(5, 5, "#EXT-X-MAP:URI=\"i.mp4\"\n")))),
         ("wants a token", Box::new(|_| now(403, ""))),
@@ -241,7 +246,7 @@ fn slow(number: u64, pieces: u64, bytes: usize, every: Duration) -> Answer {
 
 #[test]
 fn servers_that_drip_stop_or_never_end_are_left_behind() {
-    let cases: [(&str, Box<dyn Fn(u64) -> Answer>); 5] = [
+    let cases: [(&str, Body); 5] = [
         ("has stopped in the middle", Box::new(|n| slow(n, 3, 188 * 20, ms(10)))),
         ("drop by drop", Box::new(|n| slow(n, 300_000, 1, ms(300)))),
         ("not ended after 30 s", Box::new(|n| slow(n, 4000, 400, ms(200)))),
