@@ -235,6 +235,7 @@ impl Appliance {
                 slate.plan(size, framerate);
             }
             slate.say(&health, may_go && is_noise(health.state));
+            slate.expect_bursts(matches!(self.capture.plan().upstream, Upstream::Network { .. }));
             slate.set_on(goes_on);
         }
         if self.watched.offered && !self.stopped && self.change.is_none() {

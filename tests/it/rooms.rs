@@ -108,7 +108,10 @@ fn publishers_come_and_go_and_nobody_elses_session_is_touched() {
     until(&mut page, &[("meet-ben", "playing")]);
     page.tell("frames meet-ben");
     let left = page.expect("frames", None, LIMIT);
-    assert_eq!((&left["connections"], &left["open"]), (&3.into(), &1.into()), "{left}");
+    assert_eq!(left["open"], 1, "{left}");
+    // A tile may ask once more before it hears that its publisher is gone.
+    let asked = |measured: &Value| measured["connections"].as_u64().unwrap();
+    assert!((3..=4).contains(&asked(&left)), "{left}");
     let of_ben = |measured: &Value| measured["tiles"]["meet-ben"]["track"].clone();
     assert_eq!(of_ben(&left), of_ben(&both), "the session is another one: {left}");
     assert_eq!(left["tiles"]["meet-ben"]["sound"], "on", "{left}");
@@ -122,5 +125,6 @@ fn publishers_come_and_go_and_nobody_elses_session_is_touched() {
     until(&mut page, &[("meet-anna", "playing"), ("meet-ben", "playing")]);
     page.tell("measure");
     let last = page.expect("measured", None, LIMIT);
-    assert_eq!((&last["connections"], &last["open"]), (&5.into(), &2.into()), "{last}");
+    assert_eq!(last["open"], 2, "{last}");
+    assert!((2..=3).contains(&(asked(&last) - asked(&left))), "{last}");
 }

@@ -1,7 +1,7 @@
 //! Streams that arrive by SRT, from ffmpeg, GStreamer and srt-live-transmit.
 
 use std::net::UdpSocket;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,13 @@ impl Sender {
         Sender(command.spawn().unwrap_or_else(|error| panic!("{program}: {error}")))
     }
 
+    /// ffmpeg sends a file again and again, as it is. Its pictures wait for the sound that belongs to them, and come a
+    /// quarter of a second at once.
+    fn clip(url: &str, clip: &Path) -> Sender {
+        let clip = clip.to_str().unwrap();
+        Sender::start("ffmpeg", &["-re", "-stream_loop", "-1", "-i", clip, "-c", "copy", "-f", "mpegts", url])
+    }
+
     /// ffmpeg sends a moving picture and a tone, and what `more` says of it.
     fn ffmpeg(url: &str, more: &[&str]) -> Sender {
         let picture = ["-re", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30"];
@@ -48,6 +55,16 @@ impl Sender {
         let all = [&picture[..], &sound, &encoder, &["-tune", "zerolatency"], more, &["-f", "mpegts", url]];
         Sender::start("ffmpeg", &all.concat())
     }
+}
+
+/// Twenty seconds of what browsers play.
+fn clip(folder: &Path) -> PathBuf {
+    let clip = folder.join("clip.ts");
+    let make = "-v error -f lavfi -i testsrc2=size=640x360:rate=30 -f lavfi -i sine=sample_rate=48000 -t 20 -c:v libx264 \
+                -preset ultrafast -tune zerolatency -pix_fmt yuv420p -g 30 -c:a aac -f mpegts";
+    let made = Command::new("ffmpeg").args(make.split_whitespace()).arg(&clip).status().unwrap();
+    assert!(made.success());
+    clip
 }
 
 /// State, and words, of the picture's source.
@@ -96,8 +113,8 @@ fn a_sender_that_calls_is_watched_and_one_that_goes_may_come_back() {
             }
             _ => drop(sender),
         }
-        let lost = until_source(&appliance, "no_signal", "the sender is gone");
-        assert_eq!(lost["capture"]["showing"], "slate", "{lost:#}");
+        until_source(&appliance, "no_signal", "the sender is gone");
+        appliance.until_state("the slate is shown", SOON, |state| state["capture"]["showing"] == "slate");
         let begun = Instant::now();
         sender = Sender::ffmpeg(&url, &[]);
         until_source(&appliance, "live", "");
@@ -252,14 +269,35 @@ fn bytes_of(file: &Path) -> Vec<u8> {
 }
 
 #[test]
+fn pictures_that_come_several_at_once_are_all_shown() {
+    let _turn = turn();
+    let folder = tempfile::tempdir().unwrap();
+    let port = port();
+    let config = config(&format!("srt://127.0.0.1:{port}?mode=listener&latency=80"));
+    let appliance = Appliance::start(&config, &[("tried", PROFILE)]);
+    let _sender = Sender::clip(&format!("srt://127.0.0.1:{port}"), &clip(folder.path()));
+    until_source(&appliance, "live", "");
+    let counted = |state: &Value| {
+        let capture = &state["capture"];
+        (capture["frames_in"].as_u64().unwrap_or(0), capture["dropped_at"]["backwards"].as_u64().unwrap_or(0))
+    };
+    let (begun, lost) =
+        counted(&appliance.until_state("it has settled", SOON, |state| counted(state).0 > 150));
+    let (seen, backwards) =
+        counted(&appliance.until_state("a while has passed", SOON, |state| counted(state).0 > begun + 200));
+    assert!(
+        (backwards - lost) * 10 < seen - begun,
+        "{} of {} were not shown",
+        backwards - lost,
+        seen - begun
+    );
+}
+
+#[test]
 fn h264_that_browsers_play_is_passed_on_as_it_is_and_other_is_encoded() {
     let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
-    let clip = folder.path().join("clip.ts");
-    let make = "-v error -f lavfi -i testsrc2=size=640x360:rate=30 -f lavfi -i sine=sample_rate=48000 -t 20 -c:v libx264 \
-                -preset ultrafast -tune zerolatency -pix_fmt yuv420p -g 30 -c:a aac -f mpegts";
-    let made = Command::new("ffmpeg").args(make.split_whitespace()).arg(&clip).status().unwrap();
-    assert!(made.success());
+    let clip = clip(folder.path());
     let port = port();
     let config = format!(
         "{}passthrough = true\n[[output]]\nname = \"kept\"\nkind = \"record\"\npath = \"{}/{{time}}.mkv\"\n",
@@ -271,11 +309,7 @@ fn h264_that_browsers_play_is_passed_on_as_it_is_and_other_is_encoded() {
     let is = |encoder: &'static str| {
         move |state: &Value| state["encode"]["encoder"] == encoder && state["encode"]["state"] == "running"
     };
-    let send = || {
-        let clip = clip.to_str().unwrap();
-        let arguments = ["-re", "-stream_loop", "-1", "-i", clip, "-c", "copy", "-f", "mpegts", &url];
-        Sender::start("ffmpeg", &arguments)
-    };
+    let send = || Sender::clip(&url, &clip);
     appliance.until_state("the slate is encoded", SOON, is("x264"));
     let sender = send();
     let passed = appliance.until_state("it is passed on", SOON, is("passthrough"));

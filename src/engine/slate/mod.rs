@@ -28,6 +28,10 @@ use painter::{Painter, Subject};
 /// Without a frame for so long the last one is shown again: at 30 frames a second four are missing then.
 pub const HOLD_AFTER: Duration = Duration::from_millis(150);
 
+/// The same of a source whose frames may come several at once: senders hold back a quarter of a second of picture until the
+/// sound that belongs to it is complete. What stood in for such frames would take their place.
+const HOLD_AFTER_BURST: Duration = Duration::from_millis(400);
+
 /// Without a frame for so long the slate is shown.
 pub const SLATE_AFTER: Duration = Duration::from_millis(500);
 
@@ -67,6 +71,8 @@ struct Wanted {
     ended: bool,
     /// The picture is to go on without a source, from this time on.
     on_since: Option<MediaTime>,
+    /// Frames may come several at once.
+    bursts: bool,
     /// What is captured is no picture, since this time.
     closed_since: Option<MediaTime>,
     health: SourceHealth,
@@ -92,6 +98,7 @@ impl Slate {
         let wanted = Wanted {
             ended: false,
             on_since: None,
+            bursts: false,
             closed_since: None,
             health: SourceHealth::default(),
             planned: planned(size, framerate),
@@ -132,6 +139,11 @@ impl Slate {
     /// The slate's size and rate while nothing was captured yet.
     pub fn plan(&self, size: FrameSize, framerate: Framerate) {
         self.change(|wanted| wanted.planned = planned(size, framerate));
+    }
+
+    /// Whether the source's frames come one by one, or several at once now and then: the last one is held sooner or later.
+    pub fn expect_bursts(&self, bursts: bool) {
+        self.change(|wanted| wanted.bursts = bursts);
     }
 
     /// What is seen now.
@@ -215,6 +227,7 @@ impl Filler {
         let captured = shared_captured(&self.shared.hub, on_since, wanted.closed_since);
         let silence = now.saturating_since(captured.unwrap_or(on_since));
         let patience = match captured {
+            Some(_) if wanted.bursts => HOLD_AFTER_BURST,
             Some(_) => HOLD_AFTER,
             // Nothing to hold: either it is known that nothing comes, or something still may.
             None if wanted.closed_since.is_some() || !wanted.health.is_live() => SLATE_AFTER,
