@@ -323,7 +323,12 @@ fn h264_that_browsers_play_is_passed_on_as_it_is_and_other_is_encoded() {
         state["capture"]["reason"].as_str().is_some_and(|words| words.contains("passed on as it is"))
     });
     assert_eq!(source(&resting).0, "live", "{:#}", resting["capture"]);
-    assert!(resting["summary"] != "failed", "{resting:#}");
+    // Enough of it to be compared later; a picture of another size takes a new file first.
+    let kept = |state: &Value| state["outputs"][0]["frames_in"].as_u64().unwrap_or(0);
+    let begun = kept(&resting);
+    appliance.until_state("it is recorded", SOON, |state| {
+        state["outputs"][0]["state"] == "recording" && kept(state) > begun + 320
+    });
 
     // Without a sender the slate is encoded, and what comes then is passed on again.
     drop(sender);
@@ -351,5 +356,5 @@ fn h264_that_browsers_play_is_passed_on_as_it_is_and_other_is_encoded() {
         .collect();
     let same = kept.iter().flat_map(|stream| slices(stream)).filter(|slice| made.contains(slice)).count();
     println!("{same} slices are the sender's own");
-    assert!(same > 60, "only {same} slices are the sender's own");
+    assert!(same > 30, "only {same} slices are the sender's own");
 }
