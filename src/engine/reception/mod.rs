@@ -9,7 +9,7 @@
 //!                                                              └──────────────────────────────┘
 //! ```
 //!
-//! One [`Anchor`](anchor::Anchor) turns the stream's times into `MediaTime` for everybody. A graph that joins is given
+//! One [`Anchor`] turns the stream's times into `MediaTime` for everybody. A graph that joins is given
 //! what there is from the last keyframe on, so that it need not wait for the next one. When the sender goes, or the stream
 //! becomes another one, each graph's stream ends; the next graph joins what there is then. The writer never waits: what
 //! a graph has no room for is dropped up to the next keyframe, and counted.
