@@ -15,6 +15,7 @@ use crate::media::{Fault, MediaTime};
 use super::events::{EventSink, GraphError, GraphEvent, Takeover};
 use super::log::Limit;
 use super::looping::Looping;
+use super::teardown::Ascent;
 
 /// What a streaming thread tells the graph's own thread, through the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +82,7 @@ pub(super) struct Watch {
     pub(super) events: EventSink,
     /// Set when the graph is to go: from then on its complaints are of no interest.
     pub(super) stopping: Arc<AtomicBool>,
+    pub(super) ascent: Ascent,
     pub(super) looping: Option<Arc<Looping>>,
     /// How many warnings get through.
     pub(super) warnings: Limit,
@@ -119,7 +121,8 @@ impl Watch {
 
     fn run(mut self) {
         let Some(bus) = self.pipeline.bus() else { return };
-        let outcome = self.pipeline.set_state(gst::State::Playing);
+        let outcome = self.ascent.go(|| self.pipeline.set_state(gst::State::Playing));
+        let Some(outcome) = outcome else { return };
         let started = std::mem::replace(&mut self.started, Box::new(|| ()));
         match outcome {
             Ok(_) => {

@@ -28,6 +28,7 @@ use super::probes::{Tally, watch_decoder, watch_encoder, watch_pacer, watch_sour
 use super::reception::{Reception, Tap};
 use super::rtp::Assembler;
 use super::sound::{self, Block, Inlet, Pace, SoundLine};
+use super::teardown::Ascent;
 use super::way::{watch_arrival, watch_link};
 use super::{clapper, stamp, thinning};
 
@@ -274,6 +275,7 @@ fn finish(shared: &Shared, plan: &GraphPlan, parts: Parts, tally: Arc<Tally>, ev
         stopping: Arc::new(AtomicBool::new(false)),
         watch: None,
         teardown: shared.teardown.clone(),
+        ascent: Ascent::default(),
         link: None,
         feed: None,
         inlet: None,
@@ -298,6 +300,7 @@ fn watch(
         devices: sources.map(|node| node.id.clone()).collect(),
         events: Arc::clone(&graph.events),
         stopping: Arc::clone(&graph.stopping),
+        ascent: graph.ascent.clone(),
         looping,
         warnings: Limit::default(),
         started: Box::new(started),

@@ -24,7 +24,7 @@ use super::probes::Tally;
 use super::properties::{PropertyError, set_live};
 use super::reception::{Reception, Tap};
 use super::sound::Inlet;
-use super::teardown::{Departure, Teardown};
+use super::teardown::{Ascent, Departure, Teardown};
 
 /// Why a control did not take effect.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -79,6 +79,7 @@ pub struct Graph {
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) watch: Option<Watch>,
     pub(super) teardown: Teardown,
+    pub(super) ascent: Ascent,
     pub(super) link: Option<(Arc<Link>, RawHub)>,
     pub(super) feed: Option<(Arc<Feed>, Outlet)>,
     /// Where captured sound goes.
@@ -292,7 +293,8 @@ impl Graph {
             outlet.detach(feed);
         }
         self.watch = None;
-        self.teardown.send(self.parts.pipeline.clone(), self.name.clone(), Arc::clone(&self.events))
+        let (ascent, pipeline) = (self.ascent.clone(), self.parts.pipeline.clone());
+        self.teardown.send_after(ascent, pipeline, self.name.clone(), Arc::clone(&self.events))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Taking graphs down without waiting for drivers that hang.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -17,6 +17,26 @@ use super::events::{EventSink, GraphEvent};
 
 /// How long a graph may take to go to NULL. A driver can hang in STREAMOFF for ever.
 pub const TEARDOWN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whether a graph may still go up. It goes up on one thread and down on another: one that was sent down before the first came
+/// to it would go up afterwards, and be disposed of while it plays.
+#[derive(Clone, Default)]
+pub(super) struct Ascent {
+    over: Arc<Mutex<bool>>,
+}
+
+impl Ascent {
+    /// Goes up, unless it is to go down. Whoever ends it waits until this is through.
+    pub(super) fn go<T>(&self, up: impl FnOnce() -> T) -> Option<T> {
+        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        (!*over).then(up)
+    }
+
+    /// From now on it does not go up.
+    fn end(&self) {
+        *self.over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+}
 
 /// A graph on its way out.
 pub struct Departure {
@@ -82,8 +102,19 @@ impl Teardown {
         self.abandoned.load(Ordering::Relaxed)
     }
 
-    /// Sends a graph to NULL.
+    /// Sends a graph to NULL that went up on the thread that calls.
     pub(super) fn send(&self, pipeline: gst::Pipeline, name: String, events: EventSink) -> Departure {
+        self.send_after(Ascent::default(), pipeline, name, events)
+    }
+
+    /// Sends a graph to NULL. One that is on its way up elsewhere arrives there first.
+    pub(super) fn send_after(
+        &self,
+        ascent: Ascent,
+        pipeline: gst::Pipeline,
+        name: String,
+        events: EventSink,
+    ) -> Departure {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let (done, outcome) = mpsc::channel();
@@ -92,6 +123,7 @@ impl Teardown {
         let _ = self.jobs.send(Job::Begin { number, leaving });
         let jobs = self.jobs.clone();
         let taken_down = thread::Builder::new().name("graph-down".to_owned()).spawn(move || {
+            ascent.end();
             take_down(&pipeline);
             drop(pipeline);
             let _ = jobs.send(Job::Done { number });
@@ -151,5 +183,39 @@ impl Keeper {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_down_first_does_not_go_up_afterwards() {
+        let ascent = Ascent::default();
+        assert_eq!(ascent.go(|| 1), Some(1));
+        ascent.end();
+        assert_eq!(ascent.go(|| 2), None);
+    }
+
+    #[test]
+    fn it_goes_down_only_when_it_is_up() {
+        let ascent = Ascent::default();
+        let (order, seen) = mpsc::channel();
+        let order_up = order.clone();
+        let down = ascent.go(|| {
+            let (ascent, order) = (ascent.clone(), order.clone());
+            let (about, begun) = mpsc::channel();
+            let down = thread::spawn(move || {
+                about.send(()).unwrap();
+                ascent.end();
+                order.send("down").unwrap();
+            });
+            begun.recv().unwrap();
+            order_up.send("up").unwrap();
+            down
+        });
+        down.unwrap().join().unwrap();
+        assert_eq!(seen.try_iter().collect::<Vec<_>>(), ["up", "down"]);
     }
 }
