@@ -534,7 +534,7 @@ def a_switch_while_the_card_is_away_changes_the_encoder_alone(box):
 
 def a_card_at_60_pictures_a_second_loses_none(box):
     """All that is done with them but encoding: of 60 pictures a second the encoder takes five, and small ones. Each is there
-    or counted; that none is lost is asked of a quiet machine alone (`CAPCAST_SOAK_CAPTURE`, in seconds)."""
+    or counted; that no more are lost than by `v4l2-ctl` is asked of a quiet machine alone (`CAPCAST_SOAK_CAPTURE`, in seconds)."""
     seconds = int(os.environ.get("CAPCAST_SOAK_CAPTURE", "6"))
     thin = PROFILE.replace("640x360", "320x180").replace('framerate = "30"', 'framerate = "5"')
 
@@ -565,7 +565,8 @@ def a_card_at_60_pictures_a_second_loses_none(box):
             # A machine that does other things meanwhile may lose some, but none is lost uncounted.
             check(abs((frames + lost) / took - 60) < 10, "it is not told of all that the card made")
             if "CAPCAST_SOAK_CAPTURE" in os.environ:
-                check(lost <= 0.001 * frames, f"{lost} of {frames} are lost: {after['dropped_at']}")
+                # `v4l2-ctl --stream-mmap`, which does nothing with them, loses 0 to 3 of a thousand on such a guest.
+                check(lost <= 0.003 * frames, f"{lost} of {frames} are lost: {after['dropped_at']}")
     finally:
         replug(box)
 
