@@ -82,7 +82,7 @@ fn hides_nothing(codec: Codec, units: &[Unit], path: &Path) -> bool {
 fn ffmpeg(program: &str, path: &Path, options: &[&str]) -> (String, String) {
     let quiet = if program == "ffprobe" { "warning" } else { "info" };
     let mut command = Command::new(program);
-    command.args(["-hide_banner", "-v", quiet, "-i"]).arg(path).args(options);
+    command.args(["-hide_banner", "-v", quiet, "-probesize", "100M", "-i"]).arg(path).args(options);
     let done = command.stdin(Stdio::null()).output();
     let done = done.unwrap_or_else(|error| panic!("`{program}` (setup/packages.txt): {error}"));
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
