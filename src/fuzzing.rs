@@ -14,8 +14,9 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 type Target = (&'static str, fn(&[u8]));
 
 /// All of them. None may panic, whatever it is given.
-const TARGETS: [Target; 7] = [
+const TARGETS: [Target; 8] = [
     ("demux", |bytes| fuzzed::datagram(bytes, *START)),
+    ("framing", |bytes| fuzzed::framing(bytes)),
     ("offer", |bytes| fuzzed::offer(bytes, *START)),
     ("payload", |bytes| fuzzed::payload(bytes)),
     ("feedback", |bytes| fuzzed::feedback(bytes, *START)),

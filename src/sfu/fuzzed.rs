@@ -13,7 +13,9 @@ use str0m::media::{Direction, MediaKind as RtcKind};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
+use super::demux::MAX_DATAGRAM;
 use super::fast::{fuzzed_feedback, rtcp};
+use super::framing::{self, LENGTH, MAX_WAITING, Waiting};
 use super::vp8::Vp8Numbers;
 use super::{
     Batch, FeedId, LayerError, Pair, Patch, Precondition, SealedBy, SessionId, Settings, Sfu, Transport,
@@ -195,6 +197,67 @@ pub fn datagram(bytes: &[u8], start: Instant) {
         assert!(rig.sfu.role(rig.viewer).is_some(), "a stranger's datagram ended a viewer");
         assert!(rig.sfu.is_open(rig.feed), "a stranger's datagram ended the feed");
     });
+}
+
+/// What comes over TCP, cut as the network likes: the first byte says how. The messages in it are sent again, to somebody
+/// who takes as little at a time.
+pub fn framing(bytes: &[u8]) {
+    let Some((cut, bytes)) = bytes.split_first() else { return };
+    let cut = usize::from(*cut).pow(2) + 1;
+    let mut all: Vec<&[u8]> = Vec::new();
+    let mut rest = bytes;
+    let speaks = loop {
+        match framing::head(rest) {
+            framing::Head::Whole(message, behind) => {
+                all.push(message);
+                rest = behind;
+            }
+            framing::Head::Part => break true,
+            framing::Head::TooLong => break false,
+        }
+    };
+    all.retain(|message| !message.is_empty());
+    let (mut held, mut got, mut understood) = (Vec::new(), Vec::new(), true);
+    for piece in bytes.chunks(cut) {
+        held.extend_from_slice(piece);
+        loop {
+            let used = framing::messages(&held, |message| {
+                got.push(message.to_vec());
+                // A reader may stop, and go on later.
+                !got.len().is_multiple_of(3)
+            });
+            understood = used.is_some();
+            match used {
+                Some(used) if used > 0 => held.drain(..used),
+                _ => break,
+            };
+        }
+        if !understood {
+            break;
+        }
+    }
+    assert_eq!((understood, &got), (speaks, &all.iter().map(|message| message.to_vec()).collect()));
+    assert!(!speaks || held.len() < LENGTH + MAX_DATAGRAM, "{} bytes are no message yet", held.len());
+
+    let (mut waiting, mut wire, mut dropped) = (Waiting::default(), Vec::new(), 0);
+    for message in all.iter().cycle().take(all.len() * 16) {
+        let before = framing::length(message).expect("it came so");
+        let taken = if waiting.is_empty() { cut.min(LENGTH + message.len()) } else { 0 };
+        wire.extend_from_slice(&[&before[..], message].concat()[..taken]);
+        dropped += waiting.add(std::iter::once([&before[..], message]), taken);
+        let next = waiting.bytes().concat();
+        assert!(next.len() <= MAX_WAITING + LENGTH + MAX_DATAGRAM);
+        let taken = next.len().min(cut / 2);
+        wire.extend_from_slice(&next[..taken]);
+        waiting.taken(taken);
+    }
+    wire.extend_from_slice(&waiting.bytes().concat());
+    let mut arrived = 0;
+    let used = framing::messages(&wire, |message| {
+        arrived += 1;
+        all.contains(&message)
+    });
+    assert_eq!((used, arrived + dropped), (Some(wire.len()), all.len() as u64 * 16), "whole, or not at all");
 }
 
 /// An offer: of a viewer, and of a publisher.

@@ -17,6 +17,7 @@ mod codecs;
 mod demux;
 mod estimate;
 mod fast;
+mod framing;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
 mod gate;

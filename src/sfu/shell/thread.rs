@@ -14,7 +14,7 @@ use super::{BUSY, Declared, Options, SOCKET, Shared, WAKE, addresses, tcp};
 use crate::media::{Frame, StreamName};
 use crate::sfu::{
     Answer, FeedId, LayerError, Patch, PatchError, Patched, Prepared, Role, SessionId, Sfu, WhepError,
-    WhipError,
+    WhipError, framing,
 };
 
 /// How old the shared statistics may get.
@@ -293,7 +293,7 @@ impl SfuThread {
             return;
         };
         let (sfu, socket) = (&mut self.sfu, &mut self.socket);
-        let used = tcp::messages(&received, |message| {
+        let used = framing::messages(&received, |message| {
             let proves = sfu.receive(pair, message, now, socket);
             socket.tcp.as_mut().is_some_and(|tcp| tcp.judge(slot, proves))
         });

@@ -1,18 +1,15 @@
 //! One connection: what it has received of a message, and what it has not taken yet of what was sent.
 
-use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 
-use super::framing::{self, LENGTH};
+use crate::sfu::framing::{self, LENGTH, Waiting};
 use crate::sfu::{Batch, Pair};
 
-/// What waits at most for the other side to take it; about a keyframe. More is dropped: late media is no media.
-const MAX_WAITING: usize = 256 << 10;
-/// And what the kernel holds of it (it counts its own bookkeeping in).
+/// What the kernel holds of what was sent (it counts its own bookkeeping in).
 const KERNEL_BUFFER: usize = 128 << 10;
 /// Messages of one system call.
 const MAX_MESSAGES: usize = 64;
@@ -30,7 +27,7 @@ pub(super) struct Connection {
     /// Something may be there to read.
     pub(super) readable: bool,
     received: Vec<u8>,
-    waiting: VecDeque<u8>,
+    waiting: Waiting,
     /// When the other side last took something, or had nothing to take.
     took_at: Instant,
     broken: bool,
@@ -68,7 +65,7 @@ impl Connection {
             proven: false,
             readable: true,
             received: Vec::new(),
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             took_at: now,
             broken: false,
             dropped: 0,
@@ -125,28 +122,14 @@ impl Connection {
             self.took_at = now;
             taken = self.write(|stream| stream.write_vectored(slices));
         }
-        for message in slices.chunks_exact(2) {
-            let length = message[0].len() + message[1].len();
-            if taken >= length {
-                taken -= length;
-            } else if taken > 0 || self.waiting.len() + length <= MAX_WAITING {
-                // What was begun has to be ended, or nothing behind it can be understood.
-                let [first, second] =
-                    [&message[0][taken.min(LENGTH)..], &message[1][taken.saturating_sub(LENGTH)..]];
-                self.waiting.extend(first);
-                self.waiting.extend(second);
-                taken = 0;
-            } else {
-                self.dropped += 1;
-            }
-        }
+        let messages = slices.chunks_exact(2).map(|pair| [&*pair[0], &*pair[1]]);
+        self.dropped += self.waiting.add(messages, taken);
     }
 
     /// There is room again: what waits is sent.
     pub(super) fn flush(&mut self, now: Instant) {
         while !self.waiting.is_empty() {
-            let (front, back) = self.waiting.as_slices();
-            let slices = [IoSlice::new(front), IoSlice::new(back)];
+            let slices = self.waiting.bytes().map(IoSlice::new);
             let count = match (&self.stream).write_vectored(&slices) {
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -155,7 +138,7 @@ impl Connection {
                     return;
                 }
             };
-            self.waiting.drain(..count);
+            self.waiting.taken(count);
             self.took_at = now;
         }
     }

@@ -4,7 +4,6 @@
 //! answered before that.
 
 mod connection;
-mod framing;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +17,6 @@ use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 
 use self::connection::{Connection, Patience, Why};
-use self::framing::Head;
 use super::addresses::network;
 use crate::sfu::{Batch, Pair, Source, TcpStats};
 
@@ -248,25 +246,6 @@ impl Connections {
             connections: open().count() as u32,
             unproven: open().filter(|connection| !connection.proven).count() as u32,
             ..self.counted
-        }
-    }
-}
-
-/// Reads every whole message at the front of `received` and says how many bytes those were; `None` where the other side
-/// speaks something else. Ends early where `take` says so.
-pub(super) fn messages(received: &[u8], mut take: impl FnMut(&[u8]) -> bool) -> Option<usize> {
-    let mut rest = received;
-    loop {
-        match framing::head(rest) {
-            Head::Whole(message, behind) => {
-                rest = behind;
-                // Empty ones keep a connection open, and say nothing.
-                if !message.is_empty() && !take(message) {
-                    return Some(received.len() - rest.len());
-                }
-            }
-            Head::Part => return Some(received.len() - rest.len()),
-            Head::TooLong => return None,
         }
     }
 }

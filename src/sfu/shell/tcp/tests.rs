@@ -6,6 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use mio::{Events, Poll};
 
 use super::*;
+use crate::sfu::framing::{self, messages};
 
 const LISTENS: Token = Token(7);
 /// How long anything real may take.
