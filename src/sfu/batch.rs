@@ -29,6 +29,12 @@ impl<'a> Batch<'a> {
 pub trait Wire {
     /// Sends, or drops and counts; never waits long.
     fn send(&mut self, batch: Batch<'_>);
+
+    /// Bytes sent between a pair that the other side has not taken: more would only wait behind them. None where datagrams
+    /// are sent one by one, and lost where there is too much.
+    fn waiting(&self, _pair: Pair) -> usize {
+        0
+    }
 }
 
 /// Gathers what goes to one destination, in order.

@@ -3,7 +3,8 @@
 //!
 //! As long as nothing queues and little is lost, nothing is known but that the way carries at least what arrives. A queue
 //! that does not empty for a whole window is congestion; its cure is to send less than what then arrives. So a keyframe's
-//! burst, or a network that now and then delays, is not mistaken for it.
+//! burst, or a network that now and then delays, is not mistaken for it. What a connection does not take waits here, before
+//! it is sent, and belongs to that queue.
 
 use std::time::{Duration, Instant};
 
@@ -65,12 +66,20 @@ struct Window {
     first: Option<Duration>,
     last: Duration,
     shortest: Option<i64>,
+    /// The least that anything waited before it was sent.
+    waited: Option<Duration>,
 }
 
 impl Estimate {
     /// The viewer says what it can take (REMB).
     pub(super) fn says(&mut self, bits: u64, now: Instant) {
         self.told = Some((bits, now));
+    }
+
+    /// What is to be sent next waits for that long already, for the way takes no more.
+    pub(super) fn waits(&mut self, time: Duration) {
+        let waited = &mut self.window.waited;
+        *waited = Some(waited.map_or(time, |waited| waited.min(time)));
     }
 
     /// Bits a second that may be sent; none while there is no limit to be seen.
@@ -127,6 +136,7 @@ impl Estimate {
         self.loss += (loss - self.loss) * WEIGHT;
         let best = self.best.map(|(before, present, _)| before.min(present));
         let queue = window.shortest.zip(best).map_or(0, |(shortest, best)| shortest - best);
+        let queue = queue + window.waited.unwrap_or_default().as_micros() as i64;
         let congested = queue > QUEUE || self.loss > LOSS;
         if congested {
             let carries = arrived * if queue > QUEUE { BACK_OFF } else { 1.0 };
@@ -200,6 +210,25 @@ mod tests {
         way.carry(&mut estimate, 4e6, 1.0, 0);
         let found = bits(&estimate).unwrap();
         assert!((4.5e6..=5e6).contains(&found), "{found}");
+    }
+
+    #[test]
+    fn what_waits_before_it_is_sent_is_a_queue_too() {
+        let (mut estimate, mut way) = (Estimate::default(), Way::new(10e6, 0.3));
+        let waiting = |estimate: &mut Estimate, way: &mut Way, ms: [u64; 2]| {
+            let mut judged = Vec::new();
+            for n in 0..60 {
+                estimate.waits(Duration::from_millis(ms[n % 2]));
+                judged.extend(way.carry(estimate, 1e6, 0.033, 0));
+            }
+            judged
+        };
+        let judged = waiting(&mut estimate, &mut way, [100, 0]);
+        assert!(judged.len() > 5 && judged.iter().all(|judged| !judged.congested), "a burst: {judged:?}");
+        let judged = waiting(&mut estimate, &mut way, [100, 150]);
+        assert!(judged[1..].iter().all(|judged| judged.congested), "{judged:?}");
+        let found = bits(&estimate).unwrap();
+        assert!((0.7e6..=0.9e6).contains(&found), "{found}");
     }
 
     #[test]

@@ -66,6 +66,11 @@ pub(super) fn length(message: &[u8]) -> Option<[u8; LENGTH]> {
 pub(super) struct Waiting(VecDeque<u8>);
 
 impl Waiting {
+    /// Bytes of it.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -152,6 +152,11 @@ impl Fast {
         self.route = Some(route);
     }
 
+    /// Which way that is.
+    pub(in crate::sfu) fn route(&self) -> Option<Pair> {
+        self.route
+    }
+
     /// Sends a packet; `false` where it cannot be sent.
     pub(in crate::sfu) fn send(
         &mut self,

@@ -54,9 +54,9 @@ pub(super) struct Track {
     gate: Gate,
     pub(super) munger: Munger,
     /// Which layer it is shown.
-    layer: u8,
+    pub(super) layer: u8,
     /// The lane's number it goes on with while it is behind; none when it gets what comes.
-    cursor: Option<u64>,
+    pub(super) cursor: Option<u64>,
     last_time: Option<RtpTime>,
     vp8: Vp8Numbers,
 }
@@ -122,12 +122,13 @@ impl Peer {
 
     /// Sends the next step of what it is behind by.
     pub(in crate::sfu) fn step(&mut self, now: Instant, out: &mut Out<'_>) -> Result<(), Disconnect> {
+        self.catch_up(STEP, now, out)?;
         self.pad(now, out);
-        self.catch_up(STEP, now, out)
+        Ok(())
     }
 
     fn catch_up(&mut self, most: usize, now: Instant, out: &mut Out<'_>) -> Result<(), Disconnect> {
-        let stream = out.stream;
+        let (stream, held_up) = (out.stream, self.is_held_up(out));
         let Some(track) = &mut self.video else { return Ok(()) };
         let (Some(mut cursor), Some(ring)) = (track.cursor, stream.ring(track.layer)) else {
             track.cursor = None;
@@ -137,9 +138,10 @@ impl Peer {
             // What it has not been sent yet is gone: it begins anew.
             (track.cursor, track.gate) = (None, Gate::Closed);
             let layer = track.layer;
-            self.noted.ask(layer, 1);
+            self.noted.ask(layer, u64::from(!held_up));
             return Ok(());
         }
+        let most = if held_up { 0 } else { most };
         let mut sent = 0;
         while cursor < ring.end() && sent < most {
             if let Some(kept) = ring.get(cursor) {
@@ -165,6 +167,10 @@ impl Peer {
         let Some(first) = placed.packets.first().filter(|_| self.connected) else {
             return Ok(());
         };
+        let held_up = kind == MediaKind::Video && self.is_held_up(out);
+        if kind == MediaKind::Video {
+            self.note_wait(now, out);
+        }
         let track = match kind {
             MediaKind::Video => &mut self.video,
             MediaKind::Audio => &mut self.audio,
@@ -195,7 +201,8 @@ impl Peer {
         }
         match track.gate.admit(starts) {
             Admission::Refused => {
-                if kind == MediaKind::Video {
+                // A keyframe would wait as well.
+                if kind == MediaKind::Video && !held_up {
                     self.noted.waits_for |= 1 << placed.layer;
                 }
                 return Ok(());
@@ -207,12 +214,13 @@ impl Peer {
             self.leap(cursor, placed.layer, first, now, out)?;
         }
         let cursor = self.track(kind).and_then(|track| track.cursor);
+        let most = if held_up { 0 } else { BURST };
         for (index, kept) in placed.packets.iter().enumerate() {
             // Its turn comes.
             if cursor.is_some_and(|cursor| kept.sequence >= cursor) {
                 continue;
             }
-            if index == BURST && kind == MediaKind::Video {
+            if index == most && kind == MediaKind::Video {
                 if let Some(track) = &mut self.video {
                     track.cursor = Some(kept.sequence);
                 }

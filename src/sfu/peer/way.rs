@@ -1,10 +1,12 @@
 //! The way to one viewer: what it carries, and what of the picture goes over it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Out, Peer};
+use crate::sfu::Transport;
 use crate::sfu::adapt::{Adapt, Verdict};
 use crate::sfu::estimate::{Estimate, Judged};
+use crate::sfu::fast::Fast;
 
 /// Packets of padding that are sent at once at most.
 const MOST_PADDING: u64 = 32;
@@ -27,6 +29,14 @@ struct Trial {
     ends: Instant,
     /// Bytes that had been sent when it began.
     sent: u64,
+}
+
+impl Trial {
+    /// Bytes that were due by now and were not sent.
+    fn lacks(&self, fast: &Fast, now: Instant) -> u64 {
+        let due = self.bits / 8.0 * now.saturating_duration_since(self.began).as_secs_f64();
+        (due as u64).saturating_sub(fast.bytes - self.sent)
+    }
 }
 
 impl Way {
@@ -60,17 +70,38 @@ impl Peer {
         }
     }
 
+    /// The connection that carries its media has not taken all of what was sent: what comes now waits its turn, where it can
+    /// still be left out. Nothing of that is known where it goes over UDP.
+    pub(super) fn is_held_up(&self, out: &Out<'_>) -> bool {
+        let route = self.fast.as_ref().and_then(|fast| fast.route());
+        route.is_some_and(|route| route.transport == Transport::Tcp && out.wire.waiting(route) > 0)
+    }
+
+    /// Tells the estimate for how long the next packet for its connection has waited, or the next one of a trial.
+    pub(super) fn note_wait(&mut self, now: Instant, out: &Out<'_>) {
+        let Some(fast) = self.fast.as_ref().filter(|_| self.carried_by == Transport::Tcp) else { return };
+        let next = self.video.as_ref().and_then(|track| {
+            let kept = out.stream.ring(track.layer)?.get(track.cursor?)?;
+            Some(now.saturating_duration_since(kept.at))
+        });
+        let lacks =
+            self.way.trial.as_ref().map(|trial| {
+                Duration::from_secs_f64(trial.lacks(fast, now) as f64 * 8.0 / trial.bits.max(1.0))
+            });
+        self.way.estimate.waits(next.max(lacks).unwrap_or_default());
+    }
+
     /// Makes up for what the picture lacks of a trial's rate.
     pub(super) fn pad(&mut self, now: Instant, out: &mut Out<'_>) {
+        let held_up = self.is_held_up(out);
         let (Some(trial), Some(fast)) = (&self.way.trial, &mut self.fast) else { return };
         let pt = self.video.as_ref().and_then(|track| track.payload_types.any_resend());
         let Some(pt) = pt.filter(|_| now < trial.ends) else {
             self.way.trial = None;
             return;
         };
-        let due = trial.bits / 8.0 * now.saturating_duration_since(trial.began).as_secs_f64();
-        let lacking = (due as u64).saturating_sub(fast.bytes - trial.sent) / PADDED;
-        for _ in 0..lacking.min(MOST_PADDING) {
+        let most = if held_up { 0 } else { MOST_PADDING };
+        for _ in 0..(trial.lacks(fast, now) / PADDED).min(most) {
             if !fast.pad(*pt, now, out) {
                 break;
             }

@@ -198,6 +198,11 @@ impl Wire for MediaSocket {
             self.errors += u64::from(self.transmit(&transmit).is_err());
         }
     }
+
+    fn waiting(&self, pair: Pair) -> usize {
+        let tcp = self.tcp.as_ref().filter(|_| pair.transport == Transport::Tcp);
+        tcp.map_or(0, |tcp| tcp.waiting(pair))
+    }
 }
 
 impl MediaSocket {

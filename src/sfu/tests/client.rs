@@ -10,8 +10,9 @@ use str0m::net::Protocol;
 use str0m::rtp::{AbsCaptureTime, ExtensionValues, RtpWrite, Ssrc, VideoOrientation};
 use str0m::{Event, Input, Output, Rtc};
 
+use super::network::Datagram;
 use super::player::Player;
-use super::world::{Datagram, STEP};
+use super::world::STEP;
 use crate::media::RtpTime;
 use crate::sfu::said::Said;
 use crate::sfu::{Answer, Transport};

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use str0m_netem::{NetemConfig, Probability, RandomLoss};
 
-use super::world::{Datagram, World};
+use super::network::Datagram;
+use super::world::World;
 use super::{ALL, also_by_str0m};
 use crate::media::{Codec, RtpTime};
 

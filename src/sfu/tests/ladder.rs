@@ -7,7 +7,7 @@ use super::ways::{layers, narrow};
 use super::world::World;
 use crate::sfu::LayerError;
 
-const NAMES: [&str; 3] = ["1280x720", "640x360", "320x180"];
+pub(super) const NAMES: [&str; 3] = ["1280x720", "640x360", "320x180"];
 
 also_by_str0m! {
     a_viewer_sees_the_best_layer_or_the_one_it_chooses_and_only_that_encoder_is_asked,

@@ -4,12 +4,14 @@ mod client;
 mod disorder;
 mod egress;
 mod ladder;
+mod network;
 mod operations;
 mod over_tcp;
 mod player;
 mod publishers;
 mod said;
 mod scenarios;
+mod slow_tcp;
 mod soak;
 mod ways;
 mod world;
@@ -20,7 +22,8 @@ use proptest::prelude::*;
 use str0m::format::Codec as RtcCodec;
 use str0m_netem::{NetemConfig, Probability, RandomLoss};
 
-use self::world::{SERVER, Sent, World, live};
+use self::network::Sent;
+use self::world::{SERVER, World, live};
 use super::{Disconnect, Pair, Patch, PatchError, Patched, Precondition, SessionId, WhepError};
 use crate::media::{Codec, RtpTime};
 

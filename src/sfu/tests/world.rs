@@ -1,7 +1,6 @@
 //! The core, str0m viewers and an emulated network under one virtual clock.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,15 +11,16 @@ use str0m::media::{Direction, MediaKind as RtcKind, Rid, Simulcast, SimulcastLay
 use str0m::net::{Protocol, Receive, TcpType};
 use str0m::rtp::Extension;
 use str0m::{Candidate, Input, Rtc};
-use str0m_netem::{Netem, NetemConfig, WithLen};
+use str0m_netem::NetemConfig;
 
 use super::client::{Client, HEAD, Manner, Sending};
 use super::egress::Nonces;
+use super::network::{Datagram, Network, Sent};
 use super::player::Player;
 use crate::media::{Codec, Frame, MediaTime, Packet, RtpTime, StreamName};
 use crate::sfu::{
-    Batch, FeedId, Pair, Patch, Patched, Precondition, SealedBy, SessionId, Settings, Sfu, Transport,
-    WhepError, WhipError, Wire,
+    FeedId, Pair, Patch, Patched, Precondition, SealedBy, SessionId, Settings, Sfu, Transport, WhepError,
+    WhipError,
 };
 
 thread_local! {
@@ -30,40 +30,6 @@ thread_local! {
 
 pub(super) const SERVER: &str = "10.0.0.1:8900";
 pub(super) const STEP: Duration = Duration::from_millis(1);
-
-#[derive(Clone)]
-pub(super) struct Datagram {
-    pub(super) transport: Transport,
-    pub(super) from: SocketAddr,
-    pub(super) to: SocketAddr,
-    pub(super) bytes: Vec<u8>,
-}
-
-impl WithLen for Datagram {
-    fn len(&self) -> usize {
-        self.bytes.len()
-    }
-}
-
-/// What the core sends, for the network to carry.
-#[derive(Default)]
-pub(super) struct Sent {
-    datagrams: Vec<Datagram>,
-    /// Batches of three datagrams.
-    pub(super) of_three: usize,
-    /// The largest batch.
-    pub(super) most_at_once: usize,
-}
-
-impl Wire for Sent {
-    fn send(&mut self, batch: Batch<'_>) {
-        let Pair { transport, ours: from, theirs: to } = batch.pair;
-        let datagram = |bytes: &[u8]| Datagram { transport, from, to, bytes: bytes.to_vec() };
-        self.most_at_once = self.most_at_once.max(batch.datagrams().len());
-        self.of_three += usize::from(batch.datagrams().len() == 3);
-        self.datagrams.extend(batch.datagrams().map(datagram));
-    }
-}
 
 /// A publisher that numbers and stamps as it likes.
 pub(super) struct Source {
@@ -96,10 +62,7 @@ pub(super) struct World {
     pub(super) now: Instant,
     pub(super) clients: Vec<Client>,
     pub(super) sent: Sent,
-    up: Netem<Datagram>,
-    down: Netem<Datagram>,
-    /// The way down to some, instead.
-    links: HashMap<SocketAddr, Netem<Datagram>>,
+    network: Network,
     pub(super) feed: Option<FeedId>,
     pub(super) source: Source,
     /// Layers below it.
@@ -128,7 +91,6 @@ impl World {
         let server = SERVER.parse().unwrap();
         let settings = Settings { sealed_by: SEALED_BY.get(), max_viewers, wall_clock: (start, wall) };
         let sfu = Sfu::new(settings, vec![(Transport::Udp, server), (Transport::Tcp, server)]).unwrap();
-        let network = || Netem::new(NetemConfig::new().latency(Duration::from_millis(10)).seed(1));
         World {
             sfu,
             start,
@@ -136,9 +98,7 @@ impl World {
             now: start,
             clients: Vec::new(),
             sent: Sent::default(),
-            up: network(),
-            down: network(),
-            links: HashMap::new(),
+            network: Network::default(),
             feed: None,
             source: Source {
                 codec: Codec::H264,
@@ -181,13 +141,12 @@ impl World {
 
     /// From now on the way down is like this.
     pub(super) fn network(&mut self, config: NetemConfig) {
-        self.down = Netem::new(config.latency(Duration::from_millis(10)).seed(7));
+        self.network.set_down(config);
     }
 
     /// From now on the way down to one client is like this.
     pub(super) fn link(&mut self, client: usize, config: NetemConfig) {
-        let link = Netem::new(config.latency(Duration::from_millis(10)).seed(3));
-        self.links.insert(self.clients[client].address, link);
+        self.network.set_link(self.clients[client].address, config);
     }
 
     pub(super) fn offer(&mut self, codecs: &[Codec]) -> (Client, String, str0m::change::SdpPendingOffer) {
@@ -340,7 +299,7 @@ impl World {
 
     /// From now on the way up is like this.
     pub(super) fn network_up(&mut self, config: NetemConfig) {
-        self.up = Netem::new(config.latency(Duration::from_millis(10)).seed(5));
+        self.network.set_up(config);
     }
 
     /// One more publisher, by the HTTP exchange; its index.
@@ -509,16 +468,11 @@ impl World {
     /// Moves datagrams through the network and lets viewers act.
     fn carry(&mut self) {
         let now = self.now;
-        for datagram in self.sent.datagrams.drain(..) {
-            self.largest = self.largest.max(datagram.bytes.len());
-            self.nonces.see(&datagram);
-            let link = self.links.get_mut(&datagram.to).unwrap_or(&mut self.down);
-            link.handle_input(str0m_netem::Input::Packet(now, datagram));
-        }
-        let mut came = arrived(&mut self.down, now);
-        for link in self.links.values_mut() {
-            came.extend(arrived(link, now));
-        }
+        let (largest, nonces) = (&mut self.largest, &mut self.nonces);
+        let came = self.network.carry_down(&mut self.sent, now, |datagram| {
+            *largest = (*largest).max(datagram.bytes.len());
+            nonces.see(datagram);
+        });
         let passes = |datagram: &Datagram| !self.udp_blocked || datagram.transport == Transport::Tcp;
         for datagram in came.into_iter().filter(passes) {
             let protocol = match datagram.transport {
@@ -531,17 +485,13 @@ impl World {
                 client.rtc.handle_input(Input::Receive(now, receive)).unwrap();
                 // str0m hands over one RTP packet per poll.
                 client.timeout = now;
-                for datagram in client.act(now) {
-                    self.up.handle_input(str0m_netem::Input::Packet(now, datagram));
-                }
+                self.network.send_up(client.act(now), now);
             }
         }
         for client in self.clients.iter_mut().filter(|client| !client.gone) {
-            for datagram in client.act(now) {
-                self.up.handle_input(str0m_netem::Input::Packet(now, datagram));
-            }
+            self.network.send_up(client.act(now), now);
         }
-        for datagram in arrived(&mut self.up, now).into_iter().filter(passes) {
+        for datagram in self.network.came_up(now).into_iter().filter(passes) {
             let Datagram { transport, from: theirs, to, bytes } = datagram;
             let ours = self.behind.unwrap_or(to);
             self.sfu.receive(Pair { transport, ours, theirs }, &bytes, now, &mut self.sent);
@@ -589,16 +539,4 @@ fn rsa_certificate() -> DtlsCert {
     builder.sign(&key, MessageDigest::sha256()).unwrap();
     let certificate = builder.build().to_der().unwrap();
     DtlsCert { certificate, private_key: key.private_key_to_der().unwrap() }
-}
-
-fn arrived(network: &mut Netem<Datagram>, now: Instant) -> Vec<Datagram> {
-    network.handle_input(str0m_netem::Input::Timeout(now));
-    let mut out = Vec::new();
-    while let Some(output) = network.poll_output() {
-        match output {
-            str0m_netem::Output::Packet(datagram) => out.push(datagram),
-            str0m_netem::Output::Timeout(_) => break,
-        }
-    }
-    out
 }

@@ -11,6 +11,8 @@ use crate::sfu::{Batch, Pair};
 
 /// What the kernel holds of what was sent (it counts its own bookkeeping in).
 const KERNEL_BUFFER: usize = 128 << 10;
+/// And of that, what is not on its way yet: the rest is to be seen waiting here.
+const KERNEL_UNSENT: u32 = 32 << 10;
 /// Messages of one system call.
 const MAX_MESSAGES: usize = 64;
 
@@ -56,7 +58,9 @@ impl Connection {
         now: Instant,
     ) -> io::Result<Connection> {
         stream.set_nodelay(true)?;
-        socket2::SockRef::from(&stream).set_send_buffer_size(KERNEL_BUFFER)?;
+        let socket = socket2::SockRef::from(&stream);
+        socket.set_send_buffer_size(KERNEL_BUFFER)?;
+        socket.set_tcp_notsent_lowat(KERNEL_UNSENT)?;
         Ok(Connection {
             stream,
             pair: Pair::tcp(ours, theirs),
@@ -124,6 +128,11 @@ impl Connection {
         }
         let messages = slices.chunks_exact(2).map(|pair| [&*pair[0], &*pair[1]]);
         self.dropped += self.waiting.add(messages, taken);
+    }
+
+    /// Bytes that were sent and that it has not taken.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     /// There is room again: what waits is sent.

@@ -205,6 +205,12 @@ impl Connections {
         }
     }
 
+    /// Bytes that whoever is connected from there has not taken.
+    pub(super) fn waiting(&self, pair: Pair) -> usize {
+        let slot = self.by_source.get(&pair.theirs).and_then(|slot| self.slots.get(*slot));
+        slot.and_then(Option::as_ref).map_or(0, Connection::waiting)
+    }
+
     /// Closes what has been waited for long enough, and what nobody needs. `knows`: somebody who has a session speaks from
     /// there.
     pub(super) fn sweep(&mut self, now: Instant, knows: impl Fn(Source) -> bool) {
