@@ -91,6 +91,8 @@ struct Counted {
     stun_unknown: u64,
     joins: u64,
     connects: u64,
+    /// Viewers that left before they were connected.
+    gave_up: u64,
     disconnects: [u64; Disconnect::ALL.len()],
 }
 
@@ -260,6 +262,15 @@ impl Sfu {
         took == Some(true)
     }
 
+    /// Nobody connects or publishes: what viewers report is all that can come, and that may be read a little later.
+    pub fn hears_reports_alone(&self) -> bool {
+        let published = |stream: &Stream| {
+            let by_peer = stream.feed.is_some_and(|feed| feed.origin != Origin::Local);
+            by_peer || stream.connecting.is_some()
+        };
+        self.pending() == 0 && !self.streams.iter().any(published)
+    }
+
     /// Whether somebody who has a session speaks from there.
     pub fn knows(&self, source: Source) -> bool {
         self.demux.knows(source)
@@ -408,6 +419,7 @@ impl Sfu {
             self.stop_publishing(key, &peer, why);
         } else {
             self.counted.disconnects[why as usize] += 1;
+            self.counted.gave_up += u64::from(!peer.is_connected());
         }
         self.free.push(key);
         self.sessions.remove(&peer.session);
@@ -437,6 +449,7 @@ impl Sfu {
         assert!(self.free.iter().all(|key| self.peers[*key].is_none()));
         assert_eq!(self.sessions.len(), live.len());
         assert!(self.viewers() <= self.settings.max_viewers as usize);
+        assert_eq!(self.pending(), self.connecting().count() as u64);
         let (names, addresses) = self.demux.len();
         assert_eq!(names, live.len(), "one name per peer");
         assert!(

@@ -52,7 +52,7 @@ impl Sfu {
     }
 
     /// Viewers that have an answer and are not connected yet: key, network, and until when they may try.
-    fn connecting(&self) -> impl Iterator<Item = (usize, Option<IpAddr>, Instant)> {
+    pub(super) fn connecting(&self) -> impl Iterator<Item = (usize, Option<IpAddr>, Instant)> {
         let peers = self.peers.iter().enumerate();
         let viewers = peers.filter_map(|(key, peer)| Some((key, peer.as_ref()?)));
         let viewers = viewers.filter(|(_, peer)| peer.ingest().is_none());
@@ -60,8 +60,8 @@ impl Sfu {
     }
 
     /// How many those are.
-    pub(super) fn pending(&self) -> usize {
-        self.connecting().count()
+    pub(super) fn pending(&self) -> u64 {
+        self.counted.joins - self.counted.connects - self.counted.gave_up
     }
 
     /// Sees to it that one more viewer may connect. When there are too many, the one that has been at it for the longest

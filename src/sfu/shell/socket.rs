@@ -19,6 +19,8 @@ pub const SOCKET_BUFFER: usize = 4 << 20;
 /// Buffers of one receive call; each takes as many datagrams of one viewer as the kernel coalesced.
 const RECEIVE_BATCH: usize = 8;
 const RECEIVE_BYTES: usize = 65_536;
+/// Where datagrams come more often than this and may be read later, they are.
+const REST: Duration = Duration::from_millis(5);
 /// How long all of a wake-up's sends together may wait for room in the socket, before they are dropped.
 const SEND_PATIENCE: Duration = Duration::from_millis(5);
 
@@ -28,6 +30,10 @@ const BIND_TRIES: usize = 16;
 /// One UDP socket for all viewers, and connections for those that it does not reach.
 pub(super) struct MediaSocket {
     io: UdpSocket,
+    registry: Registry,
+    /// When something last came, and until when nothing is to be read.
+    came_at: Option<Instant>,
+    rests_until: Option<Instant>,
     /// None where TCP is not listened for.
     pub(super) tcp: Option<Connections>,
     /// As of this wake-up.
@@ -49,15 +55,15 @@ pub(super) struct MediaSocket {
 
 /// Room for one receive call.
 pub(super) struct ReceiveRoom {
-    buffers: Vec<Vec<u8>>,
-    meta: Vec<RecvMeta>,
+    buffers: [Vec<u8>; RECEIVE_BATCH],
+    meta: [RecvMeta; RECEIVE_BATCH],
 }
 
 impl ReceiveRoom {
     pub(super) fn new() -> ReceiveRoom {
         ReceiveRoom {
-            buffers: vec![vec![0; RECEIVE_BYTES]; RECEIVE_BATCH],
-            meta: vec![RecvMeta::default(); RECEIVE_BATCH],
+            buffers: std::array::from_fn(|_| vec![0; RECEIVE_BYTES]),
+            meta: [RecvMeta::default(); RECEIVE_BATCH],
         }
     }
 }
@@ -91,6 +97,9 @@ impl MediaSocket {
         writable.registry().register(&mut second, Token(0), Interest::WRITABLE)?;
         Ok(MediaSocket {
             io,
+            registry: registry.try_clone()?,
+            came_at: None,
+            rests_until: None,
             tcp: tcp.ok(),
             now,
             state,
@@ -128,18 +137,41 @@ impl MediaSocket {
         }
     }
 
-    /// Receives what one call takes and hands each datagram over with whom it is between; `false` when nothing was there.
+    /// When it is to be read though it tells nothing, for it rests.
+    pub(super) fn rests_until(&self) -> Option<Instant> {
+        self.rests_until
+    }
+
+    /// Everything was read; `came`: that was something. Where `may_rest`, datagrams that come one after the other are left
+    /// until there are some: each of them would wake the thread, which costs more than to read it.
+    pub(super) fn was_read(&mut self, came: bool, may_rest: bool) {
+        let often = self.came_at.is_some_and(|at| self.now < at + REST);
+        if came {
+            self.came_at = Some(self.now);
+        }
+        if came && may_rest && self.rests_until.is_some() {
+            self.rests_until = Some(self.now + REST);
+        } else if self.rests_until.is_some() {
+            // What has come meanwhile is told at once. Where that cannot be, it goes on being read now and then.
+            let told = self.registry.register(&mut self.io, SOCKET, Interest::READABLE);
+            self.rests_until = told.is_err().then(|| self.now + REST);
+        } else if came && may_rest && often && self.registry.deregister(&mut self.io).is_ok() {
+            self.rests_until = Some(self.now + REST);
+        }
+    }
+
+    /// Receives what one call takes and hands each datagram over with whom it is between: how many there were, and whether
+    /// there may be more.
     pub(super) fn receive(
         &mut self,
         room: &mut ReceiveRoom,
         mut take: impl FnMut(&mut MediaSocket, Pair, &[u8]),
-    ) -> bool {
-        let mut slices: Vec<IoSliceMut<'_>> =
-            room.buffers.iter_mut().map(|buffer| IoSliceMut::new(buffer)).collect();
+    ) -> (usize, bool) {
+        let mut slices = room.buffers.each_mut().map(|buffer| IoSliceMut::new(buffer));
         let count = match self.state.recv(UdpSockRef::from(&self.io), &mut slices, &mut room.meta) {
             Ok(count) => count,
             // A pending ICMP error is reported by a receive; the next one goes on.
-            Err(error) => return error.kind() != ErrorKind::WouldBlock,
+            Err(error) => return (0, error.kind() != ErrorKind::WouldBlock),
         };
         for (buffer, meta) in room.buffers.iter().zip(&room.meta).take(count) {
             let source = SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port());
@@ -149,7 +181,8 @@ impl MediaSocket {
                 take(self, Pair::udp(destination, source), datagram);
             }
         }
-        true
+        // Fewer than it has room for: nothing is left, and what comes later is told.
+        (count, count == RECEIVE_BATCH)
     }
 
     fn transmit(&mut self, transmit: &Transmit<'_>) -> io::Result<()> {

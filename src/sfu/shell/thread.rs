@@ -77,6 +77,7 @@ impl SfuThread {
         loop {
             let now = Instant::now();
             let timer = self.sfu.next_timeout(now).unwrap_or(now + STATS_EVERY).min(self.stats_at);
+            let timer = self.socket.rests_until().map_or(timer, |until| timer.min(until));
             let wait = if more { Duration::ZERO } else { timer.saturating_duration_since(now) };
             if let Err(error) = self.poll.poll(&mut events, Some(wait))
                 && error.kind() != std::io::ErrorKind::Interrupted
@@ -99,6 +100,7 @@ impl SfuThread {
                 return;
             };
             more |= commands;
+            readable |= self.socket.rests_until().is_some_and(|until| until <= now);
             readable = readable && self.receive(&mut room, now);
             more |= readable;
             more |= self.receive_tcp(&mut tcp_room, now);
@@ -265,12 +267,14 @@ impl SfuThread {
     }
 
     fn receive(&mut self, room: &mut ReceiveRoom, now: Instant) -> bool {
-        let sfu = &mut self.sfu;
+        let (sfu, mut came) = (&mut self.sfu, 0);
         for _ in 0..MAX_RECEIVES {
-            let took = self.socket.receive(room, |socket, pair, bytes| {
+            let (count, more) = self.socket.receive(room, |socket, pair, bytes| {
                 sfu.receive(pair, bytes, now, socket);
             });
-            if !took {
+            came += count;
+            if !more {
+                self.socket.was_read(came > 0, sfu.hears_reports_alone());
                 return false;
             }
         }

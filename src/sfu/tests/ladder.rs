@@ -68,7 +68,7 @@ fn layers_share_one_time_line_though_one_comes_later() {
     let mut world = World::with_ladder(&NAMES[..1]);
     let viewer = world.watch();
     // Another encoder begins, 70 ms behind: when its first picture comes, two later ones are out.
-    world.smaller.push(super::world::Smaller::new(7, 3));
+    world.smaller.push(super::source::Smaller::new(7, 3));
     world.smaller[0].late = 70;
     world.name(&NAMES[..2]);
     world.run(1_000);

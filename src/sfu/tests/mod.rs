@@ -13,6 +13,7 @@ mod said;
 mod scenarios;
 mod slow_tcp;
 mod soak;
+mod source;
 mod ways;
 mod world;
 

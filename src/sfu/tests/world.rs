@@ -17,7 +17,8 @@ use super::client::{Client, HEAD, Manner, Sending};
 use super::egress::Nonces;
 use super::network::{Datagram, Network, Sent};
 use super::player::Player;
-use crate::media::{Codec, Frame, MediaTime, Packet, RtpTime, StreamName};
+use super::source::{Smaller, Source, frame};
+use crate::media::{Codec, Frame, StreamName};
 use crate::sfu::{
     FeedId, Pair, Patch, Patched, Precondition, SealedBy, SessionId, Settings, Sfu, Transport, WhepError,
     WhipError,
@@ -30,29 +31,6 @@ thread_local! {
 
 pub(super) const SERVER: &str = "10.0.0.1:8900";
 pub(super) const STEP: Duration = Duration::from_millis(1);
-
-/// A publisher that numbers and stamps as it likes.
-pub(super) struct Source {
-    pub(super) codec: Codec,
-    pub(super) sequence: u64,
-    pub(super) audio_sequence: u64,
-    pub(super) time_offset: u32,
-    pub(super) frame: u32,
-    pub(super) keyframe_wanted: bool,
-    pub(super) packets: u8,
-}
-
-/// A smaller version of the box's own picture, from an encoder of its own.
-pub(super) struct Smaller {
-    pub(super) sequence: u64,
-    pub(super) keyframe_wanted: bool,
-    pub(super) packets: u8,
-    pub(super) keyframes_made: u32,
-    /// Its encoder has stopped.
-    pub(super) silent: bool,
-    /// Its pictures come out so much later than the best layer's, in ms.
-    pub(super) late: u64,
-}
 
 pub(super) struct World {
     pub(super) sfu: Sfu,
@@ -100,15 +78,7 @@ impl World {
             sent: Sent::default(),
             network: Network::default(),
             feed: None,
-            source: Source {
-                codec: Codec::H264,
-                sequence: 70_000,
-                audio_sequence: 5,
-                time_offset: 4_000_000_000,
-                frame: 0,
-                keyframe_wanted: true,
-                packets: 5,
-            },
+            source: Source::default(),
             smaller: Vec::new(),
             largest: 0,
             keyframes_made: 0,
@@ -408,7 +378,7 @@ impl World {
                     }
                 }
                 if at.is_multiple_of(20) {
-                    let frame = self.sound(at);
+                    let frame = self.source.sound(at);
                     self.sfu.forward(feed, 0, &frame, self.now, self.now, &mut self.sent);
                 }
             }
@@ -450,21 +420,6 @@ impl World {
         frame
     }
 
-    fn sound(&mut self, at: u64) -> Frame {
-        let source = &mut self.source;
-        source.audio_sequence += 1;
-        let mut payload = vec![0; 100];
-        payload[5..7].copy_from_slice(&[0, 1]);
-        let packet = Packet {
-            sequence: source.audio_sequence,
-            rtp_time: RtpTime(at as u32 * 48),
-            marker: false,
-            payload: payload.into(),
-        };
-        let pts = MediaTime::from_nanos(at * 1_000_000);
-        Frame { codec: Codec::Opus, pts, keyframe: true, packets: vec![packet] }
-    }
-
     /// Moves datagrams through the network and lets viewers act.
     fn carry(&mut self) {
         let now = self.now;
@@ -497,35 +452,6 @@ impl World {
             self.sfu.receive(Pair { transport, ours, theirs }, &bytes, now, &mut self.sent);
         }
     }
-}
-
-impl Smaller {
-    /// The `n`th; its numbers differ from those of all others.
-    pub(super) fn new(n: u64, packets: u8) -> Smaller {
-        let sequence = 9_000 + 100_000 * n;
-        Smaller { sequence, keyframe_wanted: true, packets, keyframes_made: 0, silent: false, late: 0 }
-    }
-}
-
-/// A picture of one layer: its first packet's number and how many there are, the layer and whether it is a keyframe, its
-/// number and when it was captured.
-fn frame(
-    source: &Source,
-    (sequence, packets): (u64, u8),
-    (layer, keyframe): (u8, bool),
-    (number, at): (u32, u64),
-) -> Frame {
-    let rtp_time = RtpTime((at as u32).wrapping_mul(90).wrapping_add(source.time_offset));
-    let count = if keyframe { packets * 3 } else { packets };
-    let packets = (0..count).map(|index| {
-        let mut payload = vec![index; if index + 1 == count { 500 } else { 1_180 }];
-        payload[..4].copy_from_slice(&number.to_be_bytes());
-        payload[4..8].copy_from_slice(&[u8::from(keyframe), index, count, layer]);
-        let sequence = sequence + u64::from(index);
-        Packet { sequence, rtp_time, marker: index + 1 == count, payload: payload.into() }
-    });
-    let pts = MediaTime::from_nanos(at * 1_000_000);
-    Frame { codec: source.codec, pts, keyframe, packets: packets.collect() }
 }
 
 /// As GStreamer's DTLS elements make it.
