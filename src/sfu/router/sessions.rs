@@ -61,7 +61,7 @@ impl Sfu {
 
     /// How many those are.
     pub(super) fn pending(&self) -> u64 {
-        self.counted.joins - self.counted.connects - self.counted.gave_up
+        self.counted.joins.saturating_sub(self.counted.connects + self.counted.gave_up)
     }
 
     /// Sees to it that one more viewer may connect. When there are too many, the one that has been at it for the longest

@@ -274,3 +274,65 @@ fn bind(address: SocketAddr) -> io::Result<(std::net::UdpSocket, io::Result<TcpL
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Rig {
+        poll: Poll,
+        socket: MediaSocket,
+        viewer: std::net::UdpSocket,
+        room: ReceiveRoom,
+        start: Instant,
+    }
+
+    impl Rig {
+        #[expect(clippy::disallowed_methods, reason = "an arbitrary instant to count from")]
+        fn new() -> Rig {
+            let (poll, start) = (Poll::new().unwrap(), Instant::now());
+            let local = "127.0.0.1:0".parse().unwrap();
+            let socket = MediaSocket::bind(local, poll.registry(), 1, start).unwrap();
+            let viewer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            viewer.connect(socket.local_addr()).unwrap();
+            Rig { poll, socket, viewer, room: ReceiveRoom::new(), start }
+        }
+
+        /// A datagram comes; whether that is told. On loopback it is there when it was sent.
+        fn comes(&mut self) -> bool {
+            let mut events = Events::with_capacity(4);
+            self.viewer.send(b"report").unwrap();
+            self.poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+            events.iter().any(|event| event.token() == SOCKET)
+        }
+
+        /// Reads all that is there; how much that was, and until when nothing is read then.
+        fn read(&mut self, ms: u64, may_rest: bool) -> (usize, Option<u128>) {
+            self.socket.wake(self.start + Duration::from_millis(ms));
+            let mut came = 0;
+            while self.socket.receive(&mut self.room, |_, _, _| came += 1).1 {}
+            self.socket.was_read(came > 0, may_rest);
+            (came, self.socket.rests_until().map(|until| (until - self.start).as_millis()))
+        }
+    }
+
+    #[test]
+    fn datagrams_that_come_often_are_read_together_and_none_is_left() {
+        let mut rig = Rig::new();
+        assert!(rig.comes());
+        assert_eq!(rig.read(0, true), (1, None), "the first one at once");
+        assert!(rig.comes());
+        assert_eq!(rig.read(1, true), (1, Some(6)));
+        assert!(!rig.comes() && !rig.comes());
+        assert_eq!(rig.read(6, true), (2, Some(11)));
+        assert_eq!(rig.read(11, true), (0, None), "nothing came: it is told of again");
+        assert!(rig.comes());
+        assert_eq!(rig.read(30, true), (1, None));
+        assert!(rig.comes());
+        assert_eq!(rig.read(31, true), (1, Some(36)));
+        assert!(!rig.comes());
+        assert_eq!(rig.read(36, false), (1, None), "now everything counts at once");
+        assert!(rig.comes());
+        assert_eq!(rig.read(37, false), (1, None));
+    }
+}
