@@ -106,15 +106,28 @@ impl Store {
 fn is_key(unit: &Unit, coding: Coding) -> bool {
     match coding {
         // 7.4.1.2.3 of H.264: a sequence parameter set stands in front of where decoding can begin.
-        Coding::H264 => nal_units(&unit.bytes).any(|nal| matches!(nal[0] & 0x1f, 5 | 7)),
-        Coding::H265 => nal_units(&unit.bytes).any(|nal| matches!(nal[0] >> 1 & 0x3f, 16..=21 | 33)),
+        Coding::H264 => first_of(&unit.bytes, |nal| match nal & 0x1f {
+            5 | 7 => Some(true),
+            1..=4 => Some(false),
+            _ => None,
+        }),
+        Coding::H265 => first_of(&unit.bytes, |nal| match nal >> 1 & 0x3f {
+            16..=21 | 33 => Some(true),
+            0..=9 => Some(false),
+            _ => None,
+        }),
         // A sequence header.
         Coding::Mpeg2 => unit.bytes.windows(4).take(64).any(|bytes| bytes == [0, 0, 1, 0xb3]),
         _ => unit.random,
     }
 }
 
-/// What stands behind each start code, up to the first slice. The first byte of each is there.
+/// What the first unit says that tells; what comes behind the first slice is as long as the picture, and not looked at.
+fn first_of(bytes: &[u8], tells: impl Fn(u8) -> Option<bool>) -> bool {
+    nal_units(bytes).find_map(|nal| tells(nal[0])).unwrap_or(false)
+}
+
+/// What stands behind each start code. The first byte of each is there.
 pub(super) fn nal_units(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut left = bytes;
     std::iter::from_fn(move || {

@@ -23,6 +23,8 @@ pub(in crate::engine) struct Tap {
     session: u64,
     appsrc: glib::WeakRef<gst_app::AppSrc>,
     joined: AtomicBool,
+    /// All that gets in is passed on, and nothing is decoded for the sake of what follows.
+    whole: bool,
     /// Nothing gets in before a keyframe.
     waits: AtomicBool,
     /// What comes next begins a segment.
@@ -37,6 +39,7 @@ impl Tap {
             session,
             appsrc: appsrc.downgrade(),
             joined: AtomicBool::new(false),
+            whole: false,
             waits: AtomicBool::new(true),
             fresh: AtomicBool::new(true),
             dropped: AtomicU64::new(0),
@@ -45,7 +48,7 @@ impl Tap {
 
     /// One that begins with the next keyframe that arrives, and not with what there is.
     pub(in crate::engine) fn from_next(session: u64, appsrc: &gst_app::AppSrc) -> Tap {
-        Tap { joined: AtomicBool::new(true), ..Tap::new(MediaKind::Video, session, appsrc) }
+        Tap { joined: AtomicBool::new(true), whole: true, ..Tap::new(MediaKind::Video, session, appsrc) }
     }
 
     pub(super) fn kind(&self) -> MediaKind {
@@ -119,20 +122,24 @@ impl Tap {
         }
         // Refused only while the graph goes down.
         let _ = match self.fresh.swap(false, Relaxed) {
-            true => appsrc.push_sample(&first(&appsrc, &buffer, now)),
+            true => {
+                // A keyframe that came late, with others at once, is as good as the next one.
+                let begin = if self.whole { anchor.at(held.dts).min(now) } else { now - JUST_NOW };
+                appsrc.push_sample(&first(&appsrc, &buffer, begin))
+            }
             false => appsrc.push_buffer(buffer),
         };
     }
 }
 
-fn first(appsrc: &gst_app::AppSrc, buffer: &gst::Buffer, now: MediaTime) -> gst::Sample {
+fn first(appsrc: &gst_app::AppSrc, buffer: &gst::Buffer, begin: MediaTime) -> gst::Sample {
     let caps = appsrc.caps();
-    gst::Sample::builder().buffer(buffer).caps_if_some(caps.as_ref()).segment(&from(now)).build()
+    gst::Sample::builder().buffer(buffer).caps_if_some(caps.as_ref()).segment(&from(begin)).build()
 }
 
 /// What lies before is decoded, for what follows refers to it, and shown by nobody.
-fn from(now: MediaTime) -> gst::FormattedSegment<gst::ClockTime> {
-    let start = gst::ClockTime::from_nseconds((now - JUST_NOW).as_nanos());
+fn from(begin: MediaTime) -> gst::FormattedSegment<gst::ClockTime> {
+    let start = gst::ClockTime::from_nseconds(begin.as_nanos());
     let mut segment = gst::FormattedSegment::new();
     segment.set_start(start);
     segment.set_time(start);
