@@ -1,6 +1,5 @@
 //! Capture devices, sound cards, and whether this user may open them.
 
-use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
@@ -8,7 +7,6 @@ use nix::unistd::{AccessFlags, access};
 use super::{Check, Level, Running};
 use crate::config::{AudioInput, BoxConfig, VideoInput};
 use crate::device::{self, Camera, Devices, Signal};
-use crate::media::{SrtMode, SrtPeer};
 use crate::plan::DeviceAccess;
 
 const CAPTURE: &str = "Capture";
@@ -95,25 +93,11 @@ fn wanted_picture(config: &BoxConfig, devices: &Devices, checks: &mut Vec<Check>
                     .cure("put it there, readable for the daemon's user"),
             );
         }
-        VideoInput::Srt(srt) => checks.extend(sender(&srt.peer)),
         VideoInput::Test | VideoInput::File(_) | VideoInput::Url { .. } if devices.video.is_empty() => {
             checks.push(Check::new(CAPTURE, "card", Level::Skip, "none found; the configuration needs none"));
         }
         _ => {}
     }
-}
-
-/// Whether a listener's port is free. A daemon that runs has it, and then it is.
-fn sender(peer: &SrtPeer) -> Option<Check> {
-    let SrtMode::Listener = peer.mode else { return None };
-    let taken = UdpSocket::bind((peer.host.as_str(), peer.port)).err()?;
-    if taken.kind() == std::io::ErrorKind::AddrInUse {
-        let words = "the port is taken: by this box's own daemon, or by another program";
-        return Some(Check::new(CAPTURE, &peer.to_string(), Level::Ok, words));
-    }
-    let words = format!("no sender can be waited for there: {taken}");
-    let check = Check::new(CAPTURE, &peer.to_string(), Level::Fail, words);
-    Some(check.cure("write an address of this box, or none: `srt://:9000?mode=listener`"))
 }
 
 fn wanted_sound(config: &BoxConfig, devices: &Devices, checks: &mut Vec<Check>) {

@@ -8,6 +8,7 @@ mod host;
 mod network;
 mod report;
 mod software;
+mod source;
 
 use crate::config::SecretSource;
 use crate::daemon::files::Loaded;
@@ -142,6 +143,7 @@ pub fn examine(
     }
     told(Progress::Looking("devices"));
     hardware::look(&loaded.config, running, &mut checks);
+    source::look(&loaded.config, running, &mut checks);
     told(Progress::Looking("network"));
     network::look(&loaded.config, running, &mut checks);
     told(Progress::Looking("outputs"));
