@@ -7,6 +7,6 @@ mod state;
 
 pub use handle::{Command, CommandError, Done, Handle, Inbox, Order, channel};
 pub use state::{
-    AudioState, CaptureState, EncodeState, Lifecycle, OutputState, ProcessState, QueueState, RelayState,
-    StageState, State, StreamState, Summary,
+    ArrivalState, AudioState, CaptureState, EncodeState, Lifecycle, OutputState, Passthrough, ProcessState,
+    QueueState, RelayState, SrtState, StageState, State, StreamState, Summary,
 };

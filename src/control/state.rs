@@ -57,6 +57,7 @@ impl State {
                 size: None,
                 framerate: None,
                 restarts: 0,
+                arrival: None,
                 relay: None,
                 stage: StageState::default(),
             },
@@ -161,10 +162,90 @@ pub struct CaptureState {
     pub framerate: Option<Framerate>,
     /// How often it was rebuilt.
     pub restarts: u64,
+    /// What arrives, where the source comes over the network.
+    pub arrival: Option<ArrivalState>,
     /// How it comes in segments, where it does.
     pub relay: Option<RelayState>,
     /// Its counters.
     pub stage: StageState,
+}
+
+/// A stream that arrives over the network. Counts are since it was opened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArrivalState {
+    /// What the picture is coded in; none while there is none.
+    pub picture: Option<String>,
+    /// What the sound is coded in.
+    pub sound: Option<String>,
+    /// Streams that began: senders that came, or one that became another.
+    pub streams: u64,
+    /// Bytes that came.
+    pub bytes: u64,
+    /// Bits a second.
+    pub bitrate: u64,
+    /// Pictures, and pieces of sound, that came with holes in them and were left out.
+    pub broken: u64,
+    /// Bytes that are no MPEG-TS.
+    pub garbage: u64,
+    /// Pictures, and pieces of sound, that there was no room for.
+    pub dropped: u64,
+    /// How often the stream's times were placed anew.
+    pub moved: u64,
+    /// Senders that called while there was one, or with another passphrase.
+    pub turned_away: u64,
+    /// Whether the picture is passed on as it is, where that is wished for.
+    pub passthrough: Option<Passthrough>,
+    /// How the SRT connection fares, where there is one.
+    pub srt: Option<SrtState>,
+}
+
+/// Whether a picture is passed on as it arrives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Passthrough {
+    /// It is.
+    Passed,
+    /// That is not known yet, or about to be.
+    Awaited,
+    /// It is encoded, and why.
+    Refused(String),
+}
+
+impl Passthrough {
+    /// The word used in JSON: `passed`, `awaited`, `refused`.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Passthrough::Passed => "passed",
+            Passthrough::Awaited => "awaited",
+            Passthrough::Refused(_) => "refused",
+        }
+    }
+
+    /// Why it is refused; else empty.
+    pub fn reason(&self) -> &str {
+        match self {
+            Passthrough::Refused(reason) => reason,
+            Passthrough::Passed | Passthrough::Awaited => "",
+        }
+    }
+}
+
+/// The SRT connection that a stream arrives by. Counts are from its beginning.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SrtState {
+    /// Round trip.
+    pub rtt: Duration,
+    /// How long everything is held back, so that what was lost can come again.
+    pub latency: Duration,
+    /// Packets that came, with those that were sent again.
+    pub packets: u64,
+    /// Packets that had not come when later ones did.
+    pub packets_lost: u64,
+    /// The share of packets that this was true of lately, 0 to 1.
+    pub loss: Option<f64>,
+    /// Times that the sender was told what is missing.
+    pub nacks: u64,
+    /// What the way is believed to carry.
+    pub estimate: Bitrate,
 }
 
 /// A source that comes in segments over HTTP. Counts are since it was opened.

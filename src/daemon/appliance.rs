@@ -29,7 +29,7 @@ use crate::engine::{Engine, Outlet, RawHub, SoundLine};
 use crate::lifecycle::{Event, Strikes};
 use crate::media::MediaTime;
 use crate::output::{Adapt, Local, Output};
-use crate::plan::Choice;
+use crate::plan::{Choice, passes_nothing};
 use crate::sfu;
 use crate::telemetry::Drops;
 
@@ -286,6 +286,7 @@ impl Appliance {
             source: self.watched.health(),
             showing: self.watched.showing(),
             receiving: self.watched.receiving.as_ref(),
+            passes_nothing: passes_nothing(&self.profile),
             goes_on: self.watched.goes_on(),
             audio_capture: self.audio_capture.as_ref(),
             encode: &self.encode,

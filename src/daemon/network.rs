@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::appliance::Appliance;
 use super::secret;
 use crate::config::{SecretSource, SrtConfig, VideoInput};
-use crate::engine::{Arrivals, Departure, Pacing, Reception, SrtReceiver};
+use crate::control::{ArrivalState, Passthrough, RelayState, SrtState};
+use crate::engine::{Arrivals, Departure, Pacing, Reception, SrtReceiver, StageCounters};
 use crate::lifecycle::{Event, Phase};
-use crate::media::{MediaKind, SourceHealth};
+use crate::media::{Bitrate, MediaKind, SourceHealth};
 use crate::plan::{Upstream, relay_url, srt_url};
 use crate::relay::Protocol;
 use crate::relay::shell::{self, Reader, Sink};
@@ -50,12 +51,52 @@ impl Receiving {
         }
     }
 
-    /// How a stream that comes in segments fares.
-    pub(super) fn relay(&self) -> Option<shell::Facts> {
-        match &self.receiver {
-            Receiver::Relay(reader) => Some(reader.facts()),
-            Receiver::Srt(_) => None,
+    /// What arrives, and how.
+    pub(super) fn arrival(&self, passthrough: Option<Passthrough>) -> ArrivalState {
+        let report = self.reception.report();
+        ArrivalState {
+            picture: report.picture,
+            sound: report.sound,
+            streams: report.sessions,
+            bytes: report.bytes,
+            bitrate: report.bitrate,
+            broken: report.lost,
+            garbage: report.garbage,
+            dropped: report.dropped,
+            moved: report.moved,
+            turned_away: report.turned_away,
+            passthrough,
+            srt: report.link.map(|link| SrtState {
+                rtt: link.rtt,
+                latency: link.latency,
+                packets: link.packets,
+                packets_lost: link.lost,
+                loss: link.loss,
+                nacks: link.nacks,
+                estimate: Bitrate::from_bits(link.estimate),
+            }),
         }
+    }
+
+    /// How a stream that comes in segments fares, with the capture that shows it.
+    pub(super) fn relay_state(&self, stage: &StageCounters) -> Option<RelayState> {
+        let Receiver::Relay(reader) = &self.receiver else { return None };
+        let (facts, ahead) = (reader.facts(), self.reception.report().ahead);
+        let numbers = facts.numbers;
+        Some(RelayState {
+            protocol: facts.protocol.map(Protocol::as_str),
+            trouble: facts.trouble,
+            segments: numbers.segments,
+            skipped: numbers.skipped,
+            discontinuities: numbers.discontinuities,
+            failures: numbers.failures,
+            bytes: numbers.bytes,
+            queued_segments: (numbers.queued_segments, facts.limits.segments),
+            queued_bytes: (numbers.queued_bytes, facts.limits.waiting),
+            ahead,
+            segments_per_second: numbers.segments_per_second,
+            latency: numbers.wait + ahead + stage.latency_p50.unwrap_or_default(),
+        })
     }
 }
 

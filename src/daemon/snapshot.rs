@@ -7,14 +7,14 @@ use super::network::Receiving;
 use super::part::{Part, PartName};
 use crate::config::{BoxConfig, OutputConfig, OutputKind};
 use crate::control::{
-    AudioState, CaptureState, EncodeState, OutputState, ProcessState, QueueState, RelayState, StageState,
+    AudioState, CaptureState, EncodeState, OutputState, Passthrough, ProcessState, QueueState, StageState,
     State, StreamState, Summary,
 };
 use crate::engine::{QueueLevel, Showing, SoundReport, StageCounters};
 use crate::lifecycle::Phase;
 use crate::media::{Ages, Bitrate, Codec, FrameSize, Framerate, Latency, Levels, MediaKind, SourceHealth};
 use crate::output::Output;
-use crate::plan::Downstream;
+use crate::plan::{Downstream, Upstream};
 use crate::sfu;
 
 /// What a snapshot is made from.
@@ -30,6 +30,8 @@ pub(super) struct View<'a> {
     pub(super) showing: Showing,
     /// What arrives over the network, where that is the source.
     pub(super) receiving: Option<&'a Receiving>,
+    /// Why the profile has that encoded, whatever it is.
+    pub(super) passes_nothing: Option<String>,
     /// The picture goes on without it.
     pub(super) goes_on: bool,
     pub(super) audio_capture: Option<&'a Part>,
@@ -159,6 +161,9 @@ impl View<'_> {
             let reason = &self.source.reason;
             trouble.insert(0, format!("the slate stands in for {}: {reason}", self.capture.plan().title));
         }
+        if let Some(Passthrough::Refused(reason)) = self.passthrough() {
+            trouble.push(format!("not passed through: {reason}"));
+        }
         trouble.extend(self.parts().map(Part::note).filter(|note| !note.is_empty()).map(str::to_owned));
         match summary {
             Summary::OnAir | Summary::Degraded => {
@@ -216,9 +221,20 @@ impl View<'_> {
             size,
             framerate,
             restarts: part.rebuilds(),
-            relay: self.receiving.and_then(|receiving| relay_state(receiving, &part.stage())),
+            arrival: self.receiving.map(|receiving| receiving.arrival(self.passthrough())),
+            relay: self.receiving.and_then(|receiving| receiving.relay_state(&part.stage())),
             stage: stage_state(&part.stage()),
         }
+    }
+
+    /// Whether what arrives is passed on as it is, where that is wished for.
+    fn passthrough(&self) -> Option<Passthrough> {
+        let receiving = self.receiving.filter(|_| self.config.capture.passthrough)?;
+        if matches!(self.encode.plan().upstream, Upstream::Network { .. }) {
+            return Some(Passthrough::Passed);
+        }
+        let unfit = || receiving.reception().forwardable()?.err();
+        Some(self.passes_nothing.clone().or_else(unfit).map_or(Passthrough::Awaited, Passthrough::Refused))
     }
 
     /// A source of sound that is not heard; its track goes on without it.
@@ -451,25 +467,6 @@ impl View<'_> {
         }
         queues
     }
-}
-
-fn relay_state(receiving: &Receiving, stage: &StageCounters) -> Option<RelayState> {
-    let (facts, ahead) = (receiving.relay()?, receiving.reception().report().ahead);
-    let numbers = facts.numbers;
-    Some(RelayState {
-        protocol: facts.protocol.map(crate::relay::Protocol::as_str),
-        trouble: facts.trouble,
-        segments: numbers.segments,
-        skipped: numbers.skipped,
-        discontinuities: numbers.discontinuities,
-        failures: numbers.failures,
-        bytes: numbers.bytes,
-        queued_segments: (numbers.queued_segments, facts.limits.segments),
-        queued_bytes: (numbers.queued_bytes, facts.limits.waiting),
-        ahead,
-        segments_per_second: numbers.segments_per_second,
-        latency: numbers.wait + ahead + stage.latency_p50.unwrap_or_default(),
-    })
 }
 
 fn stage_state(counters: &StageCounters) -> StageState {

@@ -75,7 +75,7 @@ pub use init::{GstVersion, InitError, init};
 pub use inventory::{Origin, inventory, origin};
 pub use outlet::{FrameSink, KEYFRAME_SPACING, Outlet, Subscription, UnitSink};
 pub use properties::{PropertyError, PropertyProblem};
-pub use reception::{Arrivals, Pacing, Reception, ReceptionReport, SrtReceiver};
+pub use reception::{Arrivals, Pacing, Reception, ReceptionReport, SrtLink, SrtReceiver};
 pub use slate::{HOLD_AFTER, SLATE_AFTER, Showing, Slate};
 pub use sound::{SoundLine, SoundReport};
 pub use teardown::{Departure, TEARDOWN_PATIENCE};

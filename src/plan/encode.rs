@@ -45,6 +45,16 @@ struct Version {
     framerate: Framerate,
 }
 
+/// Why a profile has everything encoded, whatever arrives; none where something can be passed on as it is.
+pub fn passes_nothing(profile: &Profile) -> Option<String> {
+    let video = &profile.video;
+    match video.codec {
+        Codec::H264 if video.renditions.is_empty() => None,
+        Codec::H264 => Some(format!("profile `{}` asks for smaller pictures as well", profile.name)),
+        codec => Some(format!("profile `{}` asks for {}", profile.name, codec.title())),
+    }
+}
+
 impl Encode<'_> {
     /// The profile's own version first, then its renditions, by the same encoder where it makes several at a time. One that
     /// cannot be made here is left out, and the picture itself is not.
@@ -90,19 +100,12 @@ impl Encode<'_> {
         url: &str,
         choices: &mut Vec<Choice>,
     ) -> Option<Result<GraphPlan, Vec<PlanError>>> {
-        let video = &self.profile.video;
-        let against = match self.inventory.streams.get(url) {
-            _ if video.codec != Codec::H264 => {
-                Some(format!("profile `{}` asks for {}", self.profile.name, video.codec.title()))
-            }
-            _ if !video.renditions.is_empty() => {
-                Some(format!("profile `{}` asks for smaller pictures as well", self.profile.name))
-            }
+        let arrives = || match self.inventory.streams.get(url) {
             None => Some("nothing is known yet of what arrives".to_owned()),
             Some(Err(reason)) => Some(reason.clone()),
             Some(Ok(())) => None,
         };
-        if let Some(reason) = against {
+        if let Some(reason) = passes_nothing(self.profile).or_else(arrives) {
             choices.push(choice(PASSTHROUGH, url, false, &reason));
             return None;
         }

@@ -22,6 +22,7 @@ mod types;
 
 pub use capture::{relay_url, srt_url};
 pub(crate) use encode::SMALLER;
+pub use encode::passes_nothing;
 pub use error::PlanError;
 pub use fragment::{
     Axis, BitratePart, Comparison, Condition, ElementPart, Fragment, FragmentKind, Fragments, Quantity,

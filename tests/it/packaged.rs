@@ -22,7 +22,8 @@ fn the_dashboard_asks_for_metrics_that_there_are() {
     let dashboard = text("packaging/grafana.json");
     let panels: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
     assert!(panels["panels"].as_array().is_some_and(|panels| panels.len() > 10));
-    let known = names(&text("src/http/metrics.rs"), "capcast_");
+    let metrics = ["mod", "arrival"].map(|file| text(&format!("src/http/metrics/{file}.rs")));
+    let known = names(&metrics.concat(), "capcast_");
     let asked = names(&dashboard, "capcast_");
     assert!(asked.len() > 10, "{asked:?}");
     let unknown: Vec<_> = asked

@@ -5,7 +5,7 @@ import { KEPT, Log, wanted } from '../src/panel/log';
 import { sorted } from '../src/panel/profiles';
 import type { Profile, State } from '../src/panel/state';
 import { isHere, watchUrl } from '../src/panel/watch';
-import { bits, size, span } from '../src/panel/words';
+import { arrives, bits, size, span } from '../src/panel/words';
 
 function state(dropped: number): State {
   const stage = { frames_in: 0, frames_out: 0, dropped: 0, fps: 30, latency_p50_ms: 1, latency_p95_ms: null };
@@ -68,6 +68,14 @@ test('what is on comes first, then what runs', () => {
 test('numbers are written for people', () => {
   expect([bits(3_900_000), bits(128_000), span(119), span(7_300), size('1280x720')])
     .toEqual(['3.9 Mbit/s', '128 kbit/s', '119 s', '2 h 1 min', '1280 × 720']);
+});
+
+test('what arrives is told part by part', () => {
+  const arrival = { picture: 'H.264', sound: 'AAC', bitrate_bps: 6_214_000, broken: 0 };
+  expect(arrives({ ...arrival, sound: null })).toEqual(['H.264', '6.2 Mbit/s']);
+  expect(arrives({ ...arrival, broken: 3, srt: { rtt_ms: 12.08, loss: 0.002 }, passthrough: { state: 'passed', reason: '' } }))
+    .toEqual(['H.264 + AAC', '6.2 Mbit/s', '12.1 ms round trip', '0.2 % lost', '3 broken', 'passed on as it is']);
+  expect(arrives({ ...arrival, picture: null, sound: null })).toEqual([]);
 });
 
 test('the address to watch is one that others reach', () => {

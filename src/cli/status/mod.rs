@@ -92,6 +92,46 @@ struct Row {
     reason: String,
 }
 
+/// What arrives over the network: `H.264 + AAC, 6.1 Mbit/s, 12.1 ms round trip, 0.2 % lost`.
+fn arrives(arrival: &Value) -> String {
+    let codings: Vec<&str> = ["picture", "sound"]
+        .iter()
+        .map(|kind| text(arrival, kind))
+        .filter(|coding| !coding.is_empty())
+        .collect();
+    let mut line = match codings.as_slice() {
+        [] => "nothing".to_owned(),
+        codings => format!("{}, {}", codings.join(" + "), bits(number(arrival, "bitrate_bps"))),
+    };
+    if let Some(srt) = part(arrival, "srt") {
+        let _ = write!(line, ", {:.1} ms round trip", number(srt, "rtt_ms"));
+        if let Some(loss) = srt.get("loss").and_then(Value::as_f64) {
+            let _ = write!(line, ", {:.1} % lost", loss * 100.0);
+        }
+    }
+    for (name, words) in [("broken", "broken"), ("dropped", "dropped"), ("turned_away", "turned away")] {
+        let count = number(arrival, name);
+        if count > 0.0 {
+            let _ = write!(line, ", {count:.0} {words}");
+        }
+    }
+    line
+}
+
+/// Whether what arrives is passed on as it is, and why not.
+fn passthrough(arrival: &Value) -> Value {
+    let state = match arrival["passthrough"]["state"].as_str() {
+        Some("passed") => "passed on",
+        Some("refused") => "encoded",
+        _ => "",
+    };
+    let reason = match text(&arrival["passthrough"], "reason") {
+        "" => String::new(),
+        reason => format!("not passed through: {reason}"),
+    };
+    serde_json::json!({ "state": state, "reason": reason })
+}
+
 /// A source that comes in segments: `trickle, 0.5 segments a second, 340 ms, 2 of 2 segments on their way, 12 kB wait`.
 fn segments(relay: &Value) -> String {
     let number = |object: &str, key: &str| relay[object][key].as_f64().unwrap_or_default();
@@ -131,6 +171,9 @@ fn rows(state: &Value) -> Vec<Row> {
             shown["reason"] = reason.into();
         }
         add("capture".into(), &shown, more);
+        if let Some(arrival) = part(capture, "arrival") {
+            add("arrives".into(), &passthrough(arrival), arrives(arrival));
+        }
         if let Some(relay) = part(capture, "relay") {
             add("relay".into(), &Value::Null, segments(relay));
         }

@@ -4,7 +4,7 @@ use super::*;
 #[test]
 fn each_state_has_its_page() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/status");
-    for name in ["starting", "on-air", "no-signal", "troubled", "stopped"] {
+    for name in ["starting", "on-air", "no-signal", "from-network", "troubled", "stopped"] {
         let text = std::fs::read_to_string(format!("{folder}/{name}.json")).unwrap();
         let state: Value = serde_json::from_str(&text).unwrap();
         insta::with_settings!({ snapshot_path => folder, prepend_module_to_snapshot => false, omit_expression => true }, {

@@ -16,6 +16,7 @@
 
 mod anchor;
 mod fitness;
+mod link;
 mod packets;
 mod program;
 mod srt;
@@ -27,7 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use gstreamer as gst;
 
 use crate::media::{MediaKind, MediaTime, SourceHealth, SourceState};
@@ -38,6 +39,7 @@ use super::counters::Flow;
 use anchor::Anchor;
 pub use anchor::Pacing;
 use fitness::Fitness;
+pub use link::SrtLink;
 use packets::{Demux, Found, Unit};
 use program::{Program, Track};
 pub use srt::SrtReceiver;
@@ -83,11 +85,14 @@ struct Shared {
     facts: ArcSwap<Facts>,
     /// Bytes in.
     flow: Flow,
+    /// The SRT connection, where there is one.
+    link: ArcSwapOption<SrtLink>,
     sessions: AtomicU64,
     lost: AtomicU64,
     garbage: AtomicU64,
     moved: AtomicU64,
     ahead: AtomicU64,
+    turned_away: AtomicU64,
     /// By taps that are gone.
     dropped: AtomicU64,
 }
@@ -117,8 +122,8 @@ pub struct ReceptionReport {
     pub bytes: u64,
     /// Bits a second.
     pub bitrate: u64,
-    /// When the last bytes came.
-    pub last: Option<MediaTime>,
+    /// The SRT connection that brings it, where there is one.
+    pub link: Option<SrtLink>,
     /// Access units that arrived with holes in them and were left out.
     pub lost: u64,
     /// Bytes that are no MPEG-TS.
@@ -129,6 +134,8 @@ pub struct ReceptionReport {
     pub moved: u64,
     /// What has arrived ahead of its time.
     pub ahead: Duration,
+    /// Senders that called while there was one, or with another passphrase.
+    pub turned_away: u64,
 }
 
 impl Engine {
@@ -141,11 +148,13 @@ impl Engine {
             taps: ArcSwap::default(),
             facts: ArcSwap::default(),
             flow: Flow::default(),
+            link: ArcSwapOption::empty(),
             sessions: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             garbage: AtomicU64::new(0),
             moved: AtomicU64::new(0),
             ahead: AtomicU64::new(0),
+            turned_away: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
         });
         shared
@@ -243,13 +252,14 @@ impl Reception {
             sound: coding(MediaKind::Audio),
             bytes: shared.flow.bytes(),
             bitrate,
-            last: shared.flow.last(),
+            link: shared.link.load().as_deref().copied(),
             lost: shared.lost.load(Relaxed),
             garbage: shared.garbage.load(Relaxed),
             dropped: shared.dropped.load(Relaxed)
                 + shared.taps.load().iter().map(|tap| tap.dropped()).sum::<u64>(),
             moved: shared.moved.load(Relaxed),
             ahead: Duration::from_nanos(shared.ahead.load(Relaxed)),
+            turned_away: shared.turned_away.load(Relaxed),
         }
     }
 
@@ -347,9 +357,15 @@ impl Arrivals {
         self.shared.taps.load().iter().for_each(|tap| tap.flush());
     }
 
+    /// How the connection fares that it comes by.
+    pub(super) fn say_link(&self, link: SrtLink) {
+        self.shared.link.store(Some(Arc::new(link)));
+    }
+
     /// Nothing arrives any more, or nothing has arrived yet, and why.
     pub fn lose(&mut self, health: SourceHealth) {
         self.end();
+        self.shared.link.store(None);
         self.shared.facts.store(Arc::new(Facts { health, ..Facts::default() }));
     }
 

@@ -12,12 +12,12 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use crate::engine::bus::{self, Note, post};
-use crate::engine::clock::Timebase;
 use crate::engine::teardown::Teardown;
 use crate::engine::{Departure, Engine, TEARDOWN_PATIENCE};
 use crate::media::{MediaTime, SourceHealth, SourceState, SrtMode, SrtPeer};
 
-use super::{Arrivals, Pacing, Reception};
+use super::link::Gauge;
+use super::{Arrivals, Pacing, Reception, Shared};
 
 /// A connection on which nothing has come for so long is closed, so that another sender can connect: SRT itself takes five
 /// seconds to say that the other side is gone, and a listener lets nobody else in meanwhile.
@@ -25,6 +25,12 @@ const QUIET: Duration = Duration::from_secs(3);
 
 /// Somebody else who calls after so long gets the place.
 const GIVES_WAY: Duration = Duration::from_millis(500);
+
+/// Somebody who called and is not connected after so long was turned away by SRT itself, …
+const ANSWERED: Duration = Duration::from_secs(1);
+
+/// … which is told until nobody has called for so long.
+const TOLD: Duration = Duration::from_secs(15);
 
 /// How often `srtsrc` looks whether it is to stop while nothing comes, in milliseconds; else it would not notice.
 const LOOKS: i32 = 500;
@@ -102,9 +108,10 @@ impl Engine {
             peer,
             passphrase: Box::new(passphrase),
             control: Arc::clone(&control),
-            timebase: self.shared.timebase.clone(),
             teardown: self.shared.teardown.clone(),
+            shared: Arc::clone(&arrivals.shared),
             arrivals: Arc::new(Mutex::new(arrivals)),
+            gone: false,
             done: tell,
         };
         thread::Builder::new().name("srt-receiver".to_owned()).spawn(move || worker.run())?;
@@ -116,20 +123,24 @@ struct Worker {
     peer: SrtPeer,
     passphrase: Passphrase,
     control: Arc<Control>,
-    timebase: Timebase,
     teardown: Teardown,
+    shared: Arc<Shared>,
     /// Locked by the streaming thread for each packet, and by nobody else while that runs.
     arrivals: Arc<Mutex<Arrivals>>,
+    /// A sender was there.
+    gone: bool,
     done: Sender<bool>,
 }
 
 /// What one connection brought so far.
 struct Line {
-    timebase: Timebase,
     /// Nothing of it counts any more.
     over: AtomicBool,
     /// When the last bytes came, or 0.
     last: AtomicU64,
+    /// When somebody called last who is not connected, or 0.
+    called: AtomicU64,
+    shared: Arc<Shared>,
     /// Somebody else called, who is to have its place.
     knocked: AtomicBool,
 }
@@ -137,13 +148,38 @@ struct Line {
 impl Line {
     /// For how long nothing has come; none before anything has.
     fn silence(&self) -> Option<Duration> {
-        let last = self.last.load(Relaxed);
-        (last > 0).then(|| self.timebase.now().saturating_since(MediaTime::from_nanos(last)))
+        self.since(&self.last)
+    }
+
+    fn since(&self, time: &AtomicU64) -> Option<Duration> {
+        let time = time.load(Relaxed);
+        (time > 0).then(|| self.shared.timebase.now().saturating_since(MediaTime::from_nanos(time)))
+    }
+
+    /// Somebody called a moment ago and did not get in: SRT asks for the passphrase after it has asked here.
+    fn turned_away(&self) -> bool {
+        self.silence().is_none()
+            && self.since(&self.called).is_some_and(|since| (ANSWERED..TOLD).contains(&since))
+    }
+
+    /// How long until that may have changed.
+    fn patience(&self) -> Option<Duration> {
+        match (self.silence(), self.since(&self.called)) {
+            (Some(silence), _) => Some(QUIET.saturating_sub(silence)),
+            (None, Some(since)) if since < ANSWERED => Some(ANSWERED - since),
+            (None, Some(since)) if since < TOLD => Some(TOLD - since),
+            (None, _) => None,
+        }
     }
 
     /// Whether somebody who calls may connect. One sender has the place as long as it sends.
     fn lets_in(&self, sink: &gst_app::AppSink) -> bool {
-        let Some(silence) = self.silence() else { return true };
+        let Some(silence) = self.silence() else {
+            self.called.store(self.shared.timebase.now().as_nanos().max(1), Relaxed);
+            post(sink, Note::Flowing);
+            return true;
+        };
+        self.shared.turned_away.fetch_add(1, Relaxed);
         if silence > GIVES_WAY && !self.knocked.swap(true, Relaxed) {
             post(sink, Note::Flowing);
         }
@@ -169,15 +205,11 @@ impl Worker {
     }
 
     fn receive(&mut self) {
-        let mut gone = false;
         loop {
-            self.lose(self.waiting(gone));
+            self.lose(self.waiting());
             let wait = match self.connect() {
                 End::Wanted => return,
-                End::Gone => {
-                    gone = true;
-                    AGAIN[0]
-                }
+                End::Gone => AGAIN[0],
                 End::Failed(health) => {
                     self.lose(health);
                     AGAIN[1]
@@ -201,9 +233,27 @@ impl Worker {
         arrivals.lose(health);
     }
 
-    fn waiting(&self, gone: bool) -> SourceHealth {
+    /// Says that somebody was turned away, or that nobody is any more, unless a sender has come meanwhile.
+    fn tell(&self, line: &Line, turned_away: bool) {
+        let health = if turned_away {
+            self.shared.turned_away.fetch_add(1, Relaxed);
+            let peer = &self.peer;
+            let reason = format!(
+                "somebody called {peer} and was turned away: the passphrase is another one, or only one side has one"
+            );
+            SourceHealth { state: SourceState::NoSignal, reason }
+        } else {
+            self.waiting()
+        };
+        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        if line.silence().is_none() {
+            arrivals.lose(health);
+        }
+    }
+
+    fn waiting(&self) -> SourceHealth {
         let peer = &self.peer;
-        let reason = match (peer.mode, gone) {
+        let reason = match (peer.mode, self.gone) {
             (SrtMode::Listener, false) => format!("no sender has connected yet; it is waited for at {peer}"),
             (SrtMode::Listener, true) => format!("the sender is gone; it is waited for at {peer}"),
             (SrtMode::Caller, false) => format!("{peer} is being called"),
@@ -220,9 +270,10 @@ impl Worker {
             Err(reason) => return unreachable(reason),
         };
         let line = Arc::new(Line {
-            timebase: self.timebase.clone(),
             over: AtomicBool::new(false),
             last: AtomicU64::new(0),
+            called: AtomicU64::new(0),
+            shared: Arc::clone(&self.shared),
             knocked: AtomicBool::new(false),
         });
         let pipeline = match self.pipeline(passphrase.as_deref(), &line) {
@@ -244,7 +295,8 @@ impl Worker {
         self.control.state().bus = None;
         if let End::Gone = end {
             // Closing the socket takes a while, and this is known now.
-            self.lose(self.waiting(true));
+            self.gone = true;
+            self.lose(self.waiting());
         }
         let gone = self.teardown.send(pipeline, self.peer.to_string(), Arc::new(|_| {}));
         // What comes next needs its port.
@@ -254,12 +306,13 @@ impl Worker {
 
     fn watch(&self, bus: &gst::Bus, started: bool, line: &Line) -> End {
         let kinds = [gst::MessageType::Error, gst::MessageType::Eos, gst::MessageType::Application];
+        let mut told = false;
         loop {
-            let patience = match (started, line.silence()) {
-                (false, _) => Some(Duration::ZERO),
-                (true, Some(silence)) => Some(QUIET.saturating_sub(silence)),
-                (true, None) => None,
-            };
+            if line.turned_away() != told {
+                told = !told;
+                self.tell(line, told);
+            }
+            let patience = if started { line.patience() } else { Some(Duration::ZERO) };
             let patience = patience.and_then(|patience| gst::ClockTime::try_from(patience).ok());
             let message = bus.timed_pop_filtered(patience, &kinds);
             let note = message.as_ref().and_then(|message| match message.view() {
@@ -329,6 +382,10 @@ impl Worker {
                 category.set_threshold(gst::DebugLevel::Info);
             }
         }
+        // Else nobody is asked whether a caller may come in. Before what follows: GStreamer 1.22 takes it for that as well.
+        if source.has_property("authentication") {
+            source.set_property("authentication", true);
+        }
         if source.has_property("auto-reconnect") {
             source.set_property("auto-reconnect", false);
         }
@@ -342,7 +399,15 @@ impl Worker {
                 Some(sink.upgrade().is_none_or(|sink| line.lets_in(&sink)).to_value())
             });
         }
+        if glib::subclass::SignalId::lookup("caller-added", source.type_()).is_some() {
+            let line = Arc::clone(line);
+            source.connect("caller-added", false, move |_| {
+                line.called.store(0, Relaxed);
+                None
+            });
+        }
         let (arrivals, line) = (Arc::clone(&self.arrivals), Arc::clone(line));
+        let (weak, mut gauge) = (source.downgrade(), Gauge::default());
         let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Flushing)?;
             let map = sample.buffer().and_then(|buffer| buffer.map_readable().ok());
@@ -350,15 +415,19 @@ impl Worker {
             let mut arrivals = arrivals.lock().unwrap_or_else(PoisonError::into_inner);
             if !line.over.load(Relaxed) {
                 arrivals.push(&map);
-                if line.last.swap(line.timebase.now().as_nanos().max(1), Relaxed) == 0 {
+                let now = line.shared.timebase.now();
+                if line.last.swap(now.as_nanos().max(1), Relaxed) == 0 {
                     post(sink, Note::Flowing);
+                }
+                if let Some(link) = weak.upgrade().and_then(|source| gauge.read(now, &source)) {
+                    arrivals.say_link(link);
                 }
             }
             Ok(gst::FlowSuccess::Ok)
         });
         sink.set_callbacks(callbacks.build());
         let pipeline = gst::Pipeline::with_name("srt-receiver");
-        self.timebase.apply(&pipeline);
+        self.shared.timebase.apply(&pipeline);
         let chain = [&source, sink.upcast_ref()];
         pipeline.add_many(chain)?;
         gst::Element::link_many(chain)?;

@@ -1,5 +1,5 @@
-import type { Encode, State } from './state';
-import { bits, codec, sentence, size, tone } from './words';
+import type { Arrival, Encode, State } from './state';
+import { arrives, bits, codec, sentence, size, tone } from './words';
 
 /** What comes in and what is made of it. */
 export function Sources({ state }: { state: State }) {
@@ -10,6 +10,7 @@ export function Sources({ state }: { state: State }) {
       <dl class="parts">
         <Part name="Picture" life={capture.source.state === 'live' ? capture.state : capture.source.state} reason={capture.source.reason || capture.reason}
           words={[capture.source.name, size(capture.size), capture.format ?? '', rate(capture.fps)]} />
+        {capture.arrival !== undefined && <Arriving arrival={capture.arrival} life={capture.source.state} />}
         {encode !== null && <Encoder name="Encoder" encode={encode} />}
         {encode?.renditions?.map((smaller) => <Encoder key={smaller.size} name="Smaller" encode={smaller} />)}
         {audio !== null && <Part name="Sound" life={audio.state} reason={audio.reason} words={[audio.source === 'none' ? '' : audio.source]} />}
@@ -17,6 +18,12 @@ export function Sources({ state }: { state: State }) {
       {audio !== null && audio.peak_dbfs.length > 0 && <Meters peaks={audio.peak_dbfs} />}
     </section>
   );
+}
+
+function Arriving({ arrival, life }: { arrival: Arrival; life: string }) {
+  const words = arrives(arrival);
+  const reason = arrival.passthrough?.reason ?? '';
+  return words.length > 0 ? <Part name="Arrives" life={life} reason={reason && `not passed through: ${reason}`} words={words} /> : null;
 }
 
 function Encoder({ name, encode }: { name: string; encode: Encode }) {

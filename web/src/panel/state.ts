@@ -10,6 +10,17 @@ export interface Stage {
   latency_p95_ms: number | null;
 }
 
+/** What comes over the network; counts are since it was opened. */
+export interface Arrival {
+  picture: string | null;
+  sound: string | null;
+  bitrate_bps: number;
+  broken: number;
+  /** Missing where it is not wished for. */
+  passthrough?: { state: 'passed' | 'awaited' | 'refused'; reason: string };
+  srt?: { rtt_ms: number; loss: number | null };
+}
+
 export interface Capture extends Stage {
   state: string;
   reason: string;
@@ -19,6 +30,7 @@ export interface Capture extends Stage {
   size: string | null;
   framerate: string | null;
   restarts: number;
+  arrival?: Arrival;
 }
 
 export interface Encode extends Stage {

@@ -1,4 +1,5 @@
 // Numbers and states as people read them.
+import type { Arrival } from './state';
 
 const CODECS: Record<string, string> = { h264: 'H.264', vp8: 'VP8', vp9: 'VP9', av1: 'AV1', opus: 'Opus' };
 
@@ -33,6 +34,15 @@ export function sentence(words: string): string {
 /** `1280x720` as people write it. */
 export function size(value: string | null | undefined): string {
   return value == null ? '' : value.replace('x', ' × ');
+}
+
+/** What arrives over the network, part by part; nothing while nothing does. */
+export function arrives({ picture, sound, bitrate_bps, broken, passthrough, srt }: Arrival): string[] {
+  const codings = [picture, sound].filter((coding) => coding !== null).join(' + ');
+  if (codings === '') return [];
+  const way = srt === undefined ? [] : [`${srt.rtt_ms.toFixed(1)} ms round trip`, srt.loss === null ? '' : `${(srt.loss * 100).toFixed(1)} % lost`];
+  return [codings, bits(bitrate_bps), ...way, broken > 0 ? `${broken} broken` : '', passthrough?.state === 'passed' ? 'passed on as it is' : '']
+    .filter((word) => word !== '');
 }
 
 /** How well a part is, from its life in one word. */

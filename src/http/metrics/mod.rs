@@ -1,6 +1,8 @@
 //! The daemon's state as Prometheus metrics. Base units: seconds, bytes, bits per second, ratios; no label has more values
 //! than the configuration has names, so there are none per viewer.
 
+mod arrival;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -73,6 +75,7 @@ impl Collector for Snapshot {
         let mut sheet = Sheet(encoder);
         self.whole(&mut sheet)?;
         self.stages(&mut sheet)?;
+        self.arrival(&mut sheet)?;
         self.levels(&mut sheet)?;
         self.queues(&mut sheet)?;
         self.outputs(&mut sheet)?;
@@ -487,6 +490,28 @@ mod tests {
         state.capture.stage.latency_p50 = Some(std::time::Duration::from_millis(2));
         let (p50, p95) = (std::time::Duration::from_millis(41), std::time::Duration::from_millis(60));
         state.latency.push(crate::media::Latency { step: "total", p50, p95 });
+        state.capture.arrival = Some(crate::control::ArrivalState {
+            picture: Some("H.264".to_owned()),
+            sound: None,
+            streams: 1,
+            bytes: 1316,
+            bitrate: 6_000_000,
+            broken: 0,
+            garbage: 0,
+            dropped: 0,
+            moved: 0,
+            turned_away: 0,
+            passthrough: Some(crate::control::Passthrough::Passed),
+            srt: Some(crate::control::SrtState {
+                rtt: p50,
+                latency: p95,
+                packets: 7,
+                packets_lost: 1,
+                loss: Some(0.125),
+                nacks: 1,
+                estimate: crate::media::Bitrate::from_bits(9_000_000),
+            }),
+        });
         state.queues.push(QueueState {
             name: "video-capture/queue".to_owned(),
             stage: "capture",
@@ -533,6 +558,10 @@ mod tests {
             "capcast_stream_nacks_total{stream=\"live\"} 3",
             "capcast_stream_packets_out_total{stream=\"live\"} 18",
             "capcast_stream_viewers_over_tcp{stream=\"live\"} 1.0",
+            "capcast_source_bytes_total 1316",
+            "capcast_source_passed_through 1.0",
+            "capcast_source_loss_ratio 0.125",
+            "capcast_source_rtt_seconds 0.041",
             "capcast_sfu_garbage_total 0",
             "capcast_sfu_tcp_connections 0.0",
             "capcast_sfu_tcp_closed_total{reason=\"stalled\"} 3",

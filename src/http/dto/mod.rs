@@ -1,14 +1,16 @@
 //! What goes over the wire as JSON. Units are in the names: `_s`, `_ms`, `_bps`.
 
+mod arrival;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::control::{
-    AudioState, CaptureState, EncodeState, OutputState, QueueState, RelayState, StageState, State,
-    StreamState,
+    AudioState, CaptureState, EncodeState, OutputState, QueueState, StageState, State, StreamState,
 };
 use crate::media::{Latency, MediaKind};
+use arrival::{ArrivalDto, RelayDto};
 
 /// `POST /api/control/bitrate`
 #[derive(Debug, Deserialize)]
@@ -91,38 +93,11 @@ struct CaptureDto {
     framerate: Option<String>,
     restarts: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    arrival: Option<ArrivalDto>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     relay: Option<RelayDto>,
     #[serde(flatten)]
     stage: StageDto,
-}
-
-#[derive(Debug, Serialize)]
-struct RelayDto {
-    protocol: Option<&'static str>,
-    trouble: String,
-    segments: u64,
-    skipped: u64,
-    discontinuities: u64,
-    failures: u64,
-    bytes: u64,
-    queue_sizes: QueueSizesDto,
-    performance_stats: PerformanceDto,
-}
-
-#[derive(Debug, Serialize)]
-struct QueueSizesDto {
-    segments: usize,
-    max_segments: usize,
-    bytes: usize,
-    max_bytes: usize,
-    ahead_ms: f64,
-}
-
-#[derive(Debug, Serialize)]
-struct PerformanceDto {
-    fps: f64,
-    segments_per_second: f64,
-    average_latency_ms: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -302,34 +277,9 @@ impl From<&CaptureState> for CaptureDto {
             size: capture.size.map(|size| size.to_string()),
             framerate: capture.framerate.map(|rate| rate.to_string()),
             restarts: capture.restarts,
+            arrival: capture.arrival.as_ref().map(ArrivalDto::from),
             relay: capture.relay.as_ref().map(|relay| RelayDto::new(relay, &capture.stage)),
             stage: StageDto::new(&capture.stage, false),
-        }
-    }
-}
-
-impl RelayDto {
-    fn new(relay: &RelayState, stage: &StageState) -> RelayDto {
-        RelayDto {
-            protocol: relay.protocol,
-            trouble: relay.trouble.clone(),
-            segments: relay.segments,
-            skipped: relay.skipped,
-            discontinuities: relay.discontinuities,
-            failures: relay.failures,
-            bytes: relay.bytes,
-            queue_sizes: QueueSizesDto {
-                segments: relay.queued_segments.0,
-                max_segments: relay.queued_segments.1,
-                bytes: relay.queued_bytes.0,
-                max_bytes: relay.queued_bytes.1,
-                ahead_ms: ms(relay.ahead),
-            },
-            performance_stats: PerformanceDto {
-                fps: stage.fps,
-                segments_per_second: relay.segments_per_second,
-                average_latency_ms: ms(relay.latency),
-            },
         }
     }
 }
