@@ -35,6 +35,7 @@ mod rooms;
 mod run;
 mod sfu;
 mod soak;
+mod srt_bad;
 mod srt_in;
 mod srt_out;
 mod supervised;

@@ -23,14 +23,14 @@ pub(crate) fn wanted(variable: &str, default: u64) -> u64 {
 
 /// What the kernel counts of a process.
 #[derive(Clone, Copy, Debug)]
-struct Holds {
+pub(crate) struct Holds {
     files: usize,
     threads: usize,
     memory_kib: u64,
 }
 
 impl Holds {
-    fn of(appliance: &Appliance) -> Holds {
+    pub(crate) fn of(appliance: &Appliance) -> Holds {
         let process = format!("/proc/{}", appliance.pid());
         let count = |what: &str| fs::read_dir(format!("{process}/{what}")).unwrap().count();
         let status = fs::read_to_string(format!("{process}/status")).unwrap();
@@ -41,7 +41,7 @@ impl Holds {
 
     /// A connection or a thread that is just ending is not a leak; neither is what an allocator keeps for the next
     /// rebuild.
-    fn assert_no_more_than(self, before: Holds, memory_kib: u64, what: &str) {
+    pub(crate) fn assert_no_more_than(self, before: Holds, memory_kib: u64, what: &str) {
         println!("{what}: {before:?} before, {self:?} after");
         assert!(self.files <= before.files + 4, "{what}: {before:?} before, {self:?} after");
         assert!(self.threads <= before.threads + 4, "{what}: {before:?} before, {self:?} after");

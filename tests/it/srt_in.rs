@@ -9,22 +9,22 @@ use serde_json::Value;
 
 use crate::appliance::{Appliance, Watcher, turn};
 
-const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
-const PROFILE: &str = "summary = \"tried by a test\"\n[video]\ncodec = \"h264\"\nencoder = \"x264\"\nsize = \"320x180\"\n\
+pub(crate) const PROFILE: &str = "summary = \"tried by a test\"\n[video]\ncodec = \"h264\"\nencoder = \"x264\"\nsize = \"320x180\"\n\
                        framerate = \"30\"\nbitrate = \"600 kbit/s\"\nspeed = \"fastest\"\n";
 
 /// A port that nobody has now.
-fn port() -> u16 {
+pub(crate) fn port() -> u16 {
     UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn config(url: &str) -> String {
+pub(crate) fn config(url: &str) -> String {
     format!("profile = \"tried\"\n[capture]\nvideo = \"{url}\"\n")
 }
 
 /// A program that sends. Dropping it kills it.
-struct Sender(Child);
+pub(crate) struct Sender(pub(crate) Child);
 
 impl Drop for Sender {
     fn drop(&mut self) {
@@ -34,7 +34,7 @@ impl Drop for Sender {
 }
 
 impl Sender {
-    fn start(program: &str, arguments: &[&str]) -> Sender {
+    pub(crate) fn start(program: &str, arguments: &[&str]) -> Sender {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Sender(command.spawn().unwrap_or_else(|error| panic!("{program}: {error}")))
@@ -42,13 +42,13 @@ impl Sender {
 
     /// ffmpeg sends a file again and again, as it is. Its pictures wait for the sound that belongs to them, and come a
     /// quarter of a second at once.
-    fn clip(url: &str, clip: &Path) -> Sender {
+    pub(crate) fn clip(url: &str, clip: &Path) -> Sender {
         let clip = clip.to_str().unwrap();
         Sender::start("ffmpeg", &["-re", "-stream_loop", "-1", "-i", clip, "-c", "copy", "-f", "mpegts", url])
     }
 
     /// ffmpeg sends a moving picture and a tone, and what `more` says of it.
-    fn ffmpeg(url: &str, more: &[&str]) -> Sender {
+    pub(crate) fn ffmpeg(url: &str, more: &[&str]) -> Sender {
         let picture = ["-re", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30"];
         let sound = ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-c:a", "aac"];
         let encoder = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "30"];
@@ -58,7 +58,7 @@ impl Sender {
 }
 
 /// Twenty seconds of what browsers play.
-fn clip(folder: &Path) -> PathBuf {
+pub(crate) fn clip(folder: &Path) -> PathBuf {
     let clip = folder.join("clip.ts");
     let make = "-v error -f lavfi -i testsrc2=size=640x360:rate=30 -f lavfi -i sine=sample_rate=48000 -t 20 -c:v libx264 \
                 -preset ultrafast -tune zerolatency -pix_fmt yuv420p -g 30 -c:a aac -f mpegts";
@@ -73,7 +73,7 @@ fn source(state: &Value) -> (&str, &str) {
     (source["state"].as_str().unwrap_or_default(), source["reason"].as_str().unwrap_or_default())
 }
 
-fn until_source(appliance: &Appliance, state: &str, words: &str) -> Value {
+pub(crate) fn until_source(appliance: &Appliance, state: &str, words: &str) -> Value {
     let what = format!("the source is {state}: {words}");
     appliance.until_state(&what, SOON, |document| {
         let (is, reason) = source(document);
@@ -323,6 +323,9 @@ fn h264_that_browsers_play_is_passed_on_as_it_is_and_other_is_encoded() {
         state["capture"]["reason"].as_str().is_some_and(|words| words.contains("passed on as it is"))
     });
     assert_eq!(source(&resting).0, "live", "{:#}", resting["capture"]);
+    assert_eq!(resting["capture"]["arrival"]["passthrough"]["state"], "passed", "{:#}", resting["capture"]);
+    // Its pictures come a quarter of a second at once: none is left out for being late.
+    assert_eq!(resting["encode"]["dropped_at"]["malformed"], 0, "{:#}", resting["encode"]);
     // Enough of it to be compared later; a picture of another size takes a new file first.
     let kept = |state: &Value| state["outputs"][0]["frames_in"].as_u64().unwrap_or(0);
     let begun = kept(&resting);
@@ -343,7 +346,17 @@ fn h264_that_browsers_play_is_passed_on_as_it_is_and_other_is_encoded() {
     appliance.until_state("it is told why", SOON, |_| {
         appliance.log().iter().any(|line| line.contains("is encoded anew") && line.contains("B-frames"))
     });
-    appliance.until_state("it is encoded", SOON, is("x264"));
+    let encoded = appliance.until_state("it is encoded", SOON, is("x264"));
+    let told = &encoded["capture"]["arrival"]["passthrough"];
+    assert_eq!(told["state"], "refused", "{:#}", encoded["capture"]);
+    assert!(told["reason"].as_str().is_some_and(|words| words.contains("B-frames")), "{told}");
+    assert!(
+        encoded["words"].as_str().is_some_and(|words| words.contains("not passed through")),
+        "{}",
+        encoded["words"]
+    );
+    let page = String::from_utf8(appliance.cli(&["status"]).stdout).unwrap();
+    assert!(page.contains("not passed through: the picture arrives with B-frames"), "{page}");
     appliance.end();
 
     let made = bytes_of(&clip);

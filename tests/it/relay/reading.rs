@@ -11,6 +11,7 @@ use super::lists::{Fault, Lists};
 use super::server::Server;
 use crate::appliance::{Appliance, Watcher, turn};
 use crate::http::contract::assert_schema;
+use crate::soak::{Holds, wanted};
 
 const SOON: Duration = Duration::from_secs(90);
 
@@ -153,6 +154,38 @@ fn what_is_too_much_torn_or_missing_is_left_out_and_the_rest_is_shown() {
     plays(&appliance);
     let grown = appliance.memory().saturating_sub(before);
     assert!(grown < 150 << 20, "it holds {grown} bytes more than before");
+}
+
+/// A playlist, one fault after the other, until the time is over.
+#[test]
+#[ignore = "the long form, for `make soak`"]
+fn soak_a_playlist_with_every_fault_again_and_again() {
+    let _turn = turn();
+    let server = Lists::start(None);
+    let appliance = reads(&server.url(), "");
+    until_live(&appliance);
+    let until = Instant::now() + Duration::from_secs(wanted("CAPCAST_SOAK_MINUTES", 60) * 60);
+    let faults = [Fault::Playlist(404), Fault::Segments(500), Fault::Still, Fault::Page, Fault::Encrypted];
+    let (mut rounds, mut before) = (0, None);
+    while rounds < 3 || Instant::now() < until {
+        // What the first rounds leave is there for good.
+        if rounds == 2 {
+            before = Some(Holds::of(&appliance));
+        }
+        for fault in faults {
+            server.set(fault);
+            appliance.until_state(&format!("{fault:?} is seen"), SOON, |state| {
+                state["capture"]["showing"] == "slate"
+            });
+            server.set(Fault::None);
+            until_live(&appliance);
+        }
+        plays(&appliance);
+        rounds += 1;
+    }
+    Holds::of(&appliance).assert_no_more_than(before.unwrap(), 24 * 1024, "the reader of a playlist");
+    assert_eq!(appliance.log().iter().filter(|line| line.contains("ERROR")).count(), 0);
+    println!("{rounds} rounds of {} faults", faults.len());
 }
 
 /// ffmpeg makes a stream as it is watched, and a new segment begins with each second.
