@@ -153,7 +153,7 @@ fn what_is_too_much_torn_or_missing_is_left_out_and_the_rest_is_shown() {
     }
     plays(&appliance);
     let grown = appliance.memory().saturating_sub(before);
-    assert!(grown < 150 << 20, "it holds {grown} bytes more than before");
+    assert!(grown < 150 << 10, "it holds {grown} KiB more than before");
 }
 
 /// A playlist, one fault after the other, until the time is over.
