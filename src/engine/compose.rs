@@ -16,6 +16,7 @@ use super::build::{BuildError, Parts, assemble, kind_name};
 use super::bus::{Note, Watch, post};
 use super::clock::Timebase;
 use super::events::EventSink;
+use super::format::MediaFormat;
 use super::graph::Graph;
 use super::hub::RawHub;
 use super::keyframe::Keyframer;
@@ -467,7 +468,8 @@ fn take_units(
             Some(pts) => {
                 let keyframe = !video || tally.is_keyframe(pts);
                 outlet.unit(&feed, codec, (pts, keyframe), || {
-                    Some(Arc::from(sample.buffer()?.map_readable().ok()?.as_slice()))
+                    let data = Arc::from(sample.buffer()?.map_readable().ok()?.as_slice());
+                    Some((data, sample.caps().and_then(|caps| MediaFormat::of(caps).size)))
                 });
             }
             None => {

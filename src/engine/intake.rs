@@ -11,6 +11,7 @@ use gstreamer_app as gst_app;
 
 use super::Outlet;
 use super::clock::Timebase;
+use super::container::remainder::Succession;
 use super::counters::Flow;
 use super::webrtc::Waiting;
 use crate::media::{AccessUnit, Codec, MediaKind, MediaTime};
@@ -32,6 +33,8 @@ pub(super) struct Intake {
     dropped: AtomicU64,
     /// Nothing gets in before something of this did.
     leader: OnceLock<Arc<Intake>>,
+    /// For a file: it holds what one encoder makes.
+    succession: OnceLock<Succession>,
     /// PTS of the last unit, and how many came with an earlier one than the unit before them.
     last: AtomicU64,
     reordered: AtomicU64,
@@ -57,6 +60,7 @@ impl Intake {
             losing: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
             leader: OnceLock::new(),
+            succession: OnceLock::new(),
             last: AtomicU64::new(0),
             reordered: AtomicU64::new(0),
             flow: Flow::default(),
@@ -69,14 +73,34 @@ impl Intake {
         let _ = self.leader.set(Arc::clone(leader));
     }
 
-    /// Lets media in from its next keyframe on, and asks for one.
+    /// Takes what one encoder makes and keeps the rest for the next file; begins with what the file before kept, if there is
+    /// one.
+    pub(super) fn succeed(&self, before: Option<&Arc<Intake>>) {
+        let succession = self.succession.get_or_init(Succession::default);
+        if let Some(before) = before {
+            succession.follow(before);
+        }
+    }
+
+    pub(super) fn succession(&self) -> Option<&Succession> {
+        self.succession.get()
+    }
+
+    /// Another encoder has taken over, and what it makes is kept.
+    pub(super) fn is_over(&self) -> bool {
+        self.succession().is_some_and(Succession::is_over)
+    }
+
+    /// Lets media in from its next keyframe on, and asks for one where it does not wait already.
     pub(super) fn open(&self) {
         if !self.open.load(Relaxed) {
             // It may have been open before.
             self.waits.store(true, Relaxed);
             self.losing.store(false, Relaxed);
             self.open.store(true, Relaxed);
-            self.ask();
+            if !self.succession().is_some_and(Succession::follows) {
+                self.ask();
+            }
         }
     }
 
@@ -134,10 +158,33 @@ impl Intake {
 
     /// One access unit: in, or dropped.
     pub(super) fn take(&self, unit: &AccessUnit) {
-        if !self.open.load(Relaxed) || unit.codec != self.codec {
+        if !self.open.load(Relaxed) {
             return;
         }
-        if self.waits.load(Relaxed) && self.leader.get().is_some_and(|leader| leader.waits.load(Relaxed)) {
+        let leader = self.leader.get();
+        if let Some(succession) = self.succession() {
+            // The picture ends the file, for the sound too.
+            if leader.map_or_else(|| succession.ends(unit), |leader| leader.is_over()) {
+                let lost = succession.keep(unit, self.limits);
+                if lost > 0 {
+                    self.dropped.fetch_add(lost, Relaxed);
+                    self.ask();
+                }
+                return;
+            }
+        }
+        if unit.codec != self.codec {
+            return;
+        }
+        if self.waits.load(Relaxed) && leader.is_some_and(|leader| leader.waits.load(Relaxed)) {
+            return;
+        }
+        let inherited = self.succession().map(Succession::inherit).unwrap_or_default();
+        for kept in inherited.iter() {
+            self.take(kept);
+        }
+        if inherited.last().is_some_and(|last| last.pts >= unit.pts) {
+            // The file before was given it first.
             return;
         }
         if !unit.keyframe && unit.pts.as_nanos() < self.last.load(Relaxed) {
@@ -173,6 +220,9 @@ impl Intake {
             // Sound's units all decode by themselves.
             self.waits.store(false, Relaxed);
             self.losing.store(false, Relaxed);
+            if let Some(succession) = self.succession() {
+                succession.begin(unit.make);
+            }
             self.flow.record(self.timebase.now(), bytes);
         }
     }
@@ -198,6 +248,7 @@ impl Intake {
 mod tests {
     use super::*;
     use crate::engine::Engine;
+    use crate::media::Make;
 
     /// An intake whose pipeline takes nothing before it plays, and holds a second.
     fn intake(engine: &Engine) -> (Arc<Intake>, gst::Pipeline, gst_app::AppSrc) {
@@ -216,7 +267,48 @@ mod tests {
 
     fn unit(number: u64, keyframe: bool) -> AccessUnit {
         let pts = MediaTime::from_nanos(number * 100_000_000);
-        AccessUnit { codec: Codec::Vp8, pts, keyframe, data: vec![0; 100].into() }
+        AccessUnit { codec: Codec::Vp8, pts, keyframe, make: Make::default(), data: vec![0; 100].into() }
+    }
+
+    #[test]
+    fn the_next_file_begins_with_the_picture_that_ended_the_one_before() {
+        let engine = Engine::new().unwrap();
+        let [(one, first, _), (two, second, _), (three, third, _)] = [(); 3].map(|()| intake(&engine));
+        let made = |encoder, number, keyframe| AccessUnit {
+            make: Make { encoder, size: None },
+            ..unit(number, keyframe)
+        };
+        one.succeed(None);
+        one.open();
+        one.take(&made(7, 0, true));
+        one.take(&made(7, 1, false));
+        assert!(!one.is_over());
+        for number in 2..5 {
+            one.take(&made(8, number, number == 2));
+        }
+        assert_eq!((one.is_over(), one.flow.frames(), one.dropped()), (true, 2, 0));
+        let asked = two.outlet.keyframe_requests().0;
+        two.succeed(Some(&one));
+        two.open();
+        assert_eq!(two.outlet.keyframe_requests().0, asked, "the keyframe is there");
+        for number in 5..7 {
+            let next = made(8, number, false);
+            one.take(&next);
+            two.take(&next);
+        }
+        assert_eq!((two.flow.frames(), two.dropped()), (5, 0), "2 to 6, each once");
+        // Another codec is kept as well, and what is too much goes up to the next keyframe.
+        for number in 7..30 {
+            two.take(&AccessUnit { codec: Codec::Vp9, ..made(9, number, number == 7 || number == 25) });
+        }
+        assert_eq!((two.flow.frames(), two.dropped()), (5, 18));
+        three.succeed(Some(&two));
+        three.open();
+        three.take(&made(9, 30, false));
+        assert_eq!(three.flow.frames(), 0, "it is of another codec than this file");
+        for pipeline in [first, second, third] {
+            pipeline.set_state(gst::State::Null).unwrap();
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use gstreamer as gst;
 use gstreamer::glib;
 
-use crate::media::{AccessUnit, Ages, Codec, Frame, MediaKind, MediaTime, Packet};
+use crate::media::{AccessUnit, Ages, Codec, Frame, FrameSize, Make, MediaKind, MediaTime, Packet};
 use crate::telemetry::Delays;
 
 use super::bus::{Note, post};
@@ -261,13 +261,13 @@ impl Outlet {
         inner.serve_keyframe();
     }
 
-    /// One access unit of a feed, on its streaming thread. `data` is read only when someone takes it.
+    /// One access unit of a feed, on its streaming thread. `read` gives its bytes and size, only when someone takes it.
     pub(super) fn unit(
         &self,
         feed: &Feed,
         codec: Codec,
         (pts, keyframe): (MediaTime, bool),
-        data: impl FnOnce() -> Option<Arc<[u8]>>,
+        read: impl FnOnce() -> Option<(Arc<[u8]>, Option<FrameSize>)>,
     ) {
         let inner = &*self.inner;
         let line = &inner.units.line;
@@ -288,8 +288,8 @@ impl Outlet {
         if sinks.is_empty() {
             return;
         }
-        let Some(data) = data() else { return };
-        let unit = AccessUnit { codec, pts, keyframe, data };
+        let Some((data, size)) = read() else { return };
+        let unit = AccessUnit { codec, pts, keyframe, make: Make { encoder: feed.number, size }, data };
         for (_, sink) in sinks.iter() {
             sink(&unit);
         }

@@ -20,7 +20,7 @@ pub use fault::Fault;
 pub use latency::{Ages, Latency};
 pub use levels::Levels;
 pub use names::{NameError, StreamName};
-pub use sample::{AccessUnit, Frame, Packet};
+pub use sample::{AccessUnit, Frame, Make, Packet};
 pub use source::{SourceHealth, SourceState};
 pub use srt::{SrtMode, SrtPeer};
 pub use time::{MediaTime, RtpTime};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Codec, MediaTime, RtpTime};
+use super::{Codec, FrameSize, MediaTime, RtpTime};
 
 /// One complete encoded picture or audio frame, in the form outputs take it: H.264 as byte-stream with parameter sets
 /// before each keyframe, AV1 as one temporal unit of an OBU stream, others as the codec defines a frame.
@@ -14,8 +14,20 @@ pub struct AccessUnit {
     pub pts: MediaTime,
     /// Decoding can start here.
     pub keyframe: bool,
+    /// What it was made by.
+    pub make: Make,
     /// The encoded bytes, shared by everyone who takes this unit.
     pub data: Arc<[u8]>,
+}
+
+/// Where an access unit comes from. Where that differs from the unit before, so may what decoders must be told ahead of all
+/// pictures, and what a file's header says once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Make {
+    /// Each encoder that is built has a number of its own.
+    pub encoder: u64,
+    /// The picture's size, where the encoder says it.
+    pub size: Option<FrameSize>,
 }
 
 /// One RTP packet without its header: what a forwarder must know of it, and the payload.

@@ -48,6 +48,7 @@ struct Found {
     codecs: Vec<String>,
     pictures: usize,
     begins_with_keyframe: bool,
+    size: (u64, u64),
     /// Seconds, where the file says.
     length: Option<f64>,
 }
@@ -65,11 +66,28 @@ fn probe(file: &Path) -> Found {
     Found {
         codecs: about["streams"].as_array().unwrap().iter().map(codec).collect(),
         pictures: packets.len(),
+        size: {
+            let side = |name: &str| about["streams"][0][name].as_u64().unwrap_or_default();
+            (side("width"), side("height"))
+        },
         begins_with_keyframe: packets
             .first()
             .is_some_and(|packet| packet["flags"].as_str().unwrap().contains('K')),
         length: about["format"]["duration"].as_str().and_then(|text| text.parse().ok()),
     }
+}
+
+/// The numbers that the test source has burnt into the pictures of a file (see `src/engine/stamp.rs`), read by ffmpeg.
+fn numbers(file: &Path) -> Vec<u32> {
+    let blocks = "crop=iw*2/5:iw*3/80:0:0,scale=32:3:flags=area,format=gray";
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-i"]).arg(file).args(["-vf", blocks, "-fps_mode", "passthrough"]);
+    let output = command.args(["-f", "rawvideo", "-"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let number = |picture: &[u8]| {
+        picture[32..64].iter().fold(0, |number, block| number << 1 | u32::from(*block > 125))
+    };
+    output.stdout.chunks_exact(96).map(number).collect()
 }
 
 /// How many pictures have left the encoder.
@@ -155,6 +173,47 @@ fn another_codec_is_another_file() {
     });
     let codecs: Vec<_> = files(folder.path()).iter().map(|file| probe(file).codecs[0].clone()).collect();
     assert_eq!(codecs, ["h264", "vp8", "vp9"]);
+}
+
+/// The same codec all the way, by other encoders and in other sizes: a file's header says neither twice.
+#[test]
+fn another_size_or_encoder_is_another_file_and_no_picture_is_lost() {
+    let _turn = turn();
+    let larger = H264.replace("640x360", "854x480");
+    let other = H264.replace("x264", "openh264");
+    let (appliance, folder) = recorder("", &[("larger", &larger), ("other", &other)]);
+    let begun = |number: usize| {
+        appliance.until_state("it records", SOON, |state| {
+            let newest = files(folder.path()).pop().map(|file| file.display().to_string());
+            let grows = output(state)["reason"].as_str().unwrap().contains(&newest.unwrap_or_default());
+            files(folder.path()).len() == number && output(state)["state"] == "recording" && grows
+        })
+    };
+    let mut last = begun(1);
+    for (number, profile) in [(2, "larger"), (3, "other")] {
+        assert!(appliance.cli(&["switch", profile]).status.success());
+        begun(number);
+        last = appliance.until_state("pictures follow", SOON, |state| encoded(state) > 30);
+    }
+    assert_eq!((&output(&last)["reconnects"], &output(&last)["dropped"]), (&0.into(), &0.into()));
+    assert!(appliance.cli(&["output", "show", "stop"]).status.success());
+    appliance.until_state("every file has its end", SOON, |_| {
+        appliance.log().iter().filter(|line| line.contains("is done")).count() == 3
+    });
+    let files = files(folder.path());
+    let found: Vec<Found> = files.iter().map(|file| probe(file)).collect();
+    assert!(found.iter().all(|found| found.begins_with_keyframe));
+    let sizes: Vec<_> = found.iter().map(|found| found.size).collect();
+    assert_eq!(sizes, [(640, 360), (854, 480), (640, 360)]);
+    let numbers: Vec<Vec<u32>> = files.iter().map(|file| numbers(file)).collect();
+    for (before, after) in numbers.iter().zip(&numbers[1..]) {
+        // A source that is late leaves numbers out, the recording none.
+        let (last, first) = (before.last().unwrap(), after.first().unwrap());
+        println!("{} pictures up to {last}, {} from {first} on", before.len(), after.len());
+        // A test picture of another size begins to count anew.
+        let left_out = first.checked_sub(*last).unwrap_or(first + 1);
+        assert!((1..10).contains(&left_out), "from {last} to {first}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //! plays up to there. What is written at the end, an index and the duration, comes with [`Container::finish`].
 
 pub mod pieces;
+pub(super) mod remainder;
 pub mod srt;
 mod transport_stream;
 
@@ -28,6 +29,8 @@ use super::webrtc::{Lane, TransportStats, caps};
 use super::{Engine, Subscription};
 use crate::media::{Codec, MediaKind};
 use crate::plan::QueueClass;
+
+pub use remainder::Remainder;
 
 /// How long a file may take to be finished.
 const FINISH: Duration = Duration::from_secs(3);
@@ -80,7 +83,8 @@ pub struct Container {
 }
 
 impl Engine {
-    /// Writes `lanes` into a new file from the picture's next keyframe on. Opens the file: not for an async thread.
+    /// Writes `lanes` into a new file, from what the one before left, or else from the picture's next keyframe on. Opens the
+    /// file: not for an async thread.
     ///
     /// # Errors
     /// When GStreamer lacks something, or the file cannot be made.
@@ -90,6 +94,7 @@ impl Engine {
         lanes: &[Lane],
         room: Room,
         path: &Path,
+        before: Option<&Remainder>,
     ) -> Result<Container, ContainerError> {
         let Some(location) = path.to_str() else {
             return Err(ContainerError::Failed("the path is not UTF-8".to_owned()));
@@ -109,6 +114,7 @@ impl Engine {
         muxer.link(&sink)?;
         let room = QueueClass { buffers: 0, time: room.time, bytes: room.bytes };
         for lane in lanes {
+            let lane = &begins_with(lane, before);
             let parser = match lane.codec {
                 Codec::H264 => Some(element("h264parse", BAD)?),
                 Codec::Av1 => Some(element("av1parse", BAD)?),
@@ -121,6 +127,12 @@ impl Engine {
                 MediaKind::Audio => "audio_%u",
             };
             container.add(self, lane, room, parser.as_slice(), (&muxer, entry))?;
+            if lane.codec.kind() == MediaKind::Audio {
+                container.begin_together();
+            }
+        }
+        for intake in &container.intakes {
+            intake.succeed(before.and_then(|before| before.of(intake.kind())));
         }
         container.play()?;
         container.open();
@@ -177,6 +189,12 @@ impl Container {
     pub fn has_begun(&self) -> bool {
         let leading = self.intakes.iter().find(|intake| intake.kind() == MediaKind::Video);
         leading.or(self.intakes.first()).is_some_and(|intake| intake.flow().frames() > 0)
+    }
+
+    /// What is kept for the next file, once another encoder has taken over.
+    pub fn remainder(&self) -> Option<Remainder> {
+        let over = self.intakes.iter().any(|intake| intake.is_over());
+        over.then(|| Remainder { intakes: self.intakes.clone() })
     }
 
     /// What has gone wrong since it was last asked.
@@ -288,6 +306,14 @@ fn element(factory: &'static str, package: &'static str) -> Result<gst::Element,
         return Err(ContainerError::Missing { element: factory, package });
     }
     Ok(gst::ElementFactory::make(factory).build()?)
+}
+
+/// The lane in the codec and size of what was left for it, which say more than what was last heard of the encoder.
+fn begins_with(lane: &Lane, before: Option<&Remainder>) -> Lane {
+    let first = before.and_then(|before| before.first(lane.codec.kind()));
+    let Some((codec, make)) = first else { return lane.clone() };
+    let picture = make.size.and_then(|size| Some((size, lane.picture?.1))).or(lane.picture);
+    Lane { codec, picture, ..lane.clone() }
 }
 
 /// Caps of the access units, with what no parser could add.

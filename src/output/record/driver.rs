@@ -138,7 +138,9 @@ impl Driver {
             (self.engine.clone(), self.names.clone(), Arc::clone(&self.settings.lanes));
         let (name, room) = (self.settings.name.clone(), self.settings.room);
         let (least, folder) = (self.enough(), self.names.folder().to_owned());
-        let codec = lanes.first().map(|lane| lane.codec);
+        let codec = self.codec();
+        let growing = [&self.current, &self.before].into_iter().flatten();
+        let remainder = growing.into_iter().find_map(|file| file.container.remainder());
         let opened = spawn_blocking(move || {
             fs::create_dir_all(&folder).map_err(|error| cannot(&folder, &error))?;
             if free(&folder).is_some_and(|free| free < least) {
@@ -152,7 +154,7 @@ impl Driver {
                 .create_new(true)
                 .open(&path)
                 .map_err(|error| cannot(&path, &error))?;
-            let made = engine.matroska(&name, &lanes, room, &path);
+            let made = engine.matroska(&name, &lanes, room, &path, remainder.as_ref());
             if made.is_err() {
                 // It is empty.
                 let _ = fs::remove_file(&path);
@@ -163,10 +165,11 @@ impl Driver {
             Ok((container, path)) => {
                 tracing::info!(output = %self.settings.name, "recording to `{}`", path.display());
                 let file = Growing { container, path, codec, since: now() };
-                if let Some(earlier) = self.before.take() {
+                if let Some(current) = self.current.replace(file)
+                    && let Some(earlier) = self.before.replace(current)
+                {
                     self.end(earlier);
                 }
-                self.before = self.current.replace(file);
                 self.sweep_at = now();
             }
             Err(error) => self.fail(&error),
@@ -194,11 +197,23 @@ impl Driver {
             self.sweep(stats.bytes);
         }
         let Some(current) = &self.current else { return };
-        let codec = self.settings.lanes.first().map(|lane| lane.codec);
         let due = self.settings.segment.is_some_and(|segment| now() >= current.since + segment);
-        if self.before.is_none() && (codec != current.codec || due) {
+        if current.container.has_begun() {
+            if due || current.container.remainder().is_some() {
+                self.begin().await;
+            }
+        } else if current.codec != self.codec() {
+            // Nobody makes any more what it waits for.
+            if let Some(empty) = self.current.take() {
+                self.end(empty);
+            }
             self.begin().await;
         }
+    }
+
+    /// The picture's, as last heard.
+    fn codec(&self) -> Option<Codec> {
+        self.settings.lanes.first().map(|lane| lane.codec)
     }
 
     /// The files end as they are; the next attempt is due when there is hope.

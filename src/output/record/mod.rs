@@ -1,8 +1,8 @@
 //! Recording: the stream, as it is encoded, into Matroska files.
 //!
-//! Each recording is a task of its own with a pipeline of its own for each file. A new file begins when the codec changes
-//! and after every `segment`; the one before goes on until the new one has its first keyframe, so two files may share some
-//! frames and none is lost. A disk that is full ends the file and nothing else; the recording goes on in a new file when
+//! Each recording is a task of its own with a pipeline of its own for each file. A new file begins when another encoder takes
+//! over, with its first picture, and after every `segment`; there the one before goes on until the new one has its first
+//! keyframe, so two files may share some frames. None is lost. A disk that is full ends the file and nothing else; the recording goes on in a new file when
 //! there is room again.
 
 mod driver;
