@@ -16,6 +16,7 @@ use super::act::{is_type, read};
 use super::segment::Segment;
 use super::trust::Via;
 use super::{ApiError, Site};
+use crate::media::StreamName;
 use crate::sfu::{self, Answer, Patch, PatchError, Patched, Precondition, SessionId};
 use crate::whip::Fragment;
 
@@ -36,15 +37,15 @@ pub(super) trait Protocol: Send + Sync + 'static {
     /// Where its endpoint is.
     const ENDPOINT: &'static str;
 
-    /// Extensions of a session, as `Link` headers.
-    fn extensions(session: SessionId) -> Vec<String>;
+    /// What belongs to a session of this stream, as `Link` headers.
+    fn links(session: SessionId, stream: &StreamName) -> Vec<String>;
 
-    /// Answers the offer of whoever may do this: with the stream that the address names, or the bearer.
+    /// Answers the offer of whoever may do this: with the stream that the address names, or the bearer, and says which.
     fn open(
         asked: Asked<'_>,
         stream: Option<&str>,
         offer: impl FnOnce() -> Result<String, ApiError> + Send,
-    ) -> impl Future<Output = Result<Answer, ApiError>> + Send;
+    ) -> impl Future<Output = Result<(Answer, StreamName), ApiError>> + Send;
 
     /// The session of this id, if whoever asks may touch it.
     fn session(asked: Asked<'_>, id: &str) -> impl Future<Output = Result<SessionId, ApiError>> + Send;
@@ -166,7 +167,7 @@ fn offer(headers: &HeaderMap, body: Body) -> Result<String, ApiError> {
 }
 
 /// 201 with the answer and where its session is.
-fn created<P: Protocol>(site: &Site, answer: Answer) -> Result<Response, ApiError> {
+fn created<P: Protocol>(site: &Site, (answer, stream): (Answer, StreamName)) -> Result<Response, ApiError> {
     let mut response = (StatusCode::CREATED, answer.sdp).into_response();
     let set = response.headers_mut();
     set.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
@@ -176,8 +177,8 @@ fn created<P: Protocol>(site: &Site, answer: Answer) -> Result<Response, ApiErro
     for server in site.ice_servers.load().iter() {
         set.append(header::LINK, value(&format!("<{server}>; rel=\"ice-server\""))?);
     }
-    for extension in P::extensions(answer.session) {
-        set.append(header::LINK, value(&extension)?);
+    for link in P::links(answer.session, &stream) {
+        set.append(header::LINK, value(&link)?);
     }
     Ok(response)
 }

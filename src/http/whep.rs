@@ -14,6 +14,7 @@ use super::session::{self, Asked, Protocol, cors, no_session, preflight, session
 use super::trust::bearer;
 use super::wanted::Wanted;
 use super::{ApiError, Site};
+use crate::media::StreamName;
 use crate::sfu::{Answer, LayerError, Role, SessionId, WhepError};
 
 pub(super) fn routes() -> Router<Site> {
@@ -30,7 +31,7 @@ impl Protocol for Whep {
     const ENDPOINT: &'static str = "/api/whep";
 
     /// Those of Broadcast Box.
-    fn extensions(session: SessionId) -> Vec<String> {
+    fn links(session: SessionId, _: &StreamName) -> Vec<String> {
         let rel = "urn:ietf:params:whep:ext:core";
         vec![
             format!("</api/sse/{session}>; rel=\"{rel}:server-sent-events\"; events=\"status,layers\""),
@@ -45,7 +46,7 @@ impl Protocol for Whep {
         Asked { site, via, headers }: Asked<'_>,
         stream: Option<&str>,
         offer: impl FnOnce() -> Result<String, ApiError> + Send,
-    ) -> Result<Answer, ApiError> {
+    ) -> Result<(Answer, StreamName), ApiError> {
         let (action, source, bearer) = (Action::View, via.guesser(headers), bearer(headers));
         let stream = if bearer.is_none() && site.trust.may_control(via, headers).is_ok() {
             let named = stream.map(str::parse).transpose();
@@ -61,7 +62,7 @@ impl Protocol for Whep {
         if bearer.is_some() && matches!(answer, Err(WhepError::UnknownStream(_))) {
             site.access.note_unknown(source);
         }
-        Ok(answer?)
+        Ok((answer?, stream))
     }
 
     /// A viewer's only: a publisher's is not to be touched here, where no key is asked for.

@@ -21,10 +21,13 @@ struct Whip;
 impl Protocol for Whip {
     const ENDPOINT: &'static str = "/api/whip";
 
-    /// As Broadcast Box names it, by WHEP's name for it.
-    fn extensions(session: SessionId) -> Vec<String> {
+    /// Events as Broadcast Box names them, by WHEP's name for it, and the page that shows the stream.
+    fn links(session: SessionId, stream: &StreamName) -> Vec<String> {
         let rel = "urn:ietf:params:whep:ext:core:server-sent-events";
-        vec![format!("</api/sse/{session}>; rel=\"{rel}\"; events=\"status\"")]
+        vec![
+            format!("</api/sse/{session}>; rel=\"{rel}\"; events=\"status\""),
+            format!("</{stream}>; rel=\"alternate\"; type=\"text/html\""),
+        ]
     }
 
     /// The key comes before the offer: what a stranger sends is not looked at.
@@ -32,14 +35,14 @@ impl Protocol for Whip {
         asked: Asked<'_>,
         stream: Option<&str>,
         offer: impl FnOnce() -> Result<String, ApiError> + Send,
-    ) -> Result<Answer, ApiError> {
+    ) -> Result<(Answer, StreamName), ApiError> {
         let stream = authorised(asked, stream, false).await?;
         let (access, sfu) = (&asked.site.access, sfu(asked.site)?);
         let offer = offer()?;
         if access.may_name_streams() {
             sfu.announce(stream.clone());
         }
-        Ok(sfu.whip(&stream, offer, access.may_replace()).await?)
+        Ok((sfu.whip(&stream, offer, access.may_replace()).await?, stream))
     }
 
     /// Asked for with the key of its stream (RFC 9725 §4.7: on every request).

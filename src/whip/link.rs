@@ -2,8 +2,13 @@
 
 use std::fmt;
 
+use url::Url;
+
 /// More links in one header than this are not read.
 const LINKS: usize = 32;
+
+/// A longer address is nothing to show or to type.
+const PAGE: usize = 512;
 
 /// One link: where to, and its parameters. No [`fmt::Debug`], since a parameter may be a TURN password.
 #[derive(Clone, PartialEq, Eq)]
@@ -46,6 +51,21 @@ impl Link {
         self.parameter("rel")
             .is_some_and(|rels| rels.split_whitespace().any(|one| one.eq_ignore_ascii_case(rel)))
     }
+}
+
+/// Where people watch what is published, as the 201 to a publisher's offer says: the first page (`text/html`) among the other
+/// forms of what was made (`alternate`, RFC 8288 and IANA's link relations). Only one of the origin that was asked: what
+/// a server says is shown to people, and must not lead them elsewhere.
+pub fn page(links: &[Link], request: &Url) -> Option<Url> {
+    let page = |link: &Link| {
+        let html = link.has_rel("alternate")
+            && link.parameter("type").is_some_and(|kind| kind.eq_ignore_ascii_case("text/html"));
+        let url = request.join(link.target()).ok().filter(|_| html)?;
+        let alike = matches!(url.scheme(), "http" | "https") && url.origin() == request.origin();
+        let plain = url.username().is_empty() && url.password().is_none() && url.as_str().len() <= PAGE;
+        (alike && plain).then_some(url)
+    };
+    links.iter().find_map(page)
 }
 
 /// A STUN or TURN server. Its [`fmt::Debug`] shows no credential.
@@ -142,6 +162,39 @@ mod tests {
             ]
         );
         assert!(!format!("{servers:?}").contains("Pass"));
+    }
+
+    #[test]
+    fn a_page_is_of_the_servers_own_origin() {
+        let request = Url::parse("https://b.example.org:8443/api/whip/obs").unwrap();
+        let page = |target: &str, parameters: &str| {
+            let header = format!("</events>; rel=\"other\", <{target}>; {parameters}");
+            page(&Link::read_all(&header), &request).map(String::from)
+        };
+        let html = "rel=\"alternate\"; type=\"text/html\"";
+        assert_eq!(page("/obs", html).as_deref(), Some("https://b.example.org:8443/obs"));
+        assert_eq!(
+            page("https://b.example.org:8443/obs", html).as_deref(),
+            Some("https://b.example.org:8443/obs")
+        );
+        assert_eq!(
+            page("/obs", "type=Text/HTML; rel=\"up Alternate\"").as_deref(),
+            Some("https://b.example.org:8443/obs")
+        );
+        for elsewhere in [
+            "https://b.example.org/obs",
+            "http://b.example.org:8443/obs",
+            "//evil.example/obs",
+            "https://me:pw@b.example.org:8443/obs",
+            "javascript:alert(1)",
+            "data:text/html,obs",
+            "https://[",
+            &"/x".repeat(300),
+        ] {
+            assert_eq!(page(elsewhere, html), None, "{elsewhere}");
+        }
+        assert_eq!(page("/obs", "rel=\"alternate\""), None, "it may be anything");
+        assert_eq!(page("/obs", "rel=\"alternate\"; type=\"application/json\""), None);
     }
 
     #[test]

@@ -122,7 +122,9 @@ fn what_one_capcast_sends_in_segments_another_one_shows_within_a_second() {
         pictures += seen["pictures"].as_u64().unwrap();
         unreadable += seen["unreadable"].as_u64().unwrap();
     }
-    println!("{pictures} pictures, {unreadable} of them not readable, {best} ms old in the best of 15 seconds");
+    println!(
+        "{pictures} pictures, {unreadable} of them not readable, {best} ms old in the best of 15 seconds"
+    );
     assert!(pictures > 100, "{pictures} pictures in 15 seconds");
     assert!(unreadable * 20 < pictures, "{unreadable} of {pictures} are not what was sent");
     assert!(best < 1_000.0, "{best} ms old in the best of 15 seconds");

@@ -48,6 +48,7 @@ async fn an_answer_says_all_that_a_publisher_needs_whatever_its_offer_leaves_out
             created.headers().get_all("link").iter().map(|link| link.to_str().unwrap()).collect();
         assert_eq!(links[0], "<stun:stun.example.net>; rel=\"ice-server\"");
         assert!(links[2].ends_with("core:server-sent-events\"; events=\"status\""), "{links:?}");
+        assert_eq!(links[3], "</obs>; rel=\"alternate\"; type=\"text/html\"");
         assert_eq!(header(&created, "accept-patch"), "");
         let id = header(&created, "location").rsplit('/').next().unwrap().to_owned();
         assert!(id.len() >= 32, "unguessable: {id}");

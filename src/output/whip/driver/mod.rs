@@ -328,7 +328,7 @@ impl Driver {
             self.report.state = state.phase.as_str();
             self.report.words.clone_from(&state.words);
             self.report.retry_at = state.retry_at;
-            self.report.watch = machine.watch().map(|stream| stream.watch_url().into());
+            self.report.watch = machine.watch_url().map(String::from);
             self.report.reconnects = self.reconnects + machine.reconnects();
         }
         if **self.orders.shown.load() != self.report {

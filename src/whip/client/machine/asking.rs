@@ -17,7 +17,7 @@ use crate::whip::client::wire::{
     Response,
 };
 use crate::whip::client::words::Veil;
-use crate::whip::link::{IceServer, Link};
+use crate::whip::link::{self, IceServer, Link};
 use crate::whip::trickle::{self, Head};
 
 /// Redirects of one POST that are followed.
@@ -33,6 +33,7 @@ struct Created {
     etag: Option<String>,
     takes_patch: bool,
     broadcast_box: bool,
+    page: Option<Url>,
     ice_servers: Vec<IceServer>,
 }
 
@@ -197,6 +198,7 @@ impl Machine {
         let Some(id) = posting.transport else { return };
         self.learned.proved = true;
         self.learned.broadcast_box = created.broadcast_box;
+        self.learned.page = created.page;
         self.learned.trickles = created.takes_patch && created.url.is_some();
         self.learned.ice_servers.clone_from(&created.ice_servers);
         self.pace.not_busy();
@@ -228,6 +230,7 @@ fn created(request: &Url, headers: &HeaderMap) -> Created {
         url: session_of(request, headers),
         takes_patch: etag.is_some() || accept_patch,
         broadcast_box: broadcast_box::is_recognised(&links, etag.is_some(), accept_patch),
+        page: link::page(&links, request),
         etag,
         ice_servers: links.iter().filter_map(IceServer::of).take(ICE_SERVERS).collect(),
     }

@@ -64,6 +64,8 @@ struct Learned {
     trickles: bool,
     /// It is a Broadcast Box.
     broadcast_box: bool,
+    /// Where it is watched, if the server says so.
+    page: Option<Url>,
     ice_servers: Vec<IceServer>,
 }
 
@@ -145,6 +147,11 @@ impl Machine {
     /// Attempts that followed a failure, a loss or a change of codec, since it was made.
     pub const fn reconnects(&self) -> u64 {
         self.reconnects
+    }
+
+    /// Where people watch it, as far as the server says or is known for.
+    pub fn watch_url(&self) -> Option<Url> {
+        self.learned.page.clone().or_else(|| Some(self.watch()?.watch_url()))
     }
 
     /// The stream at the Broadcast Box that the server turned out to be: where it is watched and its status read.

@@ -18,6 +18,15 @@ fn broadcast_box_is_known_by_its_answer_and_says_where_to_watch() {
 }
 
 #[test]
+fn a_server_that_names_its_page_says_where_to_watch() {
+    let page = ("link", r#"</obs>; rel="alternate"; type="text/html""#);
+    let (mut rig, post) = Rig::posted();
+    assert!(rig.machine.watch_url().is_none());
+    rig.answer(&post, 201, &[("location", "/s/1"), page], ANSWER);
+    assert_eq!(rig.machine.watch_url().unwrap().as_str(), "https://b.example.org/obs");
+}
+
+#[test]
 fn ice_servers_go_with_the_answer_and_with_the_next_transport() {
     let links = [
         ("location", "/s/1"),
