@@ -14,10 +14,11 @@ fn main() {
     println!("cargo:rerun-if-changed=web/dist");
     println!("cargo:rerun-if-changed=web/fallback");
     let folder = if built.join("index.html").is_file() {
-        built
+        "web/dist"
     } else {
         println!("cargo:warning=the web pages are not built, so a placeholder is embedded; run `make web`");
-        Path::new(&root).join("web/fallback")
+        "web/fallback"
     };
-    println!("cargo:rustc-env=CAPCAST_WEB_DIST={}", folder.display());
+    // Relative: a target folder may serve another checkout later.
+    println!("cargo:rustc-env=CAPCAST_WEB_DIST={folder}");
 }
