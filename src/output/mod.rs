@@ -1,6 +1,7 @@
 //! Where the box's own stream goes: the policy of each destination. Transports are `engine`'s and the SFU's.
 
 mod adapt;
+mod attempts;
 mod local;
 pub mod record;
 mod report;

@@ -13,13 +13,12 @@ use super::names::{Finished, Names, TIME, surplus};
 use crate::engine::Engine;
 use crate::engine::container::{Container, ContainerError};
 use crate::engine::webrtc::TransportStats;
-use crate::media::{Backoff, ByteSize, Codec};
+use crate::media::{ByteSize, Codec};
+use crate::output::attempts::{Attempts, LOOK, now};
 use crate::output::report::{BACKOFF, DISK_FULL, RECORDING};
-use crate::output::{Order, Orders, Report};
+use crate::output::{Order, Orders};
 use crate::whip::client::Phase;
 
-/// How often the file is looked at.
-const LOOK: Duration = Duration::from_millis(250);
 /// How often what was written is put onto the disk itself, so that a power cut costs no more than that.
 const SYNC: Duration = Duration::from_secs(1);
 /// How often old files are looked for while one grows.
@@ -36,22 +35,17 @@ pub(super) struct Driver {
     settings: Settings,
     names: Names,
     orders: Orders,
-    report: Report,
+    attempts: Attempts,
     wanted: bool,
     finishing: bool,
     current: Option<Growing>,
     /// Goes on until `current` has begun.
     before: Option<Growing>,
     ending: JoinSet<()>,
-    /// When to try again.
-    retry: Option<Instant>,
-    backoff: Backoff,
     /// What a second took when it was last known.
     bitrate: u64,
     sync_at: Instant,
     sweep_at: Instant,
-    /// Of files that are done.
-    carried: TransportStats,
 }
 
 /// A file that is being written.
@@ -65,25 +59,21 @@ struct Growing {
 impl Driver {
     pub(super) fn new(engine: Engine, settings: Settings, orders: Orders) -> Driver {
         let names = Names::new(&settings.path, &settings.stream);
-        let backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15), settings.seed);
         let now = now();
         Driver {
             engine,
             names,
+            attempts: Attempts::new(&settings.name, settings.seed, &orders),
             settings,
             orders,
-            report: Report::new(Phase::Idle.as_str()),
             wanted: false,
             finishing: false,
             current: None,
             before: None,
             ending: JoinSet::new(),
-            retry: None,
-            backoff,
             bitrate: 0,
             sync_at: now,
             sweep_at: now,
-            carried: TransportStats::default(),
         }
     }
 
@@ -115,25 +105,24 @@ impl Driver {
         match order {
             Order::Start if !self.wanted => {
                 self.wanted = true;
-                self.backoff.reset();
+                self.attempts.forgive();
                 self.begin().await;
             }
             Order::Start => {}
             Order::Stop | Order::Finish => {
                 self.finishing = order == Order::Finish;
                 self.wanted = false;
-                self.retry = None;
                 for file in [self.before.take(), self.current.take()].into_iter().flatten() {
                     self.end(file);
                 }
-                self.report = Report { stats: self.carried, ..Report::new(Phase::Stopped.as_str()) };
+                self.attempts.stop();
             }
         }
     }
 
     /// Opens the next file; the present one goes on until that has its first picture.
     async fn begin(&mut self) {
-        self.retry = None;
+        self.attempts.cancel();
         let (engine, names, lanes) =
             (self.engine.clone(), self.names.clone(), Arc::clone(&self.settings.lanes));
         let (name, room) = (self.settings.name.clone(), self.settings.room);
@@ -177,7 +166,7 @@ impl Driver {
     }
 
     async fn look(&mut self) {
-        if self.retry.is_some_and(|at| at <= now()) {
+        if self.attempts.is_due() {
             return self.begin().await;
         }
         let Some(current) = &self.current else { return };
@@ -188,7 +177,7 @@ impl Driver {
         self.bitrate = self.bitrate.max(stats.bitrate);
         if current.container.has_begun() {
             if stats.units > 0 && now() >= current.since + SYNC {
-                self.backoff.reset();
+                self.attempts.forgive();
             }
             if let Some(before) = self.before.take() {
                 self.end(before);
@@ -226,21 +215,16 @@ impl Driver {
             ContainerError::Full => {
                 let least = ByteSize::from_bytes(self.enough());
                 let words = format!("`{folder}` is full; goes on when {least} are free");
-                (DISK_FULL, ROOM, words)
+                (DISK_FULL, Some(ROOM), words)
             }
-            error => (BACKOFF, self.backoff.next_wait(), error.to_string()),
+            error => (BACKOFF, None, error.to_string()),
         };
-        if self.report.words != words {
-            tracing::warn!(output = %self.settings.name, "{words}");
-        }
-        self.retry = Some(now() + wait);
-        let reconnects = self.report.reconnects + 1;
-        self.report = Report { words, reconnects, stats: self.carried, ..Report::new(state) };
+        self.attempts.fail(state, words, wait);
     }
 
     /// Finishes a file, on a thread that may wait for the disk.
     fn end(&mut self, file: Growing) {
-        self.carried = sum(&self.carried, file.container.stats());
+        self.attempts.carry(sum(self.attempts.carried(), file.container.stats()));
         let output = self.settings.name.clone();
         self.ending.spawn_blocking(move || {
             let begun = file.container.has_begun();
@@ -297,25 +281,20 @@ impl Driver {
     }
 
     fn show(&mut self) {
-        if let Some(current) = &self.current {
+        let present = self.current.as_ref().map(|current| {
             let present = current.container.stats();
             let path = current.path.display();
             let spans = now().saturating_duration_since(current.since).as_secs();
             let size = ByteSize::from_bytes(present.bytes);
-            self.report.state =
-                if current.container.has_begun() { RECORDING } else { Phase::Connecting.as_str() };
-            self.report.words = match self.report.state {
-                RECORDING => {
-                    format!("to `{path}`, {}:{:02}:{:02}, {size}", spans / 3_600, spans / 60 % 60, spans % 60)
-                }
-                _ => "waits for a keyframe".to_owned(),
+            let (state, words) = if current.container.has_begun() {
+                let span = format!("{}:{:02}:{:02}", spans / 3_600, spans / 60 % 60, spans % 60);
+                (RECORDING, format!("to `{path}`, {span}, {size}"))
+            } else {
+                (Phase::Connecting.as_str(), "waits for a keyframe".to_owned())
             };
-            self.report.stats = sum(&self.carried, present);
-        }
-        self.report.retry_at = self.retry;
-        if **self.orders.shown.load() != self.report {
-            self.orders.shown.store(Arc::new(self.report.clone()));
-        }
+            (state, words, sum(self.attempts.carried(), present))
+        });
+        self.attempts.show(present);
     }
 }
 
@@ -353,11 +332,6 @@ fn sum(carried: &TransportStats, present: TransportStats) -> TransportStats {
         dropped: carried.dropped + present.dropped,
         ..present
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the clock that files are cut by")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 #[expect(clippy::disallowed_methods, reason = "files tell their age by the wall clock")]

@@ -15,15 +15,12 @@ use crate::engine::Engine;
 use crate::engine::container::ContainerError;
 use crate::engine::container::srt::{SrtCounts, SrtEvent, SrtListener, SrtRoute, SrtSender};
 use crate::engine::webrtc::TransportStats;
-use crate::media::{Backoff, Codec, SrtMode};
+use crate::media::{Codec, SrtMode};
+use crate::output::attempts::{Attempts, HELD, LOOK, now};
 use crate::output::report::{BACKOFF, LISTENING, REFUSED, unfit};
-use crate::output::{Order, Orders, Report};
+use crate::output::{Order, Orders};
 use crate::whip::client::Phase;
 
-/// How often the connection is looked at.
-const LOOK: Duration = Duration::from_millis(250);
-/// A connection that held so long was one.
-const HELD: Duration = Duration::from_secs(5);
 /// How long a name may take to be looked up.
 const LOOKUP: Duration = Duration::from_secs(5);
 /// Events that wait; a connection tells two in its life, and each receiver of a listener two more.
@@ -33,20 +30,15 @@ pub(super) struct Driver {
     engine: Engine,
     settings: Settings,
     orders: Orders,
-    report: Report,
+    attempts: Attempts,
     tell: mpsc::Sender<(u64, SrtEvent)>,
     events: mpsc::Receiver<(u64, SrtEvent)>,
     wanted: bool,
     current: Option<Connection>,
     /// Which connection it is.
     number: u64,
-    /// When to try again.
-    retry: Option<Instant>,
-    backoff: Backoff,
-    /// Of connections that are gone.
-    carried: TransportStats,
-    /// Attempts so far; each takes the next of a name's addresses.
-    attempts: usize,
+    /// Each attempt takes the next of a name's addresses.
+    turn: usize,
     began: Instant,
 }
 
@@ -66,21 +58,17 @@ struct Connection {
 impl Driver {
     pub(super) fn new(engine: Engine, settings: Settings, orders: Orders) -> Driver {
         let (tell, events) = mpsc::channel(EVENTS);
-        let backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15), settings.seed);
         Driver {
             engine,
+            attempts: Attempts::new(&settings.name, settings.seed, &orders),
             settings,
             orders,
-            report: Report::new(Phase::Idle.as_str()),
             tell,
             events,
             wanted: false,
             current: None,
             number: 0,
-            retry: None,
-            backoff,
-            carried: TransportStats::default(),
-            attempts: 0,
+            turn: 0,
             began: now(),
         }
     }
@@ -115,7 +103,7 @@ impl Driver {
     async fn start(&mut self) {
         if !self.wanted {
             self.wanted = true;
-            self.backoff.reset();
+            self.attempts.forgive();
             self.connect().await;
         }
     }
@@ -123,7 +111,7 @@ impl Driver {
     fn stop(&mut self) {
         self.wanted = false;
         self.leave();
-        self.report = Report { stats: self.carried, ..Report::new(Phase::Stopped.as_str()) };
+        self.attempts.stop();
     }
 
     /// The encoder was changed: to another picture in the same codec, which goes on as it is, or to one that does not fit.
@@ -145,25 +133,18 @@ impl Driver {
 
     /// Ends the connection, if there is one.
     fn leave(&mut self) {
-        self.retry = None;
+        self.attempts.cancel();
         // What the old one still tells is not heard.
         self.number += 1;
         if let Some(current) = self.current.take() {
-            self.carried = current.sum(&self.carried);
+            self.attempts.carry(current.sum(self.attempts.carried()));
         }
     }
 
     async fn connect(&mut self) {
         self.leave();
         if let Some(words) = unfit(&self.settings.lanes) {
-            tracing::warn!(output = %self.settings.name, "{words}");
-            self.report = Report {
-                words,
-                reconnects: self.report.reconnects,
-                stats: self.carried,
-                ..Report::new(Phase::CodecRefused.as_str())
-            };
-            return;
+            return self.attempts.refuse(words);
         }
         match self.attempt().await {
             Ok(connection) => self.current = Some(connection),
@@ -215,8 +196,8 @@ impl Driver {
             Ok(Err(error)) => return Err(format!("cannot find `{host}`: {error}")),
             Err(_) => return Err(format!("cannot find `{host}`: its name server does not answer")),
         };
-        self.attempts = self.attempts.wrapping_add(1);
-        let index = self.attempts.wrapping_sub(1) % found.len().max(1);
+        let index = self.turn % found.len().max(1);
+        self.turn = self.turn.wrapping_add(1);
         found.get(index).copied().ok_or_else(|| format!("`{host}` has no address"))
     }
 
@@ -244,7 +225,7 @@ impl Driver {
     }
 
     async fn look(&mut self) {
-        if self.retry.is_some_and(|at| at <= now()) {
+        if self.attempts.is_due() {
             return self.connect().await;
         }
         let Some(current) = &mut self.current else { return };
@@ -264,25 +245,18 @@ impl Driver {
             (current.reading, current.gauge) = (Reading::default(), Gauge::default());
         }
         if current.since.is_some_and(|since| now() >= since + HELD) {
-            self.backoff.reset();
+            self.attempts.forgive();
         }
     }
 
     /// The next attempt is due when there is hope.
     fn fail(&mut self, trouble: Trouble) {
         self.leave();
-        let Trouble { words, refused } = trouble;
-        if self.report.words != words {
-            tracing::warn!(output = %self.settings.name, "{words}");
-        }
-        self.retry = Some(now() + self.backoff.next_wait());
-        let state = if refused { REFUSED } else { BACKOFF };
-        let reconnects = self.report.reconnects + 1;
-        self.report = Report { words, reconnects, stats: self.carried, ..Report::new(state) };
+        self.attempts.fail(if trouble.refused { REFUSED } else { BACKOFF }, trouble.words, None);
     }
 
     fn show(&mut self) {
-        if let Some(current) = &self.current {
+        let present = self.current.as_ref().map(|current| {
             let peer = &self.settings.peer;
             let (state, words) = match (peer.mode, current.receivers) {
                 (SrtMode::Caller, _) if current.since.is_some() => {
@@ -299,14 +273,9 @@ impl Driver {
                     (Phase::Live.as_str(), format!("to {many} receivers at {peer}{}", locked(current.secret)))
                 }
             };
-            self.report.state = state;
-            self.report.words = words;
-            self.report.stats = current.sum(&self.carried);
-        }
-        self.report.retry_at = self.retry;
-        if **self.orders.shown.load() != self.report {
-            self.orders.shown.store(Arc::new(self.report.clone()));
-        }
+            (state, words, current.sum(self.attempts.carried()))
+        });
+        self.attempts.show(present);
     }
 }
 
@@ -345,9 +314,4 @@ fn worst(one: SrtCounts, other: SrtCounts) -> SrtCounts {
 
 const fn locked(secret: bool) -> &'static str {
     if secret { ", encrypted" } else { "" }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the clock that attempts are made by")]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -1,7 +1,7 @@
 //! The channel's clock, its attempts, and what is told of it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -13,16 +13,13 @@ use crate::engine::Engine;
 use crate::engine::container::ContainerError;
 use crate::engine::container::pieces::Pieces;
 use crate::engine::webrtc::TransportStats;
-use crate::media::{Backoff, Codec};
+use crate::media::Codec;
+use crate::output::attempts::{Attempts, HELD, LOOK, now};
 use crate::output::report::{BACKOFF, REFUSED, unfit};
 use crate::output::whip::Wires;
-use crate::output::{Order, Orders, Report};
+use crate::output::{Order, Orders};
 use crate::whip::client::Phase;
 
-/// How often it is looked at.
-const LOOK: Duration = Duration::from_millis(250);
-/// A connection that held so long was one.
-const HELD: Duration = Duration::from_secs(5);
 /// Events that wait: one or two for each segment.
 const EVENTS: usize = 64;
 /// Access units that wait for the server.
@@ -41,7 +38,7 @@ pub(super) struct Driver {
     wires: Wires,
     settings: Settings,
     orders: Orders,
-    report: Report,
+    attempts: Attempts,
     tell: mpsc::Sender<(u64, Event)>,
     events: mpsc::Receiver<(u64, Event)>,
     wanted: bool,
@@ -52,10 +49,6 @@ pub(super) struct Driver {
     ending: Option<JoinHandle<()>>,
     /// The next segment.
     next: u64,
-    retry: Option<Instant>,
-    backoff: Backoff,
-    /// Of connections that are gone.
-    carried: TransportStats,
 }
 
 /// A channel that is published, or about to be.
@@ -74,13 +67,12 @@ struct Connection {
 impl Driver {
     pub(super) fn new(engine: Engine, wires: Wires, settings: Settings, orders: Orders) -> Driver {
         let (tell, events) = mpsc::channel(EVENTS);
-        let backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15), settings.seed);
         Driver {
             engine,
             wires,
+            attempts: Attempts::new(&settings.name, settings.seed, &orders),
             settings,
             orders,
-            report: Report::new(Phase::Idle.as_str()),
             tell,
             events,
             wanted: false,
@@ -88,9 +80,6 @@ impl Driver {
             number: 0,
             ending: None,
             next: 0,
-            retry: None,
-            backoff,
-            carried: TransportStats::default(),
         }
     }
 
@@ -128,7 +117,7 @@ impl Driver {
     async fn start(&mut self) {
         if !self.wanted {
             self.wanted = true;
-            self.backoff.reset();
+            self.attempts.forgive();
             self.connect().await;
         }
     }
@@ -136,7 +125,7 @@ impl Driver {
     fn stop(&mut self) {
         self.wanted = false;
         self.leave();
-        self.report = Report { stats: self.carried, ..Report::new(Phase::Stopped.as_str()) };
+        self.attempts.stop();
     }
 
     /// The encoder was changed: to another picture in the same codec, which goes on as it is, or to one that does not fit.
@@ -158,11 +147,11 @@ impl Driver {
 
     /// Ends what is published, if anything is; the server is told beside.
     fn leave(&mut self) {
-        self.retry = None;
+        self.attempts.cancel();
         // What the old one still tells is not heard.
         self.number += 1;
         if let Some(current) = self.current.take() {
-            self.carried = current.sum(&self.carried);
+            self.attempts.carry(current.sum(self.attempts.carried()));
             // A channel that was ended begins anew.
             self.next = 0;
             let _ = current.end.send(());
@@ -173,11 +162,7 @@ impl Driver {
     async fn connect(&mut self) {
         self.leave();
         if let Some(words) = unfit(&self.settings.lanes) {
-            tracing::warn!(output = %self.settings.name, "{words}");
-            let reconnects = self.report.reconnects;
-            let refused = Report::new(Phase::CodecRefused.as_str());
-            self.report = Report { words, reconnects, stats: self.carried, ..refused };
-            return;
+            return self.attempts.refuse(words);
         }
         match self.attempt().await {
             Ok(connection) => self.current = Some(connection),
@@ -235,7 +220,7 @@ impl Driver {
     }
 
     async fn look(&mut self) {
-        if self.retry.is_some_and(|at| at <= now()) {
+        if self.attempts.is_due() {
             return self.connect().await;
         }
         let Some(current) = &self.current else { return };
@@ -243,36 +228,26 @@ impl Driver {
             return self.fail(Trouble { words: error.to_string(), refused: false });
         }
         if current.open && now() >= current.since + HELD {
-            self.backoff.reset();
+            self.attempts.forgive();
         }
     }
 
     /// The next attempt is due when there is hope.
     fn fail(&mut self, trouble: Trouble) {
         self.leave();
-        let Trouble { words, refused } = trouble;
-        if self.report.words != words {
-            tracing::warn!(output = %self.settings.name, "{words}");
-        }
-        self.retry = Some(now() + self.backoff.next_wait());
-        let state = if refused { REFUSED } else { BACKOFF };
-        let reconnects = self.report.reconnects + 1;
-        self.report = Report { words, reconnects, stats: self.carried, ..Report::new(state) };
+        self.attempts.fail(if trouble.refused { REFUSED } else { BACKOFF }, trouble.words, None);
     }
 
     fn show(&mut self) {
-        if let Some(current) = &self.current {
+        let present = self.current.as_ref().map(|current| {
             let url = &self.settings.url;
-            (self.report.state, self.report.words) = match current.segment.filter(|_| current.open) {
+            let (state, words) = match current.segment.filter(|_| current.open) {
                 Some(segment) => (Phase::Live.as_str(), format!("to {url}, segment {segment}")),
                 None => (Phase::Connecting.as_str(), format!("opens {url}")),
             };
-            self.report.stats = current.sum(&self.carried);
-        }
-        self.report.retry_at = self.retry;
-        if **self.orders.shown.load() != self.report {
-            self.orders.shown.store(Arc::new(self.report.clone()));
-        }
+            (state, words, current.sum(self.attempts.carried()))
+        });
+        self.attempts.show(present);
     }
 }
 
@@ -287,9 +262,4 @@ impl Connection {
             ..present
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the clock that attempts are made by")]
-fn now() -> Instant {
-    Instant::now()
 }
