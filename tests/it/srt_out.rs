@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::appliance::{Appliance, turn};
+use crate::soak::{Holds, wanted};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -276,6 +277,34 @@ fn a_listener_feeds_who_calls_and_waits_for_the_next_without_growing() {
     });
     let last = appliance.until_state("it is asked", SOON, |_| true);
     assert_eq!(output(&last)["reconnects"], 0, "{}", output(&last));
+}
+
+#[test]
+#[ignore = "the long form, for `make soak`"]
+fn soak_receivers_that_go_leave_nothing_behind() {
+    let _turn = turn();
+    let port = free_port();
+    let appliance = sender(&format!("srt://127.0.0.1:{port}?mode=listener&latency=80"), "", &[]);
+    let call = format!("srt://127.0.0.1:{port}");
+    let mut settled = None;
+    let cycles = wanted("CAPCAST_SOAK_CYCLES", 60);
+    for cycle in 0..cycles {
+        let receiver =
+            if cycle.is_multiple_of(2) { Receiver::ffmpeg(&call) } else { Receiver::transmit(&call) };
+        appliance.until_state("it has something", SOON, |state| {
+            is(state, "live") && receiver.received() > 200_000
+        });
+        drop(receiver);
+        appliance.until_state("it waits for the next", SOON, |state| is(state, "listening"));
+        if cycle == cycles / 4 {
+            settled = Some(Holds::of(&appliance));
+        }
+    }
+    let what = format!("{cycles} receivers");
+    Holds::of(&appliance).assert_no_more_than(settled.unwrap(), 20_000, &what);
+    let state = appliance.until_state("it is asked", SOON, |_| true);
+    let (restarts, reconnects) = (&state["encode"]["restarts"], &output(&state)["reconnects"]);
+    assert_eq!((restarts, reconnects), (&0.into(), &0.into()), "{state:#}");
 }
 
 #[test]

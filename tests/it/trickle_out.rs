@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::appliance::{Appliance, Watcher, turn};
 use crate::relay::server::Server;
+use crate::soak::{Holds, wanted};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -163,6 +164,31 @@ fn a_server_that_goes_stalls_or_knows_no_channel_is_told_in_words_and_tried_agai
             > before["encode"]["frames_out"].as_u64().map(|frames| frames + 30)
     });
     assert_eq!(after["encode"]["restarts"], before["encode"]["restarts"]);
+}
+
+#[test]
+#[ignore = "the long form, for `make soak`"]
+fn soak_a_server_that_comes_and_goes() {
+    let _turn = turn();
+    let mut server = Server::start(None);
+    let address = server.address;
+    let appliance = publisher(&server.url("live"), "", &[]);
+    let mut settled = None;
+    let cycles = wanted("CAPCAST_SOAK_CYCLES", 60);
+    for cycle in 0..cycles {
+        appliance.until_state("it publishes", SOON, |state| is(state, "live"));
+        drop(server);
+        appliance.until_state("the server is missed", SOON, |state| is(state, "backoff"));
+        server = Server::start_at(address, None);
+        if cycle == cycles / 4 {
+            settled = Some(Holds::of(&appliance));
+        }
+    }
+    appliance.until_state("it publishes", SOON, |state| is(state, "live"));
+    let what = format!("{cycles} restarts of the server");
+    Holds::of(&appliance).assert_no_more_than(settled.unwrap(), 20_000, &what);
+    let state = appliance.until_state("it is asked", SOON, |_| true);
+    assert_eq!(state["encode"]["restarts"], 0, "{state:#}");
 }
 
 #[test]
