@@ -329,9 +329,12 @@ impl Appliance {
     pub(super) fn replan_source(&mut self) {
         let (loaded, held) = (self.loaded.clone(), self.held());
         let mut profile = self.profile.clone();
+        let runs = self.encode.plan();
         // What is passed on as it arrives has no encoder.
-        if self.encode.plan().upstream == Upstream::RawHub {
-            profile.video.encoder = EncoderChoice::Listed(vec![self.encode.plan().fragment.clone()]);
+        if let (Upstream::RawHub, Downstream::Video { bitrate, .. }) = (&runs.upstream, &runs.downstream) {
+            profile.video.encoder = EncoderChoice::Listed(vec![runs.fragment.clone()]);
+            // Another one may have been asked for since the profile was read.
+            profile.video.bitrate = *bitrate;
         }
         self.prepare(What::Source, None, move || {
             let plan = || aim(&loaded, Wanted::Made(Box::new(profile.clone())), &held).map_err(refused);

@@ -9,7 +9,7 @@ use crate::daemon::appliance::Appliance;
 use crate::daemon::part::{Part, PartName, Seat};
 use crate::daemon::target::{Target, Wanted};
 use crate::lifecycle::{Event, Phase};
-use crate::plan::{GraphPlan, Plan};
+use crate::plan::{Choice, GraphPlan, Plan};
 
 impl Appliance {
     pub(super) fn land_after_break(&mut self, target: Target, before: &Before) {
@@ -35,7 +35,10 @@ impl Appliance {
         if !matches!(what, What::Bitrate(_) | What::Fallback(..) | What::Source) {
             self.profile = target.profile;
         }
-        self.choices = target.plan.choices;
+        self.choices = match what {
+            What::Bitrate(_) | What::Source => keep_others(&self.choices, target.plan.choices),
+            _ => target.plan.choices,
+        };
         words += &self.tell_what_is_left_out();
         self.strikes.forget();
         self.no_other = false;
@@ -154,5 +157,50 @@ impl Appliance {
         profile.video.encoder = EncoderChoice::Listed(rest);
         let encoder = self.encode.plan().fragment.clone();
         self.change(What::Fallback(encoder, reason), Wanted::Made(Box::new(profile)), None);
+    }
+}
+
+/// What a plan for the encoder that runs decided, with the profile's other encoders as they were: it was asked for that one
+/// alone, and those after it are still there to fall back to.
+fn keep_others(before: &[Choice], mut now: Vec<Choice>) -> Vec<Choice> {
+    let is_encoder = |choice: &Choice| choice.subject == "encoder";
+    let taken = |choices: &[Choice]| {
+        choices
+            .iter()
+            .find(|choice| is_encoder(choice) && choice.taken)
+            .map(|choice| choice.candidate.clone())
+    };
+    if taken(before).is_some() && taken(before) == taken(&now) {
+        now.retain(|choice| !is_encoder(choice));
+        now.extend(before.iter().filter(|choice| is_encoder(choice)).cloned());
+    }
+    now
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choice(subject: &str, candidate: &str, taken: bool) -> Choice {
+        Choice { subject: subject.to_owned(), candidate: candidate.to_owned(), taken, reason: String::new() }
+    }
+
+    #[test]
+    fn the_encoders_to_fall_back_to_outlast_a_plan_for_the_one_that_runs() {
+        let all = |taken: &str| {
+            ["nvenc", "x264", "openh264"].map(|name| choice("encoder", name, name == taken)).to_vec()
+        };
+        let source = |name: &str| choice("source", name, true);
+        let mut before = all("x264");
+        before.push(source("/dev/video0"));
+
+        let now = vec![source("/dev/video1"), choice("encoder", "x264", true)];
+        let mut expected = vec![source("/dev/video1")];
+        expected.extend(all("x264"));
+        assert_eq!(keep_others(&before, now), expected);
+
+        for other in [vec![choice("encoder", "openh264", true)], vec![source("srt://host:1")]] {
+            assert_eq!(keep_others(&before, other.clone()), other, "another encoder, or none");
+        }
     }
 }
