@@ -1,9 +1,11 @@
 //! The command line follows the log and the state of the real daemon.
 
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -21,24 +23,45 @@ fn on_air() -> Appliance {
     appliance
 }
 
-/// Reads until `words` came; all that came until then.
-fn until(child: &mut Child, words: &str) -> String {
-    let mut said = Vec::new();
-    let mut piece = [0; 4096];
-    let stdout = child.stdout.as_mut().unwrap();
-    loop {
-        let text = String::from_utf8_lossy(&said).into_owned();
-        if text.contains(words) {
-            return text;
-        }
-        let count = stdout.read(&mut piece).unwrap();
-        assert!(count > 0, "it ended without `{words}`: {text}");
-        said.extend_from_slice(&piece[..count]);
-    }
+/// A command that goes on telling.
+struct Told {
+    child: Child,
+    /// What it told after the words that were waited for last.
+    rest: Vec<u8>,
 }
 
-fn interrupt(child: &Child) {
-    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
+impl Told {
+    fn by(child: Child) -> Told {
+        Told { child, rest: Vec::new() }
+    }
+
+    /// Reads until `words` came; all that came until then, and nothing of what came after them.
+    fn until(&mut self, words: &str) -> String {
+        let mut piece = [0; 4096];
+        let stdout = self.child.stdout.as_mut().unwrap();
+        loop {
+            let found = self.rest.windows(words.len()).position(|some| some == words.as_bytes());
+            if let Some(at) = found {
+                let later = self.rest.split_off(at + words.len());
+                return String::from_utf8_lossy(&std::mem::replace(&mut self.rest, later)).into_owned();
+            }
+            let mut ready = [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)];
+            let limit = PollTimeout::try_from(LIMIT).unwrap();
+            let told = || String::from_utf8_lossy(&self.rest);
+            assert!(poll(&mut ready, limit).unwrap() > 0, "no `{words}` within {LIMIT:?}: {}", told());
+            let count = stdout.read(&mut piece).unwrap();
+            assert!(count > 0, "it ended without `{words}`: {}", told());
+            self.rest.extend_from_slice(&piece[..count]);
+        }
+    }
+
+    fn interrupt(&self) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGINT).unwrap();
+    }
+
+    fn code(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
 }
 
 #[test]
@@ -55,37 +78,36 @@ fn the_log_is_told_and_followed() {
         .collect();
     assert!(lines.iter().any(|line| line["words"].as_str().unwrap().starts_with("on air: ")), "{lines:#?}");
 
-    let mut following = appliance.spawn(&["logs", "-f"]);
-    until(&mut following, "listening on");
+    let mut following = Told::by(appliance.spawn(&["logs", "-f"]));
+    following.until("listening on");
     assert!(appliance.cli(&["keyframe"]).status.success());
-    until(&mut following, "by command: a keyframe follows");
+    following.until("by command: a keyframe follows");
     // A daemon that was killed is waited for, and its log told from the start.
     appliance.kill();
     appliance.start_again();
-    until(&mut following, "listening on");
-    until(&mut following, "live: ");
-    interrupt(&following);
-    assert_eq!(following.wait().unwrap().code(), Some(0));
+    following.until("listening on");
+    following.until("live: ");
+    following.interrupt();
+    assert_eq!(following.code(), Some(0));
 }
 
 #[test]
 fn the_state_is_watched_as_lines_where_there_is_no_terminal() {
     let _turn = turn();
     let mut appliance = on_air();
-    let mut watching = appliance.spawn(&["status", "--watch"]);
-    until(&mut watching, "on air: 0 viewers");
+    let mut watching = Told::by(appliance.spawn(&["status", "--watch"]));
+    watching.until("on air: 0 viewers");
     assert!(appliance.cli(&["stop"]).status.success());
-    until(&mut watching, "off air by command");
-    let mut json = appliance.spawn(&["status", "--watch", "--json"]);
-    let first = until(&mut json, "\n");
-    let state: Value = serde_json::from_str(first.lines().next().unwrap()).unwrap();
+    watching.until("off air by command");
+    let mut json = Told::by(appliance.spawn(&["status", "--watch", "--json"]));
+    let state: Value = serde_json::from_str(&json.until("\n")).unwrap();
     assert_eq!(state["state"], "stopped");
-    interrupt(&watching);
-    assert_eq!(watching.wait().unwrap().code(), Some(0));
+    watching.interrupt();
+    assert_eq!(watching.code(), Some(0));
     appliance.end();
     let mut rest = String::new();
-    json.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
-    assert_eq!(json.wait().unwrap().code(), Some(1), "the daemon ended: {rest}");
+    json.child.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
+    assert_eq!(json.code(), Some(1), "the daemon ended: {rest}");
 }
 
 #[test]
@@ -95,7 +117,7 @@ fn a_terminal_is_drawn_on_and_given_back_as_it_was() {
     // A shell that stays would take the Ctrl-C as well, and say 130; which shell it is depends on `SHELL`.
     let status = format!("exec {} status --watch", env!("CARGO_BIN_EXE_capcast"));
     // A terminal of its own; Debian's `bsdutils` has this program on every system.
-    let mut terminal = Command::new("script")
+    let terminal = Command::new("script")
         .args(["-qefc", &status, "/dev/null"])
         .env("CAPCAST_SOCKET", appliance.socket())
         .env("TERM", "xterm")
@@ -103,12 +125,13 @@ fn a_terminal_is_drawn_on_and_given_back_as_it_was() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let drawn = until(&mut terminal, "Ctrl-C ends");
+    let mut terminal = Told::by(terminal);
+    let drawn = terminal.until("Ctrl-C ends");
     assert!(drawn.contains("\x1b[?1049h") && drawn.contains("On air: 0 viewers"), "{drawn:?}");
-    terminal.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
-    let left = until(&mut terminal, "\x1b[?1049l");
+    terminal.child.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
+    let left = terminal.until("\x1b[?1049l");
     assert!(left.contains("\x1b[?25h"), "the cursor is back: {left:?}");
-    assert_eq!(terminal.wait().unwrap().code(), Some(0));
+    assert_eq!(terminal.code(), Some(0));
 }
 
 #[test]
@@ -116,10 +139,10 @@ fn what_nobody_reads_any_more_is_not_followed() {
     let _turn = turn();
     let appliance = on_air();
     for arguments in [&["status", "--watch", "--json"][..], &["logs", "-f"]] {
-        let mut following = appliance.spawn(arguments);
-        until(&mut following, "\n");
-        drop(following.stdout.take());
+        let mut following = Told::by(appliance.spawn(arguments));
+        following.until("\n");
+        drop(following.child.stdout.take());
         assert!(appliance.cli(&["keyframe"]).status.success(), "something to tell");
-        assert_eq!(following.wait().unwrap().code(), Some(0), "{arguments:?}");
+        assert_eq!(following.code(), Some(0), "{arguments:?}");
     }
 }
