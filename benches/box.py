@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 CAPCAST = os.environ.get("CAPCAST", TOP / "target/release/capcast")
@@ -55,11 +57,12 @@ class Box:
                 profile = path.parent / "profiles" / f"{name}.toml"
                 profile.parent.mkdir(exist_ok=True)
                 profile.write_text(text)
-        environment = {**os.environ, "CAPCAST_SOCKET": f"{self.folder.name}/capcast.sock", "NO_COLOR": "1"}
+        self.cli = str(CAPCAST)
+        self.environment = {**os.environ, "CAPCAST_SOCKET": f"{self.folder.name}/capcast.sock", "NO_COLOR": "1"}
         started = time.monotonic()
         self.process = subprocess.Popen(
             arguments + self.arguments,
-            env=environment,
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -92,6 +95,38 @@ class Box:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.communicate()
+        self.folder.cleanup()
+
+
+class Live777:
+    """`with Live777(path) as peer:`: a peer of the SFU as it comes; `peer.url` and `peer.pid`."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __enter__(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="capcast-bench.")
+        place = "127.0.0.1:17777"
+        config = pathlib.Path(self.folder.name, "live777.toml")
+        config.write_text(f'ice_servers = []\n[http]\nlisten = "{place}"\n[webrtc]\nice_udp_addrs = ["127.0.0.1:0"]\n')
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen([self.path, "-c", config], cwd=self.folder.name, **quiet)
+        self.url, self.pid = f"http://{place}", self.process.pid
+        for _ in range(100):
+            try:
+                urllib.request.urlopen(f"{self.url}/", timeout=1)
+            except urllib.error.HTTPError:
+                return self
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return self
+        self.__exit__()
+        sys.exit(f"`{self.path}` does not listen at {place}")
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
         self.folder.cleanup()
 
 

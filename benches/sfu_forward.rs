@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench sfu_forward [-- SECONDS [VIEWERS…]]`. Viewers live in this process on loopback. Up to 100 of them
 //! are real to the last: they open what they get and tell what arrived; of more, the sockets are only drained. Capcast's
-//! own sealing, str0m's and the limit are measured in turn, three times, and the medians are shown. Under `valgrind --tool=callgrind --toggle-collect='*SfuThread*turn*'` it counts instructions instead.
+//! own sealing, str0m's and the limit are measured in turn, three times, and the medians are shown. The limit is that of
+//! packets of video, nine to a system call; with the sound, whose packets go alone, it is "all" of what is forwarded. Under `valgrind --tool=callgrind --toggle-collect='*SfuThread*turn*'` it counts instructions instead.
 //! CPU time is that of the thread `sfu` alone, from `/proc/self/task/*/schedstat`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
@@ -46,20 +47,23 @@ fn main() {
     let counts = if counts.is_empty() { vec![10, 50, 100] } else { counts };
     println!("2.5 Mbit/s of H.264 and 64 kbit/s of Opus, {seconds} s each, CPU time of the SFU's thread");
     println!(
-        "{:>7} {:>9} {:>11} {:>11} {:>11} {:>9} {:>9} {:>9} {:>10}",
+        "{:>7} {:>9} {:>11} {:>11} {:>11} {:>11} {:>9} {:>9} {:>9} {:>9} {:>10}",
         "viewers",
         "packets/s",
         "µs: Capcast",
         "str0m",
         "the limit",
+        "of all",
         "/ str0m",
         "/ limit",
+        "/ of all",
         "lost",
         "kB/viewer"
     );
     for viewers in counts {
         let span = Duration::from_secs(seconds);
-        let (mut own, mut reference, mut limits) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut own, mut reference, mut limits, mut mixed) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (mut lost, mut rate, mut room) = (0, 0.0, 0.0);
         for _ in 0..ROUNDS {
             for (sealed_by, costs) in [(SealedBy::Capcast, &mut own), (SealedBy::Str0m, &mut reference)] {
@@ -74,13 +78,19 @@ fn main() {
                     room = grown / f64::from(viewers);
                 }
             }
-            limits.push(seal() + send(viewers));
+            let video = seal(PAYLOAD) + send(viewers, PACKETS as usize, SEALED);
+            let sound = seal(SOUND) + send(viewers, 1, SOUND + SEALED - PAYLOAD);
+            let (videos, sounds) =
+                (PACKETS as f64 / FRAME_TIME.as_secs_f64(), 1.0 / SOUND_TIME.as_secs_f64());
+            limits.push(video);
+            mixed.push((video * videos + sound * sounds) / (videos + sounds));
         }
-        let [own, reference, limit] = [own, reference, limits].map(median);
+        let [own, reference, limit, mixed] = [own, reference, limits, mixed].map(median);
         println!(
-            "{viewers:>7} {rate:>9.0} {own:>11.2} {reference:>11.2} {limit:>11.2} {:>9.2} {:>9.2} {lost:>9} {room:>10.0}",
+            "{viewers:>7} {rate:>9.0} {own:>11.2} {reference:>11.2} {limit:>11.2} {mixed:>11.2} {:>9.2} {:>9.2} {:>9.2} {lost:>9} {room:>10.0}",
             own / reference,
             own / limit,
+            own / mixed,
         );
     }
 }
@@ -307,12 +317,12 @@ fn cpu_of(task: &Path) -> Duration {
     Duration::from_nanos(stat.split(' ').next().and_then(|nanos| nanos.parse().ok()).expect("nanoseconds"))
 }
 
-/// µs to seal one packet with AES-128-GCM, the copy into place included.
-fn seal() -> f64 {
+/// µs to seal one packet of so many bytes with AES-128-GCM, the copy into place included.
+fn seal(payload: usize) -> f64 {
     const ROUNDS: u32 = 200_000;
     let mut context = CipherCtx::new().expect("OpenSSL");
     context.encrypt_init(Some(Cipher::aes_128_gcm()), Some(&[7; 16]), None).expect("a key");
-    let (payload, mut out, mut tag) = (vec![1; PAYLOAD + 7], vec![0; SEALED * PACKETS as usize], [0; 16]);
+    let (payload, mut out, mut tag) = (vec![1; payload + 7], vec![0; SEALED * PACKETS as usize], [0; 16]);
     let start = cpu();
     for round in 0..ROUNDS {
         let at = (round as usize % PACKETS as usize) * SEALED;
@@ -327,8 +337,8 @@ fn seal() -> f64 {
     (cpu() - start).as_secs_f64() * 1e6 / f64::from(ROUNDS)
 }
 
-/// µs to send one packet to `count` sockets that are drained, nine packets at a time (UDP_SEGMENT).
-fn send(count: u32) -> f64 {
+/// µs to send one packet of so many bytes to `count` sockets that are drained, so many at a time (UDP_SEGMENT).
+fn send(count: u32, together: usize, bytes: usize) -> f64 {
     let receivers: Vec<UdpSocket> =
         (0..count).map(|_| UdpSocket::bind("127.0.0.1:0").expect("a socket")).collect();
     let destinations: Vec<_> = receivers.iter().map(|socket| socket.local_addr().expect("bound")).collect();
@@ -348,12 +358,12 @@ fn send(count: u32) -> f64 {
     });
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let state = UdpSocketState::new(UdpSockRef::from(&socket)).expect("options");
-    let contents = vec![1; SEALED * PACKETS as usize];
+    let contents = vec![1; bytes * together];
     let before = cpu();
     const FRAMES: u32 = 60;
     for _ in 0..FRAMES {
         for destination in &destinations {
-            let segment_size = Some(SEALED);
+            let segment_size = Some(bytes).filter(|_| together > 1);
             let transmit = Transmit {
                 destination: *destination,
                 ecn: None,
@@ -368,5 +378,5 @@ fn send(count: u32) -> f64 {
     let busy = cpu() - before;
     stop.store(true, Ordering::Relaxed);
     drained.join().expect("drained");
-    busy.as_secs_f64() * 1e6 / f64::from(FRAMES) / f64::from(count) / PACKETS as f64
+    busy.as_secs_f64() * 1e6 / f64::from(FRAMES) / f64::from(count) / together as f64
 }
