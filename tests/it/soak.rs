@@ -283,7 +283,8 @@ fn restarted(cycles: u64) {
     let output = |state: &Value, word: &str| state["outputs"][0]["state"] == word;
     let on_air = |state: &Value| state["state"] == "on_air" && output(state, "live");
     let mut state = appliance.until_state("it is on air and published", PATIENCE, on_air);
-    assert_eq!(state["outputs"][0]["watch"], format!("{}/obs", server.base), "{state:#}");
+    let outputs: Value = serde_json::from_slice(&appliance.cli(&["outputs", "--json"]).stdout).unwrap();
+    assert_eq!(outputs[0]["watch"], format!("{}/obs", server.base), "{outputs:#}");
     let mut before = None;
     for cycle in 0..cycles + 2 {
         // What the first rounds leave is there for good: threads, pages, sockets that are kept.
