@@ -21,8 +21,9 @@ const PROVEN: Duration = Duration::from_secs(20);
 const SETTLES: Duration = Duration::from_millis(1_500);
 /// Congestion at the lowest layer for so long: not even that fits.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// And even so only where what arrives is less than this share of it.
-const STARVED: f64 = 0.7;
+/// And even so only where less than this share of it arrived meanwhile: others may fill the way as well, and what is lost of
+/// a tenth can be sent again.
+const STARVED: f64 = 0.9;
 /// Bits a second of one sound.
 const SOUND: f64 = 100_000.0;
 
@@ -47,7 +48,7 @@ pub(super) struct Adapt {
     paused: bool,
     /// Nothing is judged before: a change has to settle.
     settles_at: Option<Instant>,
-    congested_since: Option<Instant>,
+    congested: Option<Stretch>,
     /// What a trial is for, and when it ends.
     trial: Option<(Option<u8>, Instant)>,
     wait: Duration,
@@ -56,13 +57,22 @@ pub(super) struct Adapt {
     raised: Option<Instant>,
 }
 
+/// Windows one after the other that were all congested.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    since: Instant,
+    windows: u32,
+    /// The sum of their rates.
+    arrived: f64,
+}
+
 impl Default for Adapt {
     fn default() -> Adapt {
         Adapt {
             layer: 0,
             paused: false,
             settles_at: None,
-            congested_since: None,
+            congested: None,
             trial: None,
             wait: FIRST_WAIT,
             try_at: None,
@@ -95,11 +105,10 @@ impl Adapt {
         let rate = |layer: u8| rates.get(usize::from(layer)).copied().unwrap_or(0.0);
         let layers = (0..rates.len().min(8) as u8).filter(|layer| live(*layer));
         let Some(lowest) = layers.clone().next_back() else { return Verdict::Stay };
-        if judged.congested {
-            self.congested_since.get_or_insert(now);
-        } else {
-            self.congested_since = None;
-        }
+        self.congested = judged.congested.then(|| {
+            let before = self.congested.unwrap_or(Stretch { since: now, windows: 0, arrived: 0.0 });
+            Stretch { windows: before.windows + 1, arrived: before.arrived + judged.arrived, ..before }
+        });
         if let Some((_, ends)) = self.trial.filter(|_| judged.congested || judged.lossy) {
             // More did not fit. The queue is the trial's own: give it time to empty.
             self.trial = None;
@@ -141,12 +150,14 @@ impl Adapt {
                 };
                 self.settles_at = Some(now + SETTLES);
                 self.try_at = Some(now + self.wait);
-                self.congested_since = None;
+                self.congested = None;
                 return self.show(layer);
             }
-            let long =
-                self.congested_since.is_some_and(|since| now.saturating_duration_since(since) >= PATIENCE);
-            if long && judged.arrived < rate(lowest) * STARVED {
+            let starved = |stretch: Stretch| {
+                let long = now.saturating_duration_since(stretch.since) >= PATIENCE;
+                long && stretch.arrived / f64::from(stretch.windows) < rate(lowest) * STARVED
+            };
+            if self.congested.is_some_and(starved) {
                 self.paused = true;
                 self.try_at = Some(now + self.wait);
                 self.settles_at = Some(now + SETTLES);
@@ -296,6 +307,21 @@ mod tests {
         let verdicts =
             live(&mut adapt, &mut at, 10, Judged { congested: false, lossy: false, arrived: 5e4 }, Some(1e5));
         assert!(matches!(verdicts[..2], [Verdict::Try(..), Verdict::Show(2)]), "{verdicts:?}");
+    }
+
+    #[test]
+    fn what_arrives_but_in_part_is_too_little_and_one_short_window_is_not() {
+        for (arrived, expected) in [([2.4e6, 2.6e6], &[Verdict::Pause][..]), ([2.9e6, 2.6e6], &[])] {
+            let (mut adapt, mut at) = (Adapt::default(), start());
+            let mut verdicts = Vec::new();
+            for n in 0..20 {
+                at += Duration::from_millis(200);
+                let full = Judged { congested: true, lossy: false, arrived: arrived[n % 2] };
+                verdicts.push(adapt.judge(full, Some(2e6), &RATES[..1], at));
+            }
+            verdicts.retain(|verdict| *verdict != Verdict::Stay);
+            assert_eq!(verdicts, expected, "{arrived:?}");
+        }
     }
 
     #[test]
