@@ -70,9 +70,8 @@ fn page(outputs: &Value) -> String {
     for output in outputs {
         let state = text(output, "state").replace('_', " ");
         let _ = writeln!(page, "{:first$}  {state:second$}  {}", text(output, "name"), numbers(output));
-        for line in
-            [text(output, "reason"), text(output, "server")].into_iter().filter(|line| !line.is_empty())
-        {
+        let lines = [text(output, "reason").to_owned(), text(output, "server").to_owned(), way(output)];
+        for line in lines.into_iter().filter(|line| !line.is_empty()) {
             let _ = writeln!(page, "{:first$}  {line}", "");
         }
         if let Some(seconds) = output.get("retry_in_s").and_then(Value::as_f64) {
@@ -97,12 +96,6 @@ pub(super) fn numbers(output: &Value) -> String {
         if let Some(loss) = output.get("loss").and_then(Value::as_f64) {
             let _ = write!(line, ", {:.1} % lost", loss * 100.0);
         }
-        if let Some(estimate) = output.get("estimate_bps").and_then(Value::as_f64) {
-            let _ = write!(line, ", its way carries {}", bits(estimate));
-        }
-        if output.get("limits").and_then(Value::as_bool) == Some(true) {
-            line.push_str(" and keeps the bitrate down");
-        }
     }
     for (name, one, more) in [("dropped", "dropped", "dropped"), ("reconnects", "reconnect", "reconnects")] {
         let count = number(output, name);
@@ -111,6 +104,14 @@ pub(super) fn numbers(output: &Value) -> String {
         }
     }
     line
+}
+
+/// What an output knows of its way: `its way carries 2.7 Mbit/s and keeps the bitrate down`; empty where it knows nothing.
+pub(super) fn way(output: &Value) -> String {
+    let estimate = output.get("estimate_bps").and_then(Value::as_f64);
+    let Some(estimate) = estimate.filter(|_| text(output, "state") == "live") else { return String::new() };
+    let limits = output.get("limits").and_then(Value::as_bool) == Some(true);
+    format!("its way carries {}{}", bits(estimate), if limits { " and keeps the bitrate down" } else { "" })
 }
 
 #[cfg(test)]
@@ -128,10 +129,10 @@ mod tests {
         ]);
         assert_eq!(
             page(&outputs),
-            "box    live       whip, 30.0 a second, 2.5 Mbit/s, 12.1 ms round trip, 0.2 % lost, its way carries 2.7 Mbit/s and \
-             keeps the bitrate down, 2 reconnects\n\
+            "box    live       whip, 30.0 a second, 2.5 Mbit/s, 12.1 ms round trip, 0.2 % lost, 2 reconnects\n\
              \u{20}      live at https://b.example.org\n\
              \u{20}      the server has the stream, 1 viewer\n\
+             \u{20}      its way carries 2.7 Mbit/s and keeps the bitrate down\n\
              \u{20}      watch at https://b.example.org/k\n\
              other  host busy  whip, 1 reconnect\n\
              \u{20}      busy\n\

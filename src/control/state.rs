@@ -395,6 +395,8 @@ pub struct StreamState {
     pub viewers: u32,
     /// Of those, the ones whose media goes over TCP.
     pub viewers_over_tcp: u32,
+    /// Of those, the ones that are sent no picture for now, for their way carries none.
+    pub viewers_paused: u32,
     /// Packets that arrived.
     pub packets_in: u64,
     /// Packets of a WHIP publisher that never arrived.
@@ -403,6 +405,8 @@ pub struct StreamState {
     pub nacks: u64,
     /// Packets sent, all viewers together.
     pub packets_out: u64,
+    /// Of those that viewers said they lack, the ones sent again.
+    pub packets_resent: u64,
     /// Bytes sent, all viewers together.
     pub bytes_out: u64,
     /// Keyframe requests that came from viewers.

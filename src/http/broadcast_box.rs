@@ -21,8 +21,10 @@ use super::{ApiError, Site};
 use crate::media::MediaKind;
 use crate::sfu::{self, Role, SessionId, StreamStats};
 
-/// How often a session is told, as Broadcast Box does.
-const EVERY: Duration = Duration::from_secs(5);
+/// How often a viewer's way is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// A session is told with every so many looks, five seconds apart as Broadcast Box does, and when its way has changed.
+const EVERY: u32 = 5;
 
 pub(super) fn routes() -> Router<Site> {
     Router::new()
@@ -80,14 +82,15 @@ fn listed(stream: &StreamStats) -> Value {
     })
 }
 
-/// Status now and every five seconds, and a viewer's choice of layers, until the session ends.
+/// Status now and every five seconds, a viewer's choice of layers, and (which Broadcast Box does not have) whether its way
+/// is too narrow for any picture, until the session ends.
 async fn tell(State(site): State<Site>, Segment(id): Segment) -> Result<Response, ApiError> {
     let sfu = sfu(&site)?.clone();
     let session = session(&id)?;
     sfu.role(session).await.ok_or_else(no_session)?;
-    let mut every = interval(EVERY);
-    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let told = Told { sfu, session, every, waiting: Vec::new() };
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let told = Told { sfu, session, looks, looked: 0, paused: None, waiting: Vec::new() };
     let events = stream::unfold(told, |mut told| async move {
         let event = told.next().await?;
         Some((Ok::<_, Infallible>(event), told))
@@ -100,27 +103,43 @@ async fn tell(State(site): State<Site>, Segment(id): Segment) -> Result<Response
 struct Told {
     sfu: sfu::Handle,
     session: SessionId,
-    every: Interval,
+    looks: Interval,
+    looked: u32,
+    /// What a viewer was told last.
+    paused: Option<bool>,
+    /// The next one last.
     waiting: Vec<Event>,
 }
 
 impl Told {
     /// The next event; none when the session is over.
     async fn next(&mut self) -> Option<Event> {
-        if let Some(event) = self.waiting.pop() {
-            return Some(event);
+        while self.waiting.is_empty() {
+            self.looks.tick().await;
+            let role = self.sfu.role(self.session).await?;
+            let due = self.looked.is_multiple_of(EVERY);
+            self.looked = self.looked.wrapping_add(1);
+            if let Role::Viewer { paused, .. } = role
+                && (self.paused.replace(paused) != Some(paused) || due)
+            {
+                self.wait("picture", &json!({ "paused": paused }));
+            }
+            if !due {
+                continue;
+            }
+            let stats = self.sfu.stats();
+            let stream = stats.streams.iter().find(|stream| stream.name == *role.stream())?;
+            if matches!(role, Role::Viewer { .. }) {
+                let layers: Vec<_> = stream.layers.iter().map(|rid| json!({ "encodingId": rid })).collect();
+                self.wait("layers", &json!({ "1": { "layers": layers }, "2": { "layers": [] } }));
+            }
+            self.wait("status", &status(stream));
         }
-        self.every.tick().await;
-        let role = self.sfu.role(self.session).await?;
-        let (Role::Viewer(name) | Role::Publisher(name)) = &role;
-        let stats = self.sfu.stats();
-        let stream = stats.streams.iter().find(|stream| stream.name == *name)?;
-        if matches!(role, Role::Viewer(_)) {
-            let layers: Vec<_> = stream.layers.iter().map(|rid| json!({ "encodingId": rid })).collect();
-            let layers = json!({ "1": { "layers": layers }, "2": { "layers": [] } });
-            self.waiting.push(Event::default().event("layers").data(layers.to_string()));
-        }
-        Some(Event::default().event("status").data(status(stream).to_string()))
+        self.waiting.pop()
+    }
+
+    fn wait(&mut self, kind: &str, data: &Value) {
+        self.waiting.push(Event::default().event(kind).data(data.to_string()));
     }
 }
 

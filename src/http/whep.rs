@@ -34,7 +34,9 @@ impl Protocol for Whep {
     fn links(session: SessionId, _: &StreamName) -> Vec<String> {
         let rel = "urn:ietf:params:whep:ext:core";
         vec![
-            format!("</api/sse/{session}>; rel=\"{rel}:server-sent-events\"; events=\"status,layers\""),
+            format!(
+                "</api/sse/{session}>; rel=\"{rel}:server-sent-events\"; events=\"status,layers,picture\""
+            ),
             format!("</api/layer/{session}>; rel=\"{rel}:layer\""),
         ]
     }
@@ -69,7 +71,7 @@ impl Protocol for Whep {
     async fn session(Asked { site, .. }: Asked<'_>, id: &str) -> Result<SessionId, ApiError> {
         let session = session(id)?;
         match sfu(site)?.role(session).await {
-            Some(Role::Viewer(_)) => Ok(session),
+            Some(Role::Viewer { .. }) => Ok(session),
             Some(Role::Publisher(_)) | None => Err(no_session()),
         }
     }

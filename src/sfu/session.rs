@@ -136,10 +136,24 @@ pub enum WhipError {
 /// Whose session it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Somebody who watches this stream.
-    Viewer(StreamName),
+    /// Somebody who watches.
+    Viewer {
+        /// What is watched.
+        stream: StreamName,
+        /// No picture is sent, for the way to this viewer carries none.
+        paused: bool,
+    },
     /// The publisher of this stream.
     Publisher(StreamName),
+}
+
+impl Role {
+    /// The stream that is watched or published.
+    pub const fn stream(&self) -> &StreamName {
+        match self {
+            Role::Viewer { stream, .. } | Role::Publisher(stream) => stream,
+        }
+    }
 }
 
 /// Why a viewer gets no other layer.

@@ -22,6 +22,15 @@ export function openBrowser(home) {
   });
 }
 
+/** Sends what the page says to /api/whep to that port of loopback instead of the page's own. */
+export function through(page, port) {
+  return page.route(/\/api\/whep/, (route) => {
+    const place = new URL(route.request().url());
+    place.port = port;
+    return route.continue({ url: place.href });
+  });
+}
+
 /**
  * Runs in a page before its own script: a browser that UDP does not reach. It hears of no candidate of the server's over
  * UDP, and tells none of its own, so that neither side tries.

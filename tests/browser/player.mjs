@@ -4,7 +4,7 @@
 // its input ends.
 //
 //   node player.mjs URL [--plays N] [--resizes N] [--layers LIST] [--until STATE] [--only CODEC] [--tcp]
-//                       [--shot FILE] [--limit SECONDS]
+//                       [--through PORT] [--shot FILE] [--paused-shot FILE] [--limit SECONDS]
 //
 // --plays N     end after the Nth start of playing was measured (default 1)
 // --resizes N   after that, wait N times for a picture of another size, and measure: {"resized": {…}}
@@ -13,14 +13,16 @@
 // --until STATE end when the page reaches this state instead
 // --only CODEC  a browser that can receive no other video codec than this, such as VP8
 // --tcp         a browser that UDP does not reach
+// --through P   what it says to /api/whep goes to that port of loopback instead of the page's own
 // --shot FILE   a screenshot at the end
+// --paused-shot FILE   a screenshot once the picture has been paused
 // --limit S     give up after this long (default 60)
 
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { openBrowser, measurePlaying, withoutUdp } from './chromium.mjs';
+import { openBrowser, measurePlaying, through, withoutUdp } from './chromium.mjs';
 
 const { values: options, positionals: [url] } = parseArgs({
   allowPositionals: true,
@@ -31,7 +33,9 @@ const { values: options, positionals: [url] } = parseArgs({
     until: { type: 'string' },
     only: { type: 'string' },
     tcp: { type: 'boolean', default: false },
+    through: { type: 'string' },
     shot: { type: 'string' },
+    'paused-shot': { type: 'string' },
     limit: { type: 'string', default: '60' },
   },
 });
@@ -73,6 +77,11 @@ try {
   const done = new Promise((resolve) => { settled = resolve; });
   const seen = async (state, words) => {
     tell({ state, words });
+    const shot = state === 'paused' ? options['paused-shot'] : undefined;
+    if (shot !== undefined) {
+      await page.screenshot({ path: shot });
+      tell({ shot });
+    }
     if (options.until !== undefined) {
       if (state === options.until) settled();
       return;
@@ -81,7 +90,8 @@ try {
     if (state !== 'playing' || begun === Number(options.plays)) return;
     begun += 1;
     if (options.resizes !== '0' || options.layers !== '') size = await page.evaluate(resized, size);
-    tell({ played: await measurePlaying(page) });
+    const connections = await page.evaluate(() => window.peers.length);
+    tell({ played: { ...await measurePlaying(page), connections } });
     plays += 1;
     if (plays < Number(options.plays)) return;
     for (let count = 0; count < Number(options.resizes); count++) {
@@ -106,6 +116,7 @@ try {
   await page.exposeFunction('capcastState', (state, words) => {
     seen(state, words).catch((error) => end({ error: String(error) }));
   });
+  if (options.through !== undefined) await through(page, options.through);
   if (options.tcp) await page.addInitScript(withoutUdp);
   await page.addInitScript(observe, options.only ?? null);
   await page.goto(url);

@@ -12,7 +12,7 @@ import os from 'node:os';
 import path from 'node:path';
 import readline from 'node:readline';
 import { parseArgs } from 'node:util';
-import { openBrowser } from './chromium.mjs';
+import { openBrowser, through } from './chromium.mjs';
 
 const { values: options, positionals: [url] } = parseArgs({
   allowPositionals: true,
@@ -40,13 +40,7 @@ async function end(code, fact) {
 try {
   const page = await context.newPage();
   await page.addInitScript(keepPeers);
-  if (options.through !== undefined) {
-    await page.route(/\/api\/whep/, (route) => {
-      const place = new URL(route.request().url());
-      place.port = options.through;
-      return route.continue({ url: place.href });
-    });
-  }
+  if (options.through !== undefined) await through(page, options.through);
   await page.goto(url);
   await page.locator('html[data-state=playing]').waitFor({ state: 'attached', timeout: 60_000 });
   await page.evaluate(record);

@@ -44,8 +44,8 @@ pub(crate) enum Mood {
 
 #[derive(Default)]
 struct Knobs {
-    /// Bit/s towards the server; 0 is no limit.
-    rate: AtomicU64,
+    /// Bit/s towards the server, and from it; 0 is no limit.
+    rates: [AtomicU64; 2],
     /// Of 1000 packets of RTP and RTCP, in both directions.
     loss: AtomicU64,
     dark: AtomicBool,
@@ -105,7 +105,12 @@ impl Detour {
 
     /// No more than so many bit/s towards the server; 0 is no limit.
     pub(crate) fn narrow(&self, rate: u64) {
-        self.knobs.rate.store(rate, Relaxed);
+        self.knobs.rates[0].store(rate, Relaxed);
+    }
+
+    /// No more than so many bit/s from the server; 0 is no limit.
+    pub(crate) fn narrow_down(&self, rate: u64) {
+        self.knobs.rates[1].store(rate, Relaxed);
     }
 
     /// Of 1000 packets of RTP and RTCP, so many are lost.
@@ -191,10 +196,10 @@ fn carry(from: &UdpSocket, to: &UdpSocket, up: bool, knobs: &Knobs) {
         // RFC 7983 §7: 128 to 191 is RTP or RTCP.
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let unlucky = (128..192).contains(&buffer[0]) && (random >> 33) % 1000 < knobs.loss.load(Relaxed);
-        let rate = knobs.rate.load(Relaxed);
+        let rate = knobs.rates[usize::from(!up)].load(Relaxed);
         let now = Instant::now();
         let start = free_at.max(now);
-        let narrow = up && rate > 0;
+        let narrow = rate > 0;
         if knobs.dark.load(Relaxed) || unlucky || (narrow && start - now > QUEUE) {
             let gone = if up { &knobs.lost } else { &knobs.missed };
             gone.fetch_add(1, Relaxed);

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::appliance::{Appliance, Watcher, keepsake, source, turn};
+use crate::appliance::{Appliance, Watcher, keepsake, source, turn, words};
+use crate::detour::Detour;
 
 /// Encoders start within seconds on a busy machine; what is waited for longer never comes.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -275,4 +276,33 @@ fn chromium_is_shown_the_layer_that_is_chosen_without_a_new_session() {
         let state = settled(&appliance, &["320x180"]);
         assert!(state["encode"]["renditions"][0]["keyframes_forced"].as_u64() >= Some(1), "{state:#}");
     }
+}
+
+/// Nothing smaller can be sent, so the picture rests; whoever watches is told why, and sees it again in the same session.
+#[test]
+fn chromium_says_that_its_way_is_too_narrow_for_the_picture() {
+    let _turn = turn();
+    let one = profile("vp8", "\"vp8\"", &[]);
+    let appliance = Appliance::start_with_media("[::]:0", SOURCE, &[("one", &one)]);
+    settled(&appliance, &[]);
+    let port = appliance.base.rsplit(':').next().and_then(|port| port.parse().ok());
+    let detour = Detour::to(port.expect("the appliance's port"));
+    let shot = keepsake("too-narrow.png");
+    let port = detour.port.to_string();
+    let options =
+        ["--through", &port, "--plays", "2", "--paused-shot", shot.to_str().unwrap(), "--limit", "180"];
+    let mut viewer = Watcher::chromium(&format!("{}/", appliance.base), &options);
+    viewer.expect("played", None, BROWSER);
+
+    detour.narrow_down(200_000);
+    let told = viewer.expect("state", Some("paused"), LIMIT);
+    assert!(words(&told).starts_with("Your connection is too slow for the picture."), "{told}");
+    viewer.expect("shot", None, LIMIT);
+    let paused = |state: &Value| state["streams"][0]["viewers_paused"] == 1;
+    let state = appliance.until_state("it is counted", LIMIT, paused);
+    assert_eq!(state["streams"][0]["viewers"], 1, "{state:#}");
+
+    detour.narrow_down(0);
+    let played = viewer.expect("played", None, LIMIT);
+    assert_eq!(played["connections"], 1, "the viewer had to connect anew: {played}");
 }

@@ -2,6 +2,7 @@
 
 import { sample } from './player/figures';
 import { Machine, type Effect, type Event, type State } from './player/machine';
+import { Told } from './told';
 import { Refused, WhepSession } from './whep';
 
 export interface Wanted {
@@ -23,6 +24,7 @@ export class Viewing {
   private iceServers: RTCIceServer[] = [];
   private due: ReturnType<typeof setTimeout> | undefined;
   private beat: ReturnType<typeof setInterval> | undefined;
+  private readonly told = new Told((paused) => this.handle({ kind: 'told', paused }));
   private readonly leave = () => this.close();
   private readonly comeBack = ({ persisted }: PageTransitionEvent) => {
     if (persisted) this.apply(this.machine.start());
@@ -76,6 +78,7 @@ export class Viewing {
       this.close();
       if (effect === 'open') void this.open();
     }
+    this.told.follow(this.machine.doubts ? this.session?.eventsAddress ?? null : null);
     clearTimeout(this.due);
     const { due } = this.machine;
     if (due !== null) this.due = setTimeout(() => this.handle({ kind: 'due' }), Math.max(0, due - performance.now()) + 1);
@@ -101,6 +104,7 @@ export class Viewing {
   }
 
   private close(): void {
+    this.told.follow(null);
     this.session?.leave();
     this.session = null;
   }

@@ -31,6 +31,8 @@ export class WhepSession {
   iceServers: RTCIceServer[] = [];
   /** Takes the choice of a layer: what the server named in `Link: rel="…:layer"`. */
   layerAddress: string | null = null;
+  /** Where the server tells this session what happens to it: `Link: rel="…:server-sent-events"`. */
+  eventsAddress: string | null = null;
   private resource: string | null = null;
   private left = false;
 
@@ -80,8 +82,12 @@ export class WhepSession {
     if (location !== null) this.resource = new URL(location, response.url).href;
     const link = response.headers.get('Link') ?? '';
     this.iceServers = parseIceServers(link);
-    const layer = parseLayerAddress(link);
-    if (layer !== null) this.layerAddress = new URL(layer, response.url).href;
+    const address = (extension: string) => {
+      const found = parseAddress(link, extension);
+      return found === null ? null : new URL(found, response.url).href;
+    };
+    this.layerAddress = address('layer');
+    this.eventsAddress = address('server-sent-events');
     if (this.left) {
       this.remove();
       return;
@@ -177,9 +183,9 @@ function problemWords(contentType: string, body: string): string {
   return contentType.startsWith('text/plain') ? body.trim().slice(0, 300) : '';
 }
 
-/** Where a layer is chosen, in a `Link` header (the WHEP draft's extension of that name). */
-export function parseLayerAddress(link: string): string | null {
-  return /<([^>]+)>\s*;\s*rel="[^"]*:layer"/.exec(link)?.[1] ?? null;
+/** The address of one of the WHEP draft's extensions, such as `layer`, in a `Link` header. */
+export function parseAddress(link: string, extension: string): string | null {
+  return new RegExp(`<([^>]+)>\\s*;\\s*rel="[^"]*:${extension}"`).exec(link)?.[1] ?? null;
 }
 
 /** STUN and TURN servers in a `Link` header. */

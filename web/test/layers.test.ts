@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { layersOf } from '../src/player/layers';
-import { parseLayerAddress } from '../src/whep';
+import { parseAddress } from '../src/whep';
 
 test('layers are those of the stream that is watched', () => {
   const state = { streams: [{ name: 'live', layers: ['640x360', '320x180'] }, { name: 'obs', layers: ['h', 'l'] }, { name: 'one', layers: [] }] };
@@ -11,7 +11,8 @@ test('layers are those of the stream that is watched', () => {
 
 test('the address for the choice of a layer is among the links', () => {
   const link = '<stun:stun.example.net>; rel="ice-server", '
-    + '</api/sse/abc>; rel="urn:ietf:params:whep:ext:core:server-sent-events"; events="status,layers", '
+    + '</api/sse/abc>; rel="urn:ietf:params:whep:ext:core:server-sent-events"; events="status,layers,picture", '
     + '</api/layer/abc>; rel="urn:ietf:params:whep:ext:core:layer"';
-  expect([parseLayerAddress(link), parseLayerAddress('<stun:x>; rel="ice-server"')]).toEqual(['/api/layer/abc', null]);
+  expect([parseAddress(link, 'layer'), parseAddress(link, 'server-sent-events')]).toEqual(['/api/layer/abc', '/api/sse/abc']);
+  expect(parseAddress('<stun:x>; rel="ice-server"', 'layer')).toBeNull();
 });

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import {
-  CONNECT_LIMIT, DECODE_LIMIT, Machine, SILENCE_LIMIT, type Event, type Progress,
+  CONNECT_LIMIT, DECODE_LIMIT, DOUBT, Machine, SILENCE_LIMIT, TOLD_LIMIT, type Event, type Progress,
 } from '../src/player/machine';
 
 let machine: Machine;
@@ -47,6 +47,54 @@ describe('a stream that is not live yet', () => {
     play();
     expect(machine.shown.kind).toBe('playing');
     expect(machine.due).toBeNull();
+  });
+});
+
+describe('a way too narrow for the picture', () => {
+  const paused: Event = { kind: 'told', paused: true };
+  const stop = () => {
+    play();
+    send(progress({ bytes: 100, framesDecoded: 1 }));
+    after(DOUBT - 1, progress({ bytes: 200, framesDecoded: 1 }));
+    expect(machine.doubts).toBe(false);
+    after(1, progress({ bytes: 200, framesDecoded: 1 }));
+    expect(machine.doubts).toBe(true);
+  };
+
+  test('is asked about once the picture stops, and waited out in the same session', () => {
+    stop();
+    expect(send(paused)).toEqual([]);
+    for (let bytes = 300; now < 100_000; bytes += 100) {
+      expect(after(5000, progress({ bytes, framesDecoded: 1 }))).toEqual([]);
+      send(paused);
+      expect([machine.state.kind, machine.doubts]).toEqual(['paused', true]);
+    }
+    expect(after(1000, progress({ bytes: 100_000, framesDecoded: 2 }))).toEqual([]);
+    expect([machine.state.kind, machine.doubts]).toEqual(['playing', false]);
+  });
+
+  test('needs no bytes, for a stream may have no sound; but a server that no longer says so is lost', () => {
+    stop();
+    send(paused);
+    expect(after(TOLD_LIMIT - 1, progress({ bytes: 200, framesDecoded: 1 }))).toEqual([]);
+    expect(after(1, progress({ bytes: 200, framesDecoded: 1 }))).toEqual(['close']);
+    expect(machine.state).toMatchObject({ kind: 'retrying', why: { kind: 'lost' } });
+  });
+
+  test('ends when the server says so: then the picture is due', () => {
+    stop();
+    send(paused);
+    after(60_000, { kind: 'told', paused: false });
+    expect([machine.state.kind, machine.doubts]).toEqual(['playing', false]);
+    expect(after(1000, progress({ bytes: 300, framesDecoded: 1 }))).toEqual([]);
+    expect(after(DECODE_LIMIT, progress({ bytes: 400, framesDecoded: 1 }))).toEqual(['close']);
+  });
+
+  test('is not what a stopped picture always means', () => {
+    stop();
+    send({ kind: 'told', paused: false });
+    expect(after(DECODE_LIMIT - DOUBT, progress({ bytes: 300, framesDecoded: 1 }))).toEqual(['close']);
+    expect(machine.state).toMatchObject({ kind: 'retrying', why: { kind: 'no-picture' } });
   });
 });
 

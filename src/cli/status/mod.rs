@@ -192,7 +192,9 @@ fn rows(state: &Value) -> Vec<Row> {
         }
     }
     for output in list(state, "outputs") {
-        add(format!("output {}", text(output, "name")), output, super::output::numbers(output));
+        let known = [super::output::numbers(output), super::output::way(output)];
+        let known: Vec<_> = known.into_iter().filter(|words| !words.is_empty()).collect();
+        add(format!("output {}", text(output, "name")), output, known.join(", "));
     }
     if let Some(row) = latency(state) {
         rows.push(row);
@@ -209,9 +211,14 @@ fn rows(state: &Value) -> Vec<Row> {
             1.0 => "1 viewer".to_owned(),
             viewers => format!("{viewers:.0} viewers"),
         };
-        let over_tcp = number(stream, "viewers_over_tcp");
-        if over_tcp > 0.0 {
-            let _ = write!(more, " ({over_tcp:.0} over TCP)");
+        let of_those: Vec<String> =
+            [("viewers_over_tcp", "over TCP"), ("viewers_paused", "on a way too narrow for the picture")]
+                .into_iter()
+                .filter(|(key, _)| number(stream, key) > 0.0)
+                .map(|(key, words)| format!("{:.0} {words}", number(stream, key)))
+                .collect();
+        if !of_those.is_empty() {
+            let _ = write!(more, " ({})", of_those.join(", "));
         }
         if !codecs.is_empty() {
             let _ = write!(more, ", {}", codecs.join(" + "));

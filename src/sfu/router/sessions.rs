@@ -219,9 +219,10 @@ impl Sfu {
     /// Whose session it is, if it exists.
     pub fn role(&self, session: SessionId) -> Option<Role> {
         let peer = self.peers[*self.sessions.get(&session)?].as_ref()?;
+        let stream = self.streams[peer.stream].name.clone();
         Some(match peer.ingest() {
-            None => Role::Viewer(self.streams[peer.stream].name.clone()),
-            Some(_) => Role::Publisher(self.streams[peer.stream].name.clone()),
+            None => Role::Viewer { stream, paused: peer.is_paused() },
+            Some(_) => Role::Publisher(stream),
         })
     }
 

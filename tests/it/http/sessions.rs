@@ -170,12 +170,14 @@ async fn broadcast_boxs_shapes_tell_of_streams_and_sessions() {
     let mut events = server.get(&format!("/api/sse/{id}")).await;
     assert_eq!(header(&events, "content-type"), "text/event-stream");
     let mut told = String::new();
-    while told.matches("\n\n").count() < 2 {
-        told.push_str(&String::from_utf8_lossy(&events.chunk().await.unwrap().expect("two events")));
+    while told.matches("\n\n").count() < 3 {
+        told.push_str(&String::from_utf8_lossy(&events.chunk().await.unwrap().expect("three events")));
     }
-    let (status, layers) = told.split_once("\n\n").unwrap();
+    let (status, rest) = told.split_once("\n\n").unwrap();
+    let (layers, picture) = rest.split_once("\n\n").unwrap();
     assert!(status.starts_with("event: status\ndata: {\"streamKey\":\"live\",\"motd\":\"\""), "{told}");
     assert!(layers.starts_with("event: layers\ndata: {\"1\":{\"layers\":[]}"), "{told}");
+    assert_eq!(picture, "event: picture\ndata: {\"paused\":false}\n\n", "{told}");
     // It ends with the session, at the latest when it would tell more.
     assert_eq!(server.ask(Method::DELETE, &location, &[], "").await.status(), StatusCode::OK);
     while let Some(more) = events.chunk().await.unwrap() {

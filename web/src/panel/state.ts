@@ -88,6 +88,8 @@ export interface Stream {
   video: string | null;
   audio: string | null;
   viewers: number;
+  /** Of those, the ones whose way carries no picture. */
+  viewers_paused: number;
   dropped: number;
 }
 

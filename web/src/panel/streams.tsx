@@ -15,7 +15,10 @@ export function Streams({ streams }: { streams: Stream[] }) {
                 <th scope="row"><a href={`/${stream.name}`}>{stream.name}</a></th>
                 <td><span class="life" data-tone={stream.live ? 'good' : 'quiet'}>{stream.live ? 'live' : 'not live'}</span></td>
                 <td>{[stream.video, stream.audio].filter((name) => name !== null).map(codec).join(' + ')}</td>
-                <td class="number">{stream.viewers}</td>
+                <td class="number">
+                  {stream.viewers}
+                  {stream.viewers_paused > 0 && <span class="soft" title="Their way is too narrow for the picture"> ({stream.viewers_paused} without picture)</span>}
+                </td>
               </tr>
             ))}
           </tbody>

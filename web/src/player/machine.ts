@@ -5,6 +5,9 @@
 //     │    ^  no media, no picture, connection failed ──> retrying ──due────────────┤
 //     │    └────────────────────────────────────────────────────────────────────────┘
 //     └─ picture ──> playing ── silence, connection failed ──> retrying
+//                     │   ^
+//      told so while  └─> paused ── picture ──> playing
+//      it has stopped
 //
 // All times are in milliseconds.
 
@@ -18,7 +21,9 @@ export type State =
   | { kind: 'locked'; wrongKey: boolean }
   | { kind: 'unplayable'; words: string; codec: string | null }
   | { kind: 'retrying'; why: Trouble; at: number }
-  | { kind: 'playing' };
+  | { kind: 'playing' }
+  /** The server sends no picture, for the way here carries none. */
+  | { kind: 'paused' };
 
 /** Why the player has to try again. */
 export type Trouble =
@@ -34,6 +39,8 @@ export type Event =
   | { kind: 'connection'; state: RTCPeerConnectionState }
   | { kind: 'picture' }
   | { kind: 'progress'; progress: Progress }
+  /** The server said whether it sends this session a picture. */
+  | { kind: 'told'; paused: boolean }
   | { kind: 'due' }
   /** The network came back, the page became visible, or the viewer asked. */
   | { kind: 'wake' }
@@ -57,8 +64,12 @@ export type Effect = 'open' | 'close';
 export const CONNECT_LIMIT = 10_000;
 /** Without a byte for this long, the session is renewed: browsers need far longer to see that a server died. */
 export const SILENCE_LIMIT = 3_000;
-/** Media arrives but no picture is decoded. */
-export const DECODE_LIMIT = 6_000;
+/** Media arrives but no picture is decoded. A server needs some five seconds to be sure that the way here is too narrow. */
+export const DECODE_LIMIT = 8_000;
+/** No picture for this long is reason to ask the server whether it sends one. */
+export const DOUBT = 1_000;
+/** Told every five seconds, a server that has fallen silent is lost. */
+export const TOLD_LIMIT = 12_000;
 /** An encoder switch at the server may make a stream playable. */
 export const UNPLAYABLE_RETRY = 10_000;
 /** While a stream is not live, at most this far apart. */
@@ -75,12 +86,19 @@ export class Machine {
     return this.state.kind === 'connecting' && this.before !== null ? this.before : this.state;
   }
 
+  /** The picture has stopped, and the server may say why. */
+  get doubts(): boolean {
+    return this.state.kind === 'paused' || (this.state.kind === 'playing' && this.stalled);
+  }
+
   private before: State | null = null;
   private attempt = 0;
   private answered = false;
   private progress: Progress | null = null;
   private bytesAt = 0;
   private decodedAt = 0;
+  private toldAt = 0;
+  private stalled = false;
 
   /** `hasKey`: one came with the address. */
   constructor(private readonly random: () => number, private hasKey = false) {}
@@ -102,6 +120,9 @@ export class Machine {
         return [];
       case 'progress':
         return this.inSession() ? this.measured(event.progress, now) : [];
+      case 'told':
+        this.told(event.paused, now);
+        return [];
       case 'due':
         return this.due !== null && now >= this.due ? this.dueNow(now) : [];
       case 'wake':
@@ -121,7 +142,7 @@ export class Machine {
   }
 
   private inSession(): boolean {
-    return this.state.kind === 'playing' || this.state.kind === 'connecting';
+    return this.state.kind === 'playing' || this.state.kind === 'connecting' || this.state.kind === 'paused';
   }
 
   private open(): Effect[] {
@@ -177,9 +198,24 @@ export class Machine {
       else if (progress.bytes > 0 && (before?.bytes ?? 0) === 0) this.due = now + DECODE_LIMIT;
       return [];
     }
+    if (this.state.kind === 'paused') {
+      if (before !== null && progress.framesDecoded > before.framesDecoded) this.playing(now);
+      return this.state.kind === 'paused' && now - this.toldAt >= TOLD_LIMIT ? this.fail({ kind: 'lost' }, now) : [];
+    }
+    this.stalled = now - this.decodedAt >= DOUBT;
     if (now - this.bytesAt >= SILENCE_LIMIT) return this.fail({ kind: 'lost' }, now);
     if (now - this.decodedAt >= DECODE_LIMIT) return this.fail({ kind: 'no-picture' }, now);
     return [];
+  }
+
+  private told(paused: boolean, now: number): void {
+    if (this.state.kind !== 'playing' && this.state.kind !== 'paused') return;
+    if (paused) {
+      this.state = { kind: 'paused' };
+      this.toldAt = now;
+    } else if (this.state.kind === 'paused') {
+      this.playing(now);
+    }
   }
 
   private dueNow(now: number): Effect[] {
@@ -199,6 +235,7 @@ export class Machine {
     if (this.state.kind !== 'playing') {
       this.bytesAt = now;
       this.decodedAt = now;
+      this.stalled = false;
     }
     this.state = { kind: 'playing' };
     this.before = null;
@@ -207,7 +244,7 @@ export class Machine {
   }
 
   private lossWords(): Trouble {
-    if (this.state.kind === 'playing') return { kind: 'lost' };
+    if (this.state.kind !== 'connecting') return { kind: 'lost' };
     return this.answered ? { kind: 'blocked' } : { kind: 'unreachable' };
   }
 

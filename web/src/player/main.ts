@@ -1,6 +1,7 @@
 // The player: one stream, the whole window.
 
 import { keyOf } from '../key';
+import { Told } from '../told';
 import { Refused, WhepSession } from '../whep';
 import { Chrome } from './chrome';
 import { figures, sample, type Sample } from './figures';
@@ -24,6 +25,7 @@ const sound: Sound = new Sound(element<HTMLAudioElement>('voice'), (on, volume) 
 const chrome = new Chrome(sound, overlay);
 const machine = new Machine(Math.random, keyOf(location.hash) !== null);
 const layers = new LayerMenu();
+const told = new Told((paused) => handle({ kind: 'told', paused }));
 
 let session: WhepSession | null = null;
 let iceServers: RTCIceServer[] = [];
@@ -45,6 +47,7 @@ function apply(effects: Effect[]): void {
     close();
     if (effect === 'open') void open();
   }
+  told.follow(machine.doubts ? session?.eventsAddress ?? null : null);
   clearTimeout(timer);
   if (machine.due !== null) {
     timer = window.setTimeout(() => handle({ kind: 'due' }), Math.max(0, machine.due - performance.now()) + 1);
@@ -150,7 +153,7 @@ let everPlayed = false;
 function held(): boolean {
   const { kind } = machine.shown;
   if (kind === 'playing') everPlayed = true;
-  else if (kind !== 'connecting' && kind !== 'retrying') everPlayed = false;
+  else if (kind !== 'connecting' && kind !== 'retrying' && kind !== 'paused') everPlayed = false;
   return everPlayed && kind !== 'playing';
 }
 

@@ -22,6 +22,12 @@ export function describe(state: State, stream: string | null, now: number): Word
   switch (state.kind) {
     case 'playing':
       return null;
+    case 'paused':
+      return {
+        title: 'Your connection is too slow for the picture',
+        detail: 'It comes back by itself as soon as it fits. The sound goes on where there is some.',
+        tone: 'trouble',
+      };
     case 'connecting':
       return { title: 'Connecting', detail: 'The picture is on its way.', tone: 'busy' };
     case 'waiting':
