@@ -38,14 +38,17 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
-    daemon::start_logging();
+    let logging = daemon::start_logging();
     let options = Options {
         config: args.config,
         demo: args.demo,
         listen: args.listen,
         set: args.set.iter().map(|text| Override::new(text)).collect(),
     };
-    match daemon::run(&options, |live| announce(&live)) {
+    let ended = daemon::run(&options, |live| announce(&live));
+    // What is said now comes after what was logged.
+    drop(logging);
+    match ended {
         Ok(()) => Ok(Outcome::Done),
         Err(error) => {
             report(&error);

@@ -44,4 +44,4 @@ pub use socket::SocketPlaces;
 pub use start::{Live, run};
 pub use survey::{know_candidates, know_remembered, pictures, prober, survey, survey_file};
 
-pub use crate::telemetry::start_logging;
+pub use crate::telemetry::{Logging, start_logging};

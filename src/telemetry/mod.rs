@@ -8,5 +8,5 @@ mod ring;
 
 pub use delays::Delays;
 pub use drops::Drops;
-pub use logs::start_logging;
+pub use logs::{Logging, start_logging};
 pub use ring::{LogLine, LogPiece, LogRing};

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -145,4 +146,54 @@ fn what_nobody_reads_any_more_is_not_followed() {
         assert!(appliance.cli(&["keyframe"]).status.success(), "something to tell");
         assert_eq!(following.code(), Some(0), "{arguments:?}");
     }
+}
+
+/// Whoever reads the log may stop for a while, as a terminal does at Ctrl-S: that takes nothing off air.
+#[test]
+fn a_log_that_nobody_reads_holds_nothing_up() {
+    let _turn = turn();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("profiles")).unwrap();
+    std::fs::write(folder.path().join("profiles/tried.toml"), PROFILE).unwrap();
+    std::fs::write(folder.path().join("capcast.toml"), CONFIG).unwrap();
+    let daemon = Command::new(env!("CARGO_BIN_EXE_capcast"))
+        .args(["run", "--listen", "127.0.0.1:0", "--set", "sfu.media=\"127.0.0.1:0\"", "--config"])
+        .arg(folder.path().join("capcast.toml"))
+        .env("CAPCAST_SOCKET", folder.path().join("capcast.sock"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut daemon = Told::by(daemon);
+    // The least that a pipe can be made to hold.
+    let stderr = daemon.child.stderr.as_ref().unwrap();
+    let room = fcntl(stderr, FcntlArg::F_SETPIPE_SZ(4_096)).unwrap();
+    daemon.until("http://");
+    let address = daemon.until("/");
+    // Each is a line of the log.
+    for _ in 0..room / 40 {
+        let url = format!("http://{address}api/control/keyframe");
+        let (status, answer) = crate::run::post(&url, "application/json", "{}".to_owned());
+        assert_eq!(status, 200, "{answer}");
+    }
+    let frames = || {
+        let (status, state) = crate::run::get(&format!("http://{address}api/status"));
+        assert_eq!(status, 200, "{state}");
+        serde_json::from_str::<Value>(&state).unwrap()["encode"]["frames_out"].as_u64().unwrap()
+    };
+    let (before, began) = (frames(), std::time::Instant::now());
+    while frames() < before + 30 {
+        assert!(began.elapsed() < LIMIT, "no pictures any more");
+    }
+    daemon.child.kill().unwrap();
+    let mut log = Vec::new();
+    daemon.child.stderr.take().unwrap().read_to_end(&mut log).unwrap();
+    daemon.child.wait().unwrap();
+    assert_eq!(
+        i32::try_from(log.len() / 4_000),
+        Ok(room / 4_000),
+        "the pipe was not full: {} bytes",
+        log.len()
+    );
 }
