@@ -32,7 +32,8 @@ const ROWS: [Row; 7] = [
     Row { encoder: "openh264", codec: Codec::H264, live: true, late: 0, off: 0.15, renews: false },
     Row { encoder: "vp8", codec: Codec::Vp8, live: true, late: 0, off: 0.15, renews: false },
     Row { encoder: "vp9", codec: Codec::Vp9, live: true, late: 0, off: 0.15, renews: false },
-    Row { encoder: "aom", codec: Codec::Av1, live: true, late: 0, off: 0.15, renews: false },
+    // At its finest, the film at the larger size comes to 1.7 of the 2 Mbit/s.
+    Row { encoder: "aom", codec: Codec::Av1, live: true, late: 0, off: 0.16, renews: false },
     // The element takes it before it starts only.
     Row { encoder: "rav1e", codec: Codec::Av1, live: false, late: 0, off: 0.15, renews: false },
     // 1.4 begins anew where a keyframe is asked for, and is careful at each beginning.
