@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use capcast::media::{Codec, Frame, MediaTime, Packet, RtpTime, StreamName};
 use capcast::sfu::{
     Answer, Disconnect, Handle, LocalFeed, Options, Patch, PatchError, Patched, Precondition, Stats,
-    WhepError,
+    WhepError, WhipError,
 };
 use str0m::change::SdpAnswer;
 use str0m::media::{Direction, MediaKind};
@@ -422,6 +422,19 @@ fn places_are_limited_and_freed() {
     assert_eq!(unknown.err(), Some(WhepError::UnknownStream("other".parse().unwrap())));
     let bad = block(studio.handle.whep(&stream(), "v=0\r\nm=video".to_owned(), None));
     assert!(matches!(bad, Err(WhepError::BadOffer(_) | WhepError::Full { .. })), "{bad:?}");
+}
+
+#[test]
+fn who_has_made_a_stream_known_may_publish_it_at_once() {
+    let studio = Studio::new("127.0.0.1:0", 1);
+    block(async {
+        for n in 0..5_000 {
+            let name: StreamName = format!("show-{n}").parse().unwrap();
+            studio.handle.announce(name.clone());
+            let refused = studio.handle.whip(&name, "no offer".to_owned(), false).await.unwrap_err();
+            assert!(matches!(refused, WhipError::BadOffer(_)), "{n}: {refused}");
+        }
+    });
 }
 
 #[test]

@@ -180,6 +180,8 @@ impl SfuThread {
             let Ok(command) = self.commands.try_recv() else {
                 return Some(false);
             };
+            // Whoever asks may just have made a stream known, and means it.
+            self.open_feeds();
             match command {
                 Command::Whep { stream, offer, from, reply } => {
                     self.refresh_addresses(now);
