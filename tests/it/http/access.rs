@@ -190,7 +190,10 @@ async fn a_webhook_has_the_last_word() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/ask", listener.local_addr().unwrap());
     let app = Router::new().route("/ask", post(verdict)).with_state(asked.clone());
-    let answering = tokio::spawn(async move { axum::serve(listener, app).await });
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let until = async move { ended.await.unwrap_or_default() };
+    let answering =
+        tokio::spawn(async move { axum::serve(listener, app).with_graceful_shutdown(until).await });
     let webhook = |url: &str| Webhook::new(url.to_owned(), Duration::from_secs(5)).ok();
     let server = server(Rules { webhook: webhook(&url), ..rules(true) }).await;
     for _ in 0..3 {
@@ -222,8 +225,9 @@ async fn a_webhook_has_the_last_word() {
         let ended = server.ask(Method::DELETE, &location, &[("authorization", bearer.as_str())], "").await;
         assert_eq!(ended.status(), StatusCode::OK, "{path}");
     }
-    answering.abort();
-    let _ = answering.await;
+    // Its connections as well: one that is kept would be asked on.
+    drop(end);
+    answering.await.unwrap().unwrap();
     let gone = watch(&server, "/api/whep/live", Some("later")).await;
     assert!(header(&gone, "retry-after").parse::<u64>().unwrap() > 0);
     problem(gone, 503).await;
