@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::crypto::dtls::{
     DtlsCert, DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, DtlsVersion, ProtocolVersion,
@@ -14,6 +14,10 @@ use str0m::crypto::{CryptoError, CryptoProvider};
 
 /// A datagram that str0m is given to send and that is never sent: where it would go is where media has to go.
 pub(in crate::sfu) const PROBE: &[u8] = b"\x14where to";
+
+/// How often OpenSSL is asked whether something of a handshake is to be sent again. It waits a second, then twice as long
+/// each time (RFC 6347 §4.2.4.1), but has nothing that would wake it.
+const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// What DTLS negotiated (RFC 5764 §4.2).
 pub(in crate::sfu) struct Captured {
@@ -89,7 +93,7 @@ impl DtlsProvider for Between {
         let capture = Capture::default();
         BUILT.with(|built| *built.borrow_mut() = Some(capture.clone()));
         let inner = self.0.new_dtls(certificate, now, version, mtu)?;
-        Ok(Box::new(Watched { inner, capture }))
+        Ok(Box::new(Watched { inner, capture, handshake: Handshake::NotBegun }))
     }
 
     fn is_test(&self) -> bool {
@@ -98,9 +102,18 @@ impl DtlsProvider for Between {
 }
 
 #[derive(Debug)]
+enum Handshake {
+    NotBegun,
+    /// OpenSSL is asked again then.
+    UnderWay(Instant),
+    Over,
+}
+
+#[derive(Debug)]
 struct Watched {
     inner: Box<dyn DtlsInstance>,
     capture: Capture,
+    handshake: Handshake,
 }
 
 impl DtlsInstance for Watched {
@@ -124,12 +137,26 @@ impl DtlsInstance for Watched {
         if let DtlsOutput::KeyingMaterial(material, profile) = &output {
             let material = material.to_vec();
             slot.captured = Some(Captured { profile: *profile, material, active });
+            self.handshake = Handshake::Over;
         }
-        output
+        match (output, &self.handshake) {
+            (DtlsOutput::Timeout(at), Handshake::UnderWay(ask_at)) => DtlsOutput::Timeout(at.min(*ask_at)),
+            (output, _) => output,
+        }
     }
 
+    /// str0m calls it when the handshake begins, and when a time that it was given has come.
     fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
-        self.inner.handle_timeout(now)
+        self.inner.handle_timeout(now)?;
+        let asked = match self.handshake {
+            Handshake::Over => return Ok(()),
+            Handshake::UnderWay(ask_at) if now < ask_at => return Ok(()),
+            Handshake::UnderWay(_) => true,
+            Handshake::NotBegun => false,
+        };
+        self.handshake = Handshake::UnderWay(now + ASK_EVERY);
+        // OpenSSL looks at its clock whenever it is to read.
+        if asked { self.inner.handle_packet(&[]) } else { Ok(()) }
     }
 
     fn send_application_data(&mut self, bytes: &[u8]) -> Result<(), DtlsImplError> {
