@@ -249,7 +249,10 @@ impl Peer {
             return Ok(false);
         };
         let input = Input::Receive(now, received);
-        if !self.rtc.accepts(&input) {
+        // A handshake may begin as soon as the peer's own check was answered (RFC 8445 §12.2), which str0m takes for nothing
+        // until ours was; and it comes from where the peer has proved to speak from.
+        let is_dtls = bytes.first().is_some_and(|first| (20..64).contains(first));
+        if !is_dtls && !self.rtc.accepts(&input) {
             return Ok(false);
         }
         if let Some(ingest) = &mut self.ingest {

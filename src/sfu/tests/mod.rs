@@ -166,6 +166,20 @@ fn who_asks_and_never_connects_takes_places_from_nobody_else() {
 }
 
 #[test]
+fn a_handshake_that_begins_before_our_own_check_is_answered_counts() {
+    let mut world = World::on_air(10);
+    for lost in 1..4 {
+        let client = world.join(&ALL).unwrap();
+        world.network.answers_lost = lost;
+        world.run(4_000);
+        let client = &world.clients[client];
+        assert_eq!((world.network.answers_lost, client.connected), (0, true), "{lost} answers lost");
+        assert!(!client.video.is_empty());
+    }
+    assert_eq!(world.sfu.stats(world.now).garbage, 0);
+}
+
+#[test]
 fn five_percent_loss_is_repaired() {
     let mut world = World::on_air(10);
     let client = world.watch();

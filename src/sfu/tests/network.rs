@@ -113,6 +113,16 @@ pub(super) struct Network {
     down: Netem<Datagram>,
     /// The way down to some, instead.
     links: HashMap<SocketAddr, Netem<Datagram>>,
+    /// The ways of DTLS' handshakes, up and down, on which nothing is lost: OpenSSL sends again when a second of the real
+    /// time has passed, and here none does.
+    handshakes: [Netem<Datagram>; 2],
+    /// So many of the clients' next answers to checks are lost.
+    pub(super) answers_lost: usize,
+}
+
+/// A handshake's messages, and the one that changes the keys (RFC 5246 §6.2.1).
+fn is_of_handshake(datagram: &Datagram) -> bool {
+    matches!(datagram.bytes.first(), Some(20 | 22))
 }
 
 /// Between any two.
@@ -121,7 +131,7 @@ const LATENCY: Duration = Duration::from_millis(10);
 impl Default for Network {
     fn default() -> Network {
         let way = || Netem::new(NetemConfig::new().latency(LATENCY).seed(1));
-        Network { up: way(), down: way(), links: HashMap::new() }
+        Network { up: way(), down: way(), links: HashMap::new(), handshakes: [way(), way()], answers_lost: 0 }
     }
 }
 
@@ -141,13 +151,21 @@ impl Network {
     /// A client sends.
     pub(super) fn send_up(&mut self, datagrams: Vec<Datagram>, now: Instant) {
         for datagram in datagrams {
-            self.up.handle_input(str0m_netem::Input::Packet(now, datagram));
+            // A binding success response (RFC 8489 §5).
+            if self.answers_lost > 0 && datagram.bytes.starts_with(&[1, 1]) {
+                self.answers_lost -= 1;
+                continue;
+            }
+            let way = if is_of_handshake(&datagram) { &mut self.handshakes[0] } else { &mut self.up };
+            way.handle_input(str0m_netem::Input::Packet(now, datagram));
         }
     }
 
     /// What has arrived from clients.
     pub(super) fn came_up(&mut self, now: Instant) -> Vec<Datagram> {
-        arrived(&mut self.up, now)
+        let mut came = arrived(&mut self.handshakes[0], now);
+        came.extend(arrived(&mut self.up, now));
+        came
     }
 
     /// Takes what the core sent in the last millisecond, which `see` looks at, and gives what has arrived at clients.
@@ -162,10 +180,15 @@ impl Network {
         }
         for datagram in sent.datagrams.drain(..) {
             see(&datagram);
-            let link = self.links.get_mut(&datagram.to).unwrap_or(&mut self.down);
-            link.handle_input(str0m_netem::Input::Packet(now, datagram));
+            let way = if is_of_handshake(&datagram) {
+                &mut self.handshakes[1]
+            } else {
+                self.links.get_mut(&datagram.to).unwrap_or(&mut self.down)
+            };
+            way.handle_input(str0m_netem::Input::Packet(now, datagram));
         }
-        let mut came = arrived(&mut self.down, now);
+        let mut came = arrived(&mut self.handshakes[1], now);
+        came.extend(arrived(&mut self.down, now));
         for link in self.links.values_mut() {
             came.extend(arrived(link, now));
         }

@@ -40,7 +40,7 @@ pub(super) struct World {
     pub(super) now: Instant,
     pub(super) clients: Vec<Client>,
     pub(super) sent: Sent,
-    network: Network,
+    pub(super) network: Network,
     pub(super) feed: Option<FeedId>,
     pub(super) source: Source,
     /// Layers below it.
@@ -348,8 +348,8 @@ impl World {
         Ok(self.clients.len() - 1)
     }
 
-    /// Publishes plainly and runs until the stream is live. Where packets are lost, DTLS sends its own again after one second,
-    /// two, four.
+    /// Publishes plainly and runs until the stream is live. Where packets are lost, ICE asks again after a quarter of a second,
+    /// a half, one.
     pub(super) fn publish_live(&mut self, manner: &Manner) -> usize {
         let client = self.publish(manner).unwrap();
         for _ in 0..15_000 {
