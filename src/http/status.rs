@@ -58,7 +58,7 @@ async fn document(site: Site, which: fn(&super::Documents) -> &Document) -> Resu
 
 async fn scrape(State(site): State<Site>) -> Result<Response, ApiError> {
     let sfu = site.sfu.as_ref().map(|sfu| sfu.stats());
-    let text = metrics::render(site.control.state(), sfu)
+    let text = metrics::render(site.control.state(), sfu, site.logs.unwritten())
         .map_err(|_| ApiError::Failed("the metrics could not be written".to_owned()))?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }

@@ -18,7 +18,7 @@ use super::ring::LogRing;
 /// every packet that cannot be decrypted, so any stranger could fill the log; the SFU counts such packets.
 const DEFAULT: &str = "warn,str0m=off,is=off,capcast=info";
 
-/// Lines that wait to be written; what comes on top is lost on stderr, and kept all the same.
+/// Lines that wait to be written; what comes on top is lost on stderr and counted there, and kept all the same.
 const WAITING: usize = 4096;
 
 /// Has what was logged written when it is dropped, which takes no longer than a second or so.
@@ -40,8 +40,10 @@ pub fn start_logging() -> Logging {
     let colour = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     let queue = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING).thread_name("log");
     let (writer, guard) = queue.finish(stderr());
+    let ring = LogRing::of_process();
+    ring.counts_unwritten(writer.error_counter());
     let lines = fmt::layer().with_writer(writer).with_ansi(colour).compact();
-    let kept = Keep(LogRing::of_process());
+    let kept = Keep(ring);
     let started = if journal {
         tracing_subscriber::registry().with(filter).with(kept).with(lines.without_time()).try_init()
     } else {

@@ -1,11 +1,12 @@
 //! The log's last lines, kept for whoever asks later.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 use tracing::Level;
+use tracing_appender::non_blocking::ErrorCounter;
 
 /// Lines kept.
 const LINES: usize = 5_000;
@@ -49,6 +50,7 @@ struct Shared {
     kept: Mutex<Kept>,
     newest: watch::Sender<u64>,
     epoch: u64,
+    unwritten: OnceLock<ErrorCounter>,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +63,8 @@ struct Kept {
 impl LogRing {
     /// Empty. `epoch` tells its numbers from those of another ring.
     pub fn new(epoch: u64) -> LogRing {
-        LogRing(Arc::new(Shared { kept: Mutex::default(), newest: watch::Sender::new(0), epoch }))
+        let (newest, unwritten) = (watch::Sender::new(0), OnceLock::new());
+        LogRing(Arc::new(Shared { kept: Mutex::default(), newest, epoch, unwritten }))
     }
 
     /// The ring that this process's log goes to.
@@ -116,6 +119,16 @@ impl LogRing {
         let missed = if after == 0 { 0 } else { (oldest - 1).saturating_sub(after) };
         let skip = usize::try_from((after + 1).saturating_sub(oldest)).unwrap_or(usize::MAX);
         LogPiece { lines: kept.lines.iter().skip(skip).take(most).cloned().collect(), missed }
+    }
+
+    /// Lines that stderr has not taken in time: they are here alone.
+    pub fn unwritten(&self) -> u64 {
+        self.0.unwritten.get().map_or(0, |counter| counter.dropped_lines() as u64)
+    }
+
+    /// Who counts them; only the first is asked.
+    pub(super) fn counts_unwritten(&self, counter: ErrorCounter) {
+        let _ = self.0.unwritten.set(counter);
     }
 
     /// Wakes whenever there are new lines; holds the newest one's number.

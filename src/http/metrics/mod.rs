@@ -19,9 +19,13 @@ use crate::sfu;
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Renders every metric.
-pub(super) fn render(state: Arc<State>, sfu: Option<Arc<sfu::Stats>>) -> Result<String, fmt::Error> {
+pub(super) fn render(
+    state: Arc<State>,
+    sfu: Option<Arc<sfu::Stats>>,
+    log_lines_unwritten: u64,
+) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Snapshot { state, sfu }));
+    registry.register_collector(Box::new(Snapshot { state, sfu, log_lines_unwritten }));
     let mut page = String::new();
     text::encode(&mut page, &registry)?;
     Ok(page)
@@ -31,6 +35,7 @@ pub(super) fn render(state: Arc<State>, sfu: Option<Arc<sfu::Stats>>) -> Result<
 struct Snapshot {
     state: Arc<State>,
     sfu: Option<Arc<sfu::Stats>>,
+    log_lines_unwritten: u64,
 }
 
 /// Labels and value of one line.
@@ -93,6 +98,11 @@ impl Snapshot {
             "capcast_uptime_seconds",
             "Since the daemon started",
             plain(state.uptime.as_secs_f64()),
+        )?;
+        sheet.counters(
+            "capcast_log_lines_unwritten",
+            "Lines of the log that nobody took from stderr in time; `capcast logs` has them",
+            plain(self.log_lines_unwritten),
         )?;
         let all = [Summary::Starting, Summary::OnAir, Summary::Degraded, Summary::Stopped, Summary::Failed];
         let rows = all.map(|one| (vec![("state", one.as_str().to_owned())], flag(one == state.summary)));
@@ -479,7 +489,7 @@ fn picture_stage(index: usize) -> String {
     if index == 0 { "encode".to_owned() } else { format!("encode-{index}") }
 }
 
-fn plain(value: f64) -> Vec<Row<f64>> {
+fn plain<V>(value: V) -> Vec<Row<V>> {
     vec![(Vec::new(), value)]
 }
 

@@ -63,9 +63,10 @@ fn every_line_is_a_metric_in_base_units() {
     });
     let tcp = Some(sfu::TcpStats { stalled: 3, ..sfu::TcpStats::default() });
     let sfu = sfu::Stats { tcp, ..sfu::Stats::default() };
-    let page = render(Arc::new(state), Some(Arc::new(sfu))).unwrap();
+    let page = render(Arc::new(state), Some(Arc::new(sfu)), 7).unwrap();
     for line in [
         "capcast_build_info{version=\"1.2.3\"} 1.0",
+        "capcast_log_lines_unwritten_total 7",
         "capcast_state{state=\"on_air\"} 1.0",
         "capcast_state{state=\"failed\"} 0.0",
         "capcast_frames_dropped_total{stage=\"capture\",at=\"driver\"} 3",
