@@ -191,12 +191,14 @@ impl Stream {
 
     /// When the next keyframe may be asked for, if one is wanted.
     pub(super) fn keyframes_due(&self, now: Instant) -> Option<Instant> {
-        self.video.iter().filter_map(|lane| lane.keyframes.due(now)).min()
+        self.video.iter().take(self.layers.len().max(1)).filter_map(|lane| lane.keyframes.due(now)).min()
     }
 
     /// The best layer of which a keyframe is to be asked for now.
     pub(super) fn take_keyframe_request(&mut self, now: Instant) -> Option<u8> {
-        let asked = self.video.iter_mut().position(|lane| lane.keyframes.take(now))?;
+        // Who watched an earlier feed may have asked for a layer that this one lacks.
+        let there = self.layers.len().max(1);
+        let asked = self.video.iter_mut().take(there).position(|lane| lane.keyframes.take(now))?;
         self.counted.keyframe_requests_forwarded += 1;
         u8::try_from(asked).ok()
     }

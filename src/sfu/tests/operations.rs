@@ -175,6 +175,18 @@ impl Story {
     }
 }
 
+#[test]
+fn a_feed_is_not_asked_for_layers_of_the_publisher_before_it() {
+    use Operation::*;
+    let mut world = World::new(6);
+    world.sfu.declare(&live());
+    let mut story = Story { world };
+    let publish = Publish { layers: 3, replaces: false };
+    for operation in [publish, Pass(100), Vanish(0), Join, Choose(0, Some(1)), Feed, Sleep(452)] {
+        story.carry_out(&operation);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
