@@ -278,7 +278,7 @@ impl RawHub {
             }
         }
         if full != 0 {
-            gone |= inner.wait_for(&links, full, sample, now);
+            gone |= inner.wait_for(&links, full, sample);
         }
         if gone {
             for link in links.iter().filter(|link| link.is_detached()) {
@@ -291,7 +291,9 @@ impl RawHub {
 
 impl Inner {
     /// Gives links on air the time they may take. True when one was cut.
-    fn wait_for(&self, links: &[Arc<Link>], full: u64, sample: &gst::Sample, now: MediaTime) -> bool {
+    fn wait_for(&self, links: &[Arc<Link>], full: u64, sample: &gst::Sample) -> bool {
+        // The wait begins here: this thread may have been without a processor since it looked at the clock.
+        let now = self.timebase.now();
         self.blocked_since.store(now.as_nanos().max(1), Ordering::Relaxed);
         let deadline = now + LINK_PATIENCE;
         let mut cut = false;

@@ -14,6 +14,11 @@ use crate::media::MediaTime;
 use super::bus::{Note, post};
 use super::clock::Timebase;
 
+/// A thread that wakes so much too late was without a processor meanwhile, and so may the consumer have been.
+const OVERSLEPT: Duration = Duration::from_millis(50);
+/// What a consumer has in addition then.
+const GRACE: Duration = Duration::from_millis(100);
+
 /// From the hub into one encode graph. Its capacity is the `appsrc`'s and nothing else.
 pub(super) struct Link {
     appsrc: gst_app::AppSrc,
@@ -99,15 +104,22 @@ impl Link {
     }
 
     /// Waits until there is room, the link is detached, or `deadline`. The streaming thread sleeps here without a lock;
-    /// the consumer's thread wakes it. Tells how long it was.
-    pub(super) fn wait(&self, deadline: MediaTime) -> Duration {
-        let began = self.timebase.now();
+    /// the consumer's thread wakes it. Where this thread overslept, the machine is what is late, and the consumer has a
+    /// moment more. Tells how long it was.
+    pub(super) fn wait(&self, mut deadline: MediaTime) -> Duration {
+        let (began, mut overslept) = (self.timebase.now(), false);
         self.waiter.store(Some(Arc::new(thread::current())));
         // Room is looked at only after the waiter can be seen, so no wake-up is missed.
         while !self.detached.load(Ordering::Relaxed) && self.is_full() {
-            let left = deadline.saturating_since(self.timebase.now());
+            let now = self.timebase.now();
+            let left = deadline.saturating_since(now);
             if left.is_zero() {
-                break;
+                if overslept || now < deadline + OVERSLEPT {
+                    break;
+                }
+                overslept = true;
+                deadline = now + GRACE;
+                continue;
             }
             thread::park_timeout(left);
         }

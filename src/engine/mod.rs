@@ -59,7 +59,7 @@ pub mod webrtc;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::media::{FrameSize, Framerate, MediaKind, MediaTime};
 use crate::plan::GraphPlan;
@@ -106,10 +106,18 @@ impl Engine {
     /// # Errors
     /// [`InitError`], and [`InitError::Start`] when the system gives no thread.
     pub fn new() -> Result<Engine, InitError> {
+        Engine::patient(TEARDOWN_PATIENCE)
+    }
+
+    /// The same, with another time that a graph may take to stop: for whoever waits for it, and has nothing else to do.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn patient(teardown: Duration) -> Result<Engine, InitError> {
         init()?;
         let timebase = Timebase::start();
-        let teardown =
-            Teardown::start(timebase.clone()).map_err(|error| InitError::Start(error.to_string()))?;
+        let teardown = Teardown::start(timebase.clone(), teardown)
+            .map_err(|error| InitError::Start(error.to_string()))?;
         let shared = Shared {
             timebase,
             teardown,
@@ -201,7 +209,7 @@ impl Engine {
         compose::encode(&self.shared, plan, hub, outlet, events)
     }
 
-    /// Graphs that would not stop within [`TEARDOWN_PATIENCE`] and were left behind.
+    /// Graphs that would not stop in time and were left behind.
     pub fn abandoned(&self) -> u64 {
         self.shared.teardown.abandoned()
     }

@@ -15,7 +15,7 @@ use super::bus;
 use super::clock::Timebase;
 use super::events::{EventSink, GraphEvent};
 
-/// How long a graph may take to go to NULL. A driver can hang in STREAMOFF for ever.
+/// How long a graph may take to go to NULL, unless the engine is a patient one. A driver can hang in STREAMOFF for ever.
 pub const TEARDOWN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Whether a graph may still go up. It goes up on one thread and down on another: one that was sent down before the first came
@@ -62,6 +62,7 @@ pub(super) struct Teardown {
     jobs: Sender<Job>,
     abandoned: Arc<AtomicU64>,
     timebase: Timebase,
+    patience: Duration,
 }
 
 enum Job {
@@ -89,12 +90,12 @@ impl Leaving {
 }
 
 impl Teardown {
-    pub(super) fn start(timebase: Timebase) -> std::io::Result<Teardown> {
+    pub(super) fn start(timebase: Timebase, patience: Duration) -> std::io::Result<Teardown> {
         let (jobs, inbox) = mpsc::channel();
         let abandoned = Arc::new(AtomicU64::new(0));
         let keeper = Keeper { inbox, abandoned: Arc::clone(&abandoned), timebase: timebase.clone() };
         thread::Builder::new().name("teardown".to_owned()).spawn(move || keeper.run())?;
-        Ok(Teardown { jobs, abandoned, timebase })
+        Ok(Teardown { jobs, abandoned, timebase, patience })
     }
 
     /// Graphs that would not go and were left behind.
@@ -118,7 +119,7 @@ impl Teardown {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let (done, outcome) = mpsc::channel();
-        let deadline = self.timebase.now() + TEARDOWN_PATIENCE;
+        let deadline = self.timebase.now() + self.patience;
         let leaving = Leaving { name, bus: pipeline.bus(), deadline, events, done };
         let _ = self.jobs.send(Job::Begin { number, leaving });
         let jobs = self.jobs.clone();

@@ -66,7 +66,8 @@ fn try_out(question: &Json, queues: &Queues, told: &mut dyn FnMut()) -> Result<e
         fragments.outputs.insert(output.name.clone(), output);
     }
     fragments.encoders.insert(encoder.name.clone(), encoder.clone());
-    let engine = Engine::new().map_err(|error| error.to_string())?;
+    let patience = Duration::from_millis(question["patience_ms"].as_u64().unwrap_or(5000));
+    let engine = Engine::patient(2 * patience).map_err(|error| error.to_string())?;
     let (gstreamer, elements) = engine::inventory(fragments.factories());
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let cores = u32::try_from(cores).unwrap_or(u32::MAX);
@@ -76,7 +77,6 @@ fn try_out(question: &Json, queues: &Queues, told: &mut dyn FnMut()) -> Result<e
         let words: Vec<String> = errors.iter().map(ToString::to_string).collect();
         words.join("; ")
     })?;
-    let patience = Duration::from_millis(question["patience_ms"].as_u64().unwrap_or(5000));
     engine.trial(&graph, patience, &|| starved("self"), told).map_err(|error| error.to_string())
 }
 
