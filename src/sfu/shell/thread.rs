@@ -157,6 +157,12 @@ impl SfuThread {
                 && let Some(handed) = feed.take()
             {
                 count += 1;
+                // A new layer is named before its first picture is handed over.
+                if handed.layer > 0
+                    && let Some(layers) = feed.take_layers()
+                {
+                    self.sfu.name_layers(*id, layers);
+                }
                 let captured = captured(feed.epoch, &handed.frame, now);
                 self.sfu.forward(*id, handed.layer, &handed.frame, captured, now, &mut self.socket);
                 feed.sent(&handed, sent());
