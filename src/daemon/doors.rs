@@ -128,7 +128,9 @@ impl Doors {
         self.access.set(keys.rules);
         self.ice_servers.store(Arc::new(keys.ice_servers));
         let (files, identity) = keys.tls.unzip();
-        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files;
+        // Held until the certificate is shown: `look` may have a newer one by then.
+        let mut held = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = files;
         if let Some(identity) = &identity {
             tell(identity);
         }
