@@ -90,7 +90,7 @@ function painted() {
   return new Promise((resolve) => { requestAnimationFrame(resolve); });
 }
 
-/** Runs in the page: the loudest RMS of the sound within two seconds, and whether the page's own element plays it. */
+/** Runs in the page: the loudest RMS of the sound within two seconds, or the first that is heard after them, and whether the page's own element plays it. */
 async function loudest() {
   const track = window.peers.at(-1).getReceivers().find((receiver) => receiver.track.kind === 'audio')?.track;
   if (track === undefined || track.muted) return { rms: 0, sounding: false };
@@ -100,7 +100,7 @@ async function loudest() {
   await audio.resume();
   const samples = new Float32Array(analyser.fftSize);
   let rms = 0;
-  for (const end = performance.now() + 2000; performance.now() < end;) {
+  for (const began = performance.now(); performance.now() < began + (rms > 0 ? 2_000 : 10_000);) {
     await new Promise((resolve) => { requestAnimationFrame(resolve); });
     analyser.getFloatTimeDomainData(samples);
     rms = Math.max(rms, Math.sqrt(samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length));

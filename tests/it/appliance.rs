@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -119,8 +120,8 @@ impl Appliance {
     ) -> Value {
         let deadline = Instant::now() + limit;
         loop {
-            let answer = self.cli(&["status", "--json"]);
-            let state: Value = serde_json::from_slice(&answer.stdout).unwrap_or_default();
+            let logged = self.log.all().len();
+            let state = self.state().unwrap_or_default();
             if expected(&state) {
                 return state;
             }
@@ -130,7 +131,31 @@ impl Appliance {
                 state["outputs"],
                 state["words"]
             );
+            // Until it says something, or a moment later.
+            let _ = self.log.at(logged, Duration::from_millis(50));
         }
+    }
+
+    /// Its state over its socket, as `capcast status --json` prints it; none while it does not answer.
+    fn state(&self) -> Option<Value> {
+        let mut socket = UnixStream::connect(self.socket()).ok()?;
+        socket.set_read_timeout(Some(START)).ok()?;
+        let request = "GET /api/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        socket.write_all(request.as_bytes()).ok()?;
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).ok()?;
+        let body = answer.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
+        serde_json::from_slice(&answer[body..]).ok()
+    }
+
+    /// Waits until so many lines of its log hold these words: it may be written a little after what it tells of.
+    pub(crate) fn until_logged(&self, count: usize, words: &str) {
+        let mut found = 0;
+        let told = self.log.find(START, |line| {
+            found += usize::from(line.contains(words));
+            (found == count).then_some(())
+        });
+        assert!(told.is_some(), "`{words}` is {found} times in the log, not {count}: {:#?}", self.log());
     }
 
     /// What the command line says about it.
@@ -149,7 +174,10 @@ impl Appliance {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.process.id()).unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
         self.process.wait().unwrap();
-        (began.elapsed(), self.log.all())
+        let took = began.elapsed();
+        // Whoever reads its log may have some of it to read still.
+        let _ = self.log.at(usize::MAX, Duration::from_secs(10));
+        (took, self.log.all())
     }
 
     /// Where its command line finds it.
@@ -221,6 +249,7 @@ impl Drop for Appliance {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        let _ = self.log.at(usize::MAX, Duration::from_secs(10));
         let log = self.log.all();
         if std::thread::panicking() {
             eprintln!("the daemon's log ends so:\n{}", log[log.len().saturating_sub(60)..].join("\n"));
@@ -486,7 +515,7 @@ impl Lines {
     }
 
     /// The first line of which `pick` makes something.
-    fn find<T>(&self, limit: Duration, pick: impl Fn(&str) -> Option<T>) -> Option<T> {
+    fn find<T>(&self, limit: Duration, mut pick: impl FnMut(&str) -> Option<T>) -> Option<T> {
         let deadline = Instant::now() + limit;
         (0..).find_map(|index| {
             let line = self.at(index, deadline.saturating_duration_since(Instant::now()));

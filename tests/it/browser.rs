@@ -249,6 +249,8 @@ fn mouse_and_keys_do_what_the_player_says() {
     let _turn = turn();
     let profile = small("vp8", "vp8", "640x360", 30);
     let appliance = Appliance::start(TEST_SOURCE, &[("tried", &profile)]);
+    // One that is not live yet answers 409, which a browser's console takes for a fault.
+    appliance.until_state("it is live", LIMIT, |state| state["streams"][0]["live"] == true);
     let mut watcher = Watcher::browser("controls.mjs", &format!("{}/", appliance.base), &[]);
     let seen = watcher.expect("seen", None, LIMIT);
     for empty in ["problems", "elsewhere", "overflow"] {

@@ -185,11 +185,7 @@ fn a_smaller_version_that_fails_leaves_the_picture_on_air_and_is_said() {
             && smaller["state"] == "backoff"
     };
     well(&appliance.until_state("the small one is tried again and again", LIMIT, again));
-    let said = appliance.log();
-    assert!(
-        said.iter().any(|line| line.contains("WARN") && line.contains("encode 1 backoff: ")),
-        "{said:#?}"
-    );
+    appliance.until_logged(1, "encode 1 backoff: ");
 
     succeeds(&appliance, &["switch", "large"]);
     let given_up = |state: &Value| state["encode"]["renditions"][0]["state"] == "failed";
@@ -233,8 +229,7 @@ fn what_the_encoder_cannot_make_is_left_out_and_said() {
     settled(&appliance, &["480x270"]);
     let left_out =
         "the smaller picture, 320x180 at 300 kbit/s, is left out: it takes no picture smaller than 400x200";
-    let log = appliance.log();
-    assert!(log.iter().any(|line| line.contains(left_out)), "{log:#?}");
+    appliance.until_logged(1, left_out);
 }
 
 #[test]

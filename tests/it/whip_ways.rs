@@ -146,9 +146,8 @@ fn whatever_a_server_answers_at_first_the_stream_comes_at_last() {
     let (appliance, folder) = publishing(&[("one", detour.url())]);
     server.expect("frames", None, PATIENCE);
     let state = appliance.until_state("it is live", PATIENCE, is_live);
-    let log = appliance.log().join("\n");
     for words in ["503", "still has a publisher for this key", "host busy", "backing off"] {
-        assert!(log.contains(words), "no `{words}` in the log:\n{log}");
+        appliance.until_logged(1, words);
     }
     println!("{} reconnects until it was live", output(&state, "one")["reconnects"]);
     // The one that was cut may have left a session, which nobody can name.
@@ -178,10 +177,7 @@ fn whatever_a_server_answers_at_first_the_stream_comes_at_last() {
     }
     std::fs::remove_file(&key).unwrap();
     again("with the key as it was");
-    assert!(
-        appliance.log().join("\n").contains("going on with URL and key as they were"),
-        "nothing is said of it"
-    );
+    appliance.until_logged(1, "going on with URL and key as they were");
     keeps_the_secret(&appliance);
 }
 
@@ -199,11 +195,10 @@ fn a_way_that_goes_dark_is_noticed_and_found_again() {
     let began = Instant::now();
     let state = appliance.until_state("the darkness is noticed", PATIENCE, |state| !is_live(state));
     println!("noticed after {:?}: {}", began.elapsed(), output(&state, "one")["reason"]);
-    let log = appliance.log().join("\n");
-    assert!(
-        log.contains("no report from the server") || log.contains("media connection was lost"),
-        "no word of why:\n{log}"
-    );
+    appliance.until_state("it is said why", PATIENCE, |_| {
+        let why = ["no report from the server", "media connection was lost"];
+        appliance.log().iter().any(|line| why.iter().any(|words| line.contains(words)))
+    });
     detour.darken(false);
     let began = Instant::now();
     let state = appliance.until_state("it is live again", PATIENCE, is_live);
@@ -235,13 +230,12 @@ fn a_session_that_the_server_forgot_is_made_anew_and_one_whose_http_fails_goes_o
     for _ in 0..3 {
         server.expect("so_far", None, PATIENCE);
     }
-    detour.answer(Mood::Forgetful);
     detour.darken(true);
+    detour.answer(Mood::Forgetful);
     let began = Instant::now();
     let state = appliance.until_state("it is lost", PATIENCE, |state| !is_live(state));
     println!("lost after {:?}: {}", began.elapsed(), output(&state, "one")["reason"]);
-    let log = appliance.log().join("\n");
-    assert!(log.contains("does not know the session any more"), "no word of why:\n{log}");
+    appliance.until_logged(1, "does not know the session any more");
     detour.answer(Mood::Honest);
     detour.darken(false);
     appliance.until_state("it is live again", PATIENCE, is_live);

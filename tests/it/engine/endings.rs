@@ -124,7 +124,7 @@ fn graphs_rebuilt_fifty_times_leave_nothing_behind() {
         assert!(output.status.success() && text.contains("1 passed"), "{text}");
         return;
     }
-    let engine = Engine::new().unwrap();
+    let engine = Engine::patient(PATIENCE).unwrap();
     let plan = plan_for("x264", "h264", VideoInput::Test);
     let (hub, outlet) = (engine.raw_hub(MediaKind::Video), engine.outlet(MediaKind::Video));
     let once = || {

@@ -38,12 +38,11 @@ fn a_link_on_air_that_blocks_is_cut_and_the_others_go_on() {
 
     said.wait_for("the cut", |event| *event == GraphEvent::LinkCut);
     assert_eq!((hub.cuts(), blocks.cuts(), goes_on.cuts()), (1, 1, 0));
-    // The deadline stands a moment before the wait begins; on a busy machine that moment is long.
-    let patience = LINK_PATIENCE * 4 / 5;
-    assert!(hub.blocked() >= patience, "{:?}", hub.blocked());
+    assert!(hub.blocked() >= LINK_PATIENCE, "{:?}", hub.blocked());
     let queue = |graph: &capcast::engine::Graph| graph.queues().remove(0);
-    assert!(queue(&blocks).blocked >= patience, "{:?}", queue(&blocks));
-    assert_eq!(queue(&goes_on).blocked, Duration::ZERO);
+    assert!(queue(&blocks).blocked >= LINK_PATIENCE, "{:?}", queue(&blocks));
+    // A busy machine may make it wait for a moment.
+    assert!(queue(&goes_on).blocked < LINK_PATIENCE, "{:?}", queue(&goes_on));
     // After the cut the capture is free again: the other encode gets frames at their rate.
     while ticks.try_recv().is_ok() {}
     let before = goes_on.stage().frames_out;
@@ -81,7 +80,7 @@ fn a_link_off_air_skips_and_never_blocks() {
         let skipped = candidate.stage().dropped.iter().find(|(place, _)| *place == "link").unwrap().1;
         on_air.stage().frames_out >= 60 && skipped >= 20 && candidate.stage().frames_out >= 2
     });
-    assert_eq!((hub.cuts(), hub.blocked()), (0, Duration::ZERO));
+    assert_eq!((hub.cuts(), candidate.queues()[0].blocked), (0, Duration::ZERO));
     assert!(candidate.queues()[0].dropped >= 20);
     // Frames it did take are whole and in order; the one on air got every frame there was.
     let skipped_on_air = on_air.stage().dropped.iter().find(|(place, _)| *place == "link").unwrap().1;

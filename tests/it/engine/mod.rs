@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// One for the whole test binary, as in a daemon.
 fn shared_engine() -> Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
-    ENGINE.get_or_init(|| Engine::new().expect("GStreamer starts")).clone()
+    ENGINE.get_or_init(|| Engine::patient(PATIENCE).expect("GStreamer starts")).clone()
 }
 
 /// A line that keeps the hub filled, and is on.

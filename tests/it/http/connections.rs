@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_clients_are_shown_out_and_cost_others_nothing() {
-    let short = Duration::from_millis(300);
+    let short = Duration::from_secs(1);
     let limits = Limits { connections: 3, head: short, body: short, ..Limits::default() };
     let server = Server::with(limits, None).await;
     let mut slow = Vec::new();

@@ -101,8 +101,8 @@ async fn a_follower_that_does_not_answer_is_cut_and_others_go_on() {
         guests: 2,
         gap: Duration::from_millis(1),
         idle: Duration::from_millis(50),
-        heartbeat: Duration::from_millis(400),
-        patience: Duration::from_millis(400),
+        heartbeat: Duration::from_secs(2),
+        patience: Duration::from_secs(2),
     };
     let server = Server::with_feeds(Limits::default(), None, feeds).await;
     // Reads nothing, so it never answers a ping, and its buffers fill.

@@ -53,7 +53,14 @@ pub(super) struct Server {
     feed: Option<LocalFeed>,
     state: watch::Sender<Arc<State>>,
     logs: LogRing,
-    _close: watch::Sender<bool>,
+    close: watch::Sender<bool>,
+}
+
+/// A picture of one packet.
+fn push(feed: &LocalFeed, sequence: u64) {
+    let packet = Packet { sequence, rtp_time: RtpTime(0), marker: true, payload: Arc::from([0x90_u8; 20]) };
+    let (codec, pts) = (Codec::Vp8, MediaTime::from_nanos(sequence * 1_000_000));
+    feed.push(Frame { codec, pts, keyframe: true, packets: vec![packet] });
 }
 
 impl Server {
@@ -143,23 +150,30 @@ impl Server {
         let (close, closing) = watch::channel(false);
         tokio::spawn(serve(listener.speaking(tls.clone()), router(site), limits, closing));
         let client = Client::builder().timeout(PATIENCE).build().unwrap();
-        Server { address, client, sfu, tls, feed: None, state, logs, _close: close }
+        Server { address, client, sfu, tls, feed: None, state, logs, close }
     }
 
-    /// Makes `live` known, and live.
+    /// Makes `live` known, and live for as long as the server is there.
     pub(super) async fn go_live(&mut self) {
         let feed = self.know();
         let deadline = now() + PATIENCE;
         let mut sequence = 0;
         while !self.sfu.stats().streams.iter().any(|stream| stream.live) {
             assert!(now() < deadline, "the SFU never saw the stream: {:?}", self.sfu.stats());
-            let packet =
-                Packet { sequence, rtp_time: RtpTime(0), marker: true, payload: Arc::from([0x90_u8; 20]) };
-            let (codec, pts) = (Codec::Vp8, MediaTime::from_nanos(sequence * 1_000_000));
-            feed.push(Frame { codec, pts, keyframe: true, packets: vec![packet] });
+            push(&feed, sequence);
             sequence += 1;
             tokio::task::yield_now().await;
         }
+        let mut closed = self.close.subscribe();
+        tokio::spawn(async move {
+            // A stream that brings nothing for seconds is not live any more.
+            let mut often = tokio::time::interval(Duration::from_millis(200));
+            while closed.has_changed().is_ok() {
+                tokio::select! { _ = often.tick() => {}, _ = closed.changed() => return }
+                push(&feed, sequence);
+                sequence += 1;
+            }
+        });
     }
 
     /// Makes `live` known.

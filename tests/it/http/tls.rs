@@ -94,7 +94,7 @@ async fn clients_that_trust_the_certificate_are_served_and_their_cookies_stay_in
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plain_http_is_told_to_speak_tls_and_silence_is_shown_out() {
     let own = Own::new("localhost");
-    let limits = Limits { connections: 1, head: Duration::from_millis(300), ..Limits::default() };
+    let limits = Limits { connections: 1, head: Duration::from_secs(2), ..Limits::default() };
     let server = secure(limits, &own).await;
     let said = |request: &'static [u8]| {
         let mut stream = TcpStream::connect(server.address).unwrap();
@@ -198,7 +198,5 @@ fn the_daemon_takes_what_its_files_hold_and_keeps_what_it_has_when_they_are_brok
     while shown(&appliance.base) != second.certificate.to_der().unwrap() {
         assert!(now() < deadline, "it goes on with the old one:\n{}", appliance.log().join("\n"));
     }
-    let told =
-        appliance.log().iter().filter(|line| line.contains("TLS with a certificate for `localhost`")).count();
-    assert!(told >= 2, "{:#?}", appliance.log());
+    appliance.until_logged(2, "TLS with a certificate for `localhost`");
 }
