@@ -190,10 +190,7 @@ fn a_log_that_nobody_reads_holds_nothing_up() {
     let mut log = Vec::new();
     daemon.child.stderr.take().unwrap().read_to_end(&mut log).unwrap();
     daemon.child.wait().unwrap();
-    assert_eq!(
-        i32::try_from(log.len() / 4_000),
-        Ok(room / 4_000),
-        "the pipe was not full: {} bytes",
-        log.len()
-    );
+    // A line that does not fit stays out whole.
+    let room = usize::try_from(room).unwrap();
+    assert!((room - 512..=room).contains(&log.len()), "the pipe was not full: {} of {room} bytes", log.len());
 }

