@@ -187,9 +187,10 @@ fn a_log_that_nobody_reads_holds_nothing_up() {
         assert!(began.elapsed() < LIMIT, "no pictures any more");
     }
     daemon.child.kill().unwrap();
+    // Until it is gone, it writes on as soon as there is room.
+    daemon.child.wait().unwrap();
     let mut log = Vec::new();
     daemon.child.stderr.take().unwrap().read_to_end(&mut log).unwrap();
-    daemon.child.wait().unwrap();
     // A line that does not fit stays out whole.
     let room = usize::try_from(room).unwrap();
     assert!((room - 512..=room).contains(&log.len()), "the pipe was not full: {} of {room} bytes", log.len());
