@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::appliance::{Appliance, Watcher, turn};
+use crate::appliance::{Appliance, turn};
+use crate::watcher::Watcher;
 
 fn plays(codec: &str, fragment: &str, name: &str) {
     let _turn = turn();

@@ -1,15 +1,19 @@
-//! A real `capcast run` in a directory of its own, and the programs that watch it.
+//! A real `capcast run` in a directory of its own.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::lines::Lines;
 
 /// How long a daemon may take to listen.
 const START: Duration = Duration::from_secs(30);
@@ -121,7 +125,7 @@ impl Appliance {
         let deadline = Instant::now() + limit;
         loop {
             let logged = self.log.all().len();
-            let state = self.state().unwrap_or_default();
+            let state = state_at(&self.socket()).unwrap_or_default();
             if expected(&state) {
                 return state;
             }
@@ -134,18 +138,6 @@ impl Appliance {
             // Until it says something, or a moment later.
             let _ = self.log.at(logged, Duration::from_millis(50));
         }
-    }
-
-    /// Its state over its socket, as `capcast status --json` prints it; none while it does not answer.
-    fn state(&self) -> Option<Value> {
-        let mut socket = UnixStream::connect(self.socket()).ok()?;
-        socket.set_read_timeout(Some(START)).ok()?;
-        let request = "GET /api/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        socket.write_all(request.as_bytes()).ok()?;
-        let mut answer = Vec::new();
-        socket.read_to_end(&mut answer).ok()?;
-        let body = answer.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
-        serde_json::from_slice(&answer[body..]).ok()
     }
 
     /// Waits until so many lines of its log hold these words: it may be written a little after what it tells of.
@@ -291,166 +283,26 @@ fn run(mut command: Command, directory: &Path, listen: &str) -> (Child, Lines, S
     (process, log, base)
 }
 
-/// A program that writes one JSON object a line: `tests/browser/player.mjs` and the like.
-pub(crate) struct Watcher {
-    process: Child,
-    facts: Lines,
-    complaints: Lines,
-    taken: usize,
+/// The state of the daemon at a socket, as `capcast status --json` prints it; none while it does not answer.
+pub(crate) fn state_at(socket: &Path) -> Option<Value> {
+    let mut socket = UnixStream::connect(socket).ok()?;
+    socket.set_read_timeout(Some(START)).ok()?;
+    let request = "GET /api/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    socket.write_all(request.as_bytes()).ok()?;
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).ok()?;
+    let body = answer.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
+    serde_json::from_slice(&answer[body..]).ok()
 }
 
-impl Watcher {
-    /// Chromium on a page of the appliance.
-    pub(crate) fn chromium(url: &str, options: &[&str]) -> Watcher {
-        Watcher::browser("player.mjs", url, options)
-    }
-
-    /// A script of `tests/browser/` at a page of the appliance.
-    pub(crate) fn browser(script: &str, url: &str, options: &[&str]) -> Watcher {
-        setup("setup/npm", &["tests/browser"]);
-        let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
-        assert!(
-            Path::new(&chromium).exists(),
-            "the browser tests need Chromium at `{chromium}`\nhint: run `setup/install test`, or name another by CHROMIUM"
-        );
-        let mut command = Command::new("node");
-        command.arg(source("tests/browser").join(script)).arg(url).args(options);
-        Watcher::spawn(command)
-    }
-
-    /// Chromium as a WHIP server.
-    pub(crate) fn chromium_endpoint() -> Watcher {
-        Watcher::browser("endpoint.mjs", "--port=0", &[])
-    }
-
-    /// Debian's Firefox on a page of the appliance.
-    pub(crate) fn firefox(url: &str, options: &[&str]) -> Watcher {
-        let firefox = std::env::var("FIREFOX").unwrap_or_else(|_| "/usr/bin/firefox-esr".to_owned());
-        assert!(
-            Path::new(&firefox).exists(),
-            "this test needs Firefox at `{firefox}`\nhint: run `setup/install test`, or name another by FIREFOX"
-        );
-        let mut command = Command::new("node");
-        command.arg(source("tests/browser/firefox.mjs")).arg(url).args(options);
-        Watcher::spawn(command)
-    }
-
-    /// aiortc at a WHEP endpoint.
-    pub(crate) fn aiortc(endpoint: &str, options: &[&str]) -> Watcher {
-        Watcher::python("view.py", &[&[endpoint], options].concat())
-    }
-
-    /// aiortc that tells how old the test picture is, every so many seconds.
-    pub(crate) fn ages(endpoint: &str, every: Duration) -> Watcher {
-        let mut command = Command::new(setup("setup/python", &[]));
-        command.arg(source("tests/aiortc/age.py")).arg(endpoint);
-        command.arg("--every").arg(every.as_secs_f64().to_string());
-        Watcher::spawn(command)
-    }
-
-    /// aiortc that tells, at each beep of the test source, how far sound and picture are apart.
-    pub(crate) fn sync(endpoint: &str) -> Watcher {
-        Watcher::python("sync.py", &[endpoint])
-    }
-
-    /// aiortc as a WHIP server.
-    pub(crate) fn whip_server(options: &[&str]) -> Watcher {
-        Watcher::python("receive.py", options)
-    }
-
-    /// aiortc publishing by WHIP.
-    pub(crate) fn aiortc_publisher(endpoint: &str, options: &[&str]) -> Watcher {
-        Watcher::python("publish.py", &[&[endpoint], options].concat())
-    }
-
-    fn python(script: &str, arguments: &[&str]) -> Watcher {
-        let mut command = Command::new(setup("setup/python", &[]));
-        command.arg(source("tests/aiortc").join(script)).args(arguments);
-        Watcher::spawn(command)
-    }
-
-    /// The end of its input tells it to finish; what it says then can still be read.
-    pub(crate) fn hang_up(&mut self) {
-        drop(self.process.stdin.take());
-    }
-
-    /// Writes it a line.
-    pub(crate) fn tell(&mut self, line: &str) {
-        writeln!(self.process.stdin.as_mut().unwrap(), "{line}").unwrap();
-    }
-
-    /// Dies without a word.
-    pub(crate) fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-
-    /// Hangs: it runs no more, and is not gone either.
-    pub(crate) fn hang(&self) {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.process.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
-    }
-
-    /// The fact that was taken last, whole.
-    pub(crate) fn last(&self) -> Value {
-        self.facts.all().get(self.taken - 1).map_or(Value::Null, |line| serde_json::from_str(line).unwrap())
-    }
-
-    fn spawn(mut command: Command) -> Watcher {
-        let mut process = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| {
-                panic!("cannot run {command:?}: {error}\nhint: run `setup/install test`")
-            });
-        let facts = Lines::of(process.stdout.take().unwrap());
-        let complaints = Lines::of(process.stderr.take().unwrap());
-        Watcher { process, facts, complaints, taken: 0 }
-    }
-
-    /// The next fact that has the key `key` (and, given one, that value there); those before it are passed over. Fails
-    /// the test when the program reports an error, ends, or takes too long.
-    pub(crate) fn expect(&mut self, key: &str, value: Option<&str>, limit: Duration) -> Value {
-        let deadline = Instant::now() + limit;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let Some(line) = self.facts.at(self.taken, left) else {
-                panic!(
-                    "no `{key}` {value:?} within {limit:?}; reported: {:#?}, complaints: {:#?}",
-                    self.facts.all(),
-                    self.complaints.all()
-                );
-            };
-            self.taken += 1;
-            let fact: Value =
-                serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in `{line}`"));
-            if let Some(error) = fact.get("error") {
-                panic!("{error}; reported: {:#?}", self.facts.all());
-            }
-            match (fact.get(key), value) {
-                (Some(found), None) => return found.clone(),
-                (Some(found), Some(wanted)) if found == wanted => return fact,
-                _ => {}
-            }
-        }
-    }
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        // The end of its input tells it to clean up and go.
-        drop(self.process.stdin.take());
-        let _ = self.facts.at(usize::MAX, Duration::from_secs(10));
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// The shown words of a `state` fact.
-pub(crate) fn words(fact: &Value) -> &str {
-    fact["words"].as_str().unwrap_or_default()
+/// A port of loopback that nobody has, for programs that cannot be asked which one they took. Systems give ports from
+/// 32768 on to who wants any, so nobody takes this one in between.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    let free = |port: &u16| {
+        UdpSocket::bind(("127.0.0.1", *port)).is_ok() && TcpListener::bind(("127.0.0.1", *port)).is_ok()
+    };
+    std::iter::repeat_with(|| NEXT.fetch_add(1, Ordering::Relaxed)).find(free).unwrap()
 }
 
 /// A file of the source tree.
@@ -475,51 +327,4 @@ pub(crate) fn setup(script: &str, arguments: &[&str]) -> String {
         String::from_utf8_lossy(&done.stderr)
     );
     String::from_utf8_lossy(&done.stdout).trim().to_owned()
-}
-
-/// Lines that another process writes, as they come.
-#[derive(Clone)]
-struct Lines(Arc<(Mutex<Written>, Condvar)>);
-
-#[derive(Default)]
-struct Written {
-    lines: Vec<String>,
-    ended: bool,
-}
-
-impl Lines {
-    fn of(stream: impl Read + Send + 'static) -> Lines {
-        let shared = Lines(Arc::new((Mutex::default(), Condvar::new())));
-        let mine = shared.clone();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                mine.0.0.lock().unwrap().lines.push(line);
-                mine.0.1.notify_all();
-            }
-            mine.0.0.lock().unwrap().ended = true;
-            mine.0.1.notify_all();
-        });
-        shared
-    }
-
-    fn all(&self) -> Vec<String> {
-        self.0.0.lock().unwrap().lines.clone()
-    }
-
-    /// Line `index`, once it is there; none when the lines end before it or time runs out.
-    fn at(&self, index: usize, limit: Duration) -> Option<String> {
-        let written = self.0.0.lock().unwrap();
-        let missing = |written: &mut Written| written.lines.len() <= index && !written.ended;
-        let (written, _) = self.0.1.wait_timeout_while(written, limit, missing).unwrap();
-        written.lines.get(index).cloned()
-    }
-
-    /// The first line of which `pick` makes something.
-    fn find<T>(&self, limit: Duration, mut pick: impl FnMut(&str) -> Option<T>) -> Option<T> {
-        let deadline = Instant::now() + limit;
-        (0..).find_map(|index| {
-            let line = self.at(index, deadline.saturating_duration_since(Instant::now()));
-            line.map_or(Some(None), |line| pick(&line).map(Some))
-        })?
-    }
 }

@@ -8,8 +8,9 @@ use serde_json::Value;
 use capcast::config::SizeChoice;
 use capcast::media::Codec;
 
-use crate::appliance::{Appliance, Watcher, keepsake, setup, turn, words};
+use crate::appliance::{Appliance, keepsake, setup, turn};
 use crate::plans::boxes;
+use crate::watcher::{Watcher, words};
 
 /// Cold start of a browser on a busy machine, connecting, and measuring.
 const LIMIT: Duration = Duration::from_secs(90);

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::appliance::{Appliance, Watcher, keepsake, source, turn, words};
+use crate::appliance::{Appliance, keepsake, source, turn};
 use crate::detour::Detour;
+use crate::watcher::{Watcher, words};
 
 /// Encoders start within seconds on a busy machine; what is waited for longer never comes.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::appliance::{Appliance, Watcher, keepsake, turn};
+use crate::appliance::{Appliance, keepsake, turn};
+use crate::watcher::Watcher;
 
 /// Cold start of a browser on a busy machine, and whatever is waited for.
 const LIMIT: Duration = Duration::from_secs(90);

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::appliance::{Appliance, Watcher, turn};
+use crate::appliance::{Appliance, turn};
+use crate::watcher::Watcher;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::appliance::{Appliance, turn};
+use crate::appliance::{Appliance, free_port, turn};
 use crate::http::contract::assert_schema;
 use crate::soak::{Holds, wanted};
-use crate::srt_in::{PROFILE, SOON, Sender, clip, config, port, until_source};
+use crate::srt_in::{PROFILE, SOON, Sender, clip, config, until_source};
 
 const PACKET: usize = 188;
 
@@ -56,7 +56,7 @@ fn damaged_streams_are_told_and_counted_and_a_right_one_is_shown() {
     let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
     let clip = clip(folder.path());
-    let port = port();
+    let port = free_port();
     let appliance = Appliance::start(
         &config(&format!("srt://127.0.0.1:{port}?mode=listener&latency=80")),
         &[("tried", PROFILE)],
@@ -104,7 +104,7 @@ fn two_that_wait_and_two_that_call_are_told_and_the_right_one_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let clip = clip(folder.path());
     // Both call: nobody answers.
-    let called = port();
+    let called = free_port();
     let address = format!("srt://127.0.0.1:{called}");
     let appliance =
         Appliance::start(&config(&format!("{address}?mode=caller&latency=80")), &[("tried", PROFILE)]);
@@ -117,7 +117,7 @@ fn two_that_wait_and_two_that_call_are_told_and_the_right_one_is_found() {
     drop(appliance);
 
     // Both wait: nobody calls.
-    let (ours, theirs) = (port(), port());
+    let (ours, theirs) = (free_port(), free_port());
     let appliance = Appliance::start(
         &config(&format!("srt://127.0.0.1:{ours}?mode=listener&latency=80")),
         &[("tried", PROFILE)],
@@ -135,7 +135,7 @@ fn one_sender_at_a_time_gets_in_and_only_with_the_passphrase() {
     let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
     let clip = clip(folder.path());
-    let port = port();
+    let port = free_port();
     let (secret, other) = ("what nobody else knows", "something else entirely");
     let key = folder.path().join("srt.key");
     fs::write(&key, format!("{secret}\n")).unwrap();
@@ -196,7 +196,7 @@ fn soak_senders_come_and_go() {
     let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
     let clip = clip(folder.path());
-    let port = port();
+    let port = free_port();
     let text = format!(
         "{}passthrough = true\n",
         config(&format!("srt://127.0.0.1:{port}?mode=listener&latency=80"))

@@ -1,23 +1,18 @@
 //! Streams that arrive by SRT, from ffmpeg, GStreamer and srt-live-transmit.
 
-use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::appliance::{Appliance, Watcher, turn};
+use crate::appliance::{Appliance, free_port, turn};
+use crate::watcher::Watcher;
 
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 pub(crate) const PROFILE: &str = "summary = \"tried by a test\"\n[video]\ncodec = \"h264\"\nencoder = \"x264\"\nsize = \"320x180\"\n\
                        framerate = \"30\"\nbitrate = \"600 kbit/s\"\nspeed = \"fastest\"\n";
-
-/// A port that nobody has now.
-pub(crate) fn port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 pub(crate) fn config(url: &str) -> String {
     format!("profile = \"tried\"\n[capture]\nvideo = \"{url}\"\n")
@@ -94,7 +89,7 @@ fn plays(appliance: &Appliance) {
 #[test]
 fn a_sender_that_calls_is_watched_and_one_that_goes_may_come_back() {
     let _turn = turn();
-    let port = port();
+    let port = free_port();
     // aiortc gathers no loopback candidates.
     let config = config(&format!("srt://127.0.0.1:{port}?mode=listener&latency=80"));
     let appliance = Appliance::start_with_media("[::]:0", &config, &[("tried", PROFILE)]);
@@ -127,7 +122,7 @@ fn a_sender_that_calls_is_watched_and_one_that_goes_may_come_back() {
 #[test]
 fn a_sender_that_is_called_is_found_once_it_is_there_and_must_know_the_passphrase() {
     let _turn = turn();
-    let port = port();
+    let port = free_port();
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("srt.key");
     std::fs::write(&key, "not the right one\n").unwrap();
@@ -153,7 +148,7 @@ fn a_sender_that_is_called_is_found_once_it_is_there_and_must_know_the_passphras
 #[test]
 fn what_cannot_be_used_is_told_in_words_and_what_can_is_shown() {
     let _turn = turn();
-    let port = port();
+    let port = free_port();
     let config = config(&format!("srt://127.0.0.1:{port}?mode=listener&latency=80"));
     let appliance = Appliance::start(&config, &[("tried", PROFILE)]);
     let url = format!("srt://127.0.0.1:{port}");
@@ -190,7 +185,7 @@ fn what_cannot_be_used_is_told_in_words_and_what_can_is_shown() {
 #[test]
 fn a_picture_that_changes_its_size_and_a_stream_that_begins_anew_go_on() {
     let _turn = turn();
-    let (port, udp) = (port(), port());
+    let (port, udp) = (free_port(), free_port());
     let config = config(&format!("srt://127.0.0.1:{port}?mode=listener&latency=80"));
     let appliance = Appliance::start(&config, &[("tried", PROFILE)]);
     let from = format!("udp://127.0.0.1:{udp}");
@@ -225,7 +220,7 @@ fn sound_and_picture_of_a_stream_are_together() {
     maker.end();
     let clip = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
 
-    let port = port();
+    let port = free_port();
     let config = config(&format!("srt://127.0.0.1:{port}?mode=listener&latency=80"));
     let appliance = Appliance::start_with_media("[::]:0", &config, &[("tried", &clear)]);
     let mut watcher = Watcher::sync(&format!("{}/api/whep/live", appliance.base));
@@ -272,7 +267,7 @@ fn bytes_of(file: &Path) -> Vec<u8> {
 fn pictures_that_come_several_at_once_are_all_shown() {
     let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
-    let port = port();
+    let port = free_port();
     let config = config(&format!("srt://127.0.0.1:{port}?mode=listener&latency=80"));
     let appliance = Appliance::start(&config, &[("tried", PROFILE)]);
     let _sender = Sender::clip(&format!("srt://127.0.0.1:{port}"), &clip(folder.path()));
@@ -298,7 +293,7 @@ fn h264_that_browsers_play_is_passed_on_as_it_is_and_other_is_encoded() {
     let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
     let clip = clip(folder.path());
-    let port = port();
+    let port = free_port();
     let config = format!(
         "{}passthrough = true\n[[output]]\nname = \"kept\"\nkind = \"record\"\npath = \"{}/{{time}}.mkv\"\n",
         config(&format!("srt://127.0.0.1:{port}?mode=listener&latency=80")),

@@ -3,7 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::appliance::{Appliance, Watcher, turn};
+use crate::appliance::{Appliance, turn};
+use crate::watcher::Watcher;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::appliance::{Appliance, Watcher, turn};
+use crate::appliance::{Appliance, turn};
 use crate::relay::server::{Segment, Server};
 use crate::soak::{Holds, wanted};
+use crate::watcher::Watcher;
 
 const SOON: Duration = Duration::from_secs(60);
 

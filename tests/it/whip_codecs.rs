@@ -10,7 +10,7 @@ use capcast::output::whip::{self, Settings, Wires};
 use capcast::output::{Output, Report};
 use capcast::plan::{Node, QueueClass, Role, Value};
 
-use crate::appliance::Watcher;
+use crate::watcher::Watcher;
 use crate::whip_out::PATIENCE;
 
 /// What an encode graph of this codec would make.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::appliance::{Appliance, Watcher, turn};
+use crate::appliance::{Appliance, turn};
+use crate::watcher::Watcher;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 pub(crate) const KEY: &str = "a secret key";

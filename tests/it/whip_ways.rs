@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::appliance::{Appliance, Watcher, turn};
+use crate::appliance::{Appliance, turn};
 use crate::detour::{Detour, Mood, Spoil, own_address};
 use crate::soak::wanted;
+use crate::watcher::Watcher;
 use crate::whip_out::{KEY, PATIENCE, PROFILE, keeps_the_secret, output, publishing};
 
 fn port(text: &Value) -> u16 {

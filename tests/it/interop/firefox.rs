@@ -1,7 +1,8 @@
 //! Debian's Firefox watches. Not H.264: Firefox has it from a download.
 
 use super::{LIMIT, TEST_SOURCE, profile};
-use crate::appliance::{Appliance, Watcher, keepsake, turn};
+use crate::appliance::{Appliance, keepsake, turn};
+use crate::watcher::Watcher;
 
 fn plays(codec: &str, encoder: &str, name: &str) {
     let _turn = turn();

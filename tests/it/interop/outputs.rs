@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::{LIMIT, TEST_SOURCE, profile};
-use crate::appliance::{Appliance, Watcher, turn};
+use crate::appliance::{Appliance, turn};
+use crate::watcher::Watcher;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 

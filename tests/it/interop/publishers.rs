@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::gstreamer::{Habits, Publisher};
 use super::{LIMIT, profile};
-use crate::appliance::{Appliance, Watcher, keepsake, turn};
+use crate::appliance::{Appliance, keepsake, turn};
+use crate::watcher::Watcher;
 
 const KEY: &str = "a publish key";
 

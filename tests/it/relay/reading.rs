@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use super::lists::{Fault, Lists};
 use super::server::Server;
-use crate::appliance::{Appliance, Watcher, turn};
+use crate::appliance::{Appliance, turn};
 use crate::http::contract::assert_schema;
 use crate::soak::{Holds, wanted};
+use crate::watcher::Watcher;
 
 const SOON: Duration = Duration::from_secs(90);
 

@@ -119,16 +119,13 @@ impl Daemon {
     fn until_state(&self, what: &str, expected: impl Fn(&Value) -> bool) -> Value {
         let deadline = now() + PATIENCE;
         loop {
-            let status = Command::new(CAPCAST)
-                .args(["status", "--json"])
-                .env("CAPCAST_SOCKET", &self.socket)
-                .output()
-                .unwrap();
-            let state: Value = serde_json::from_slice(&status.stdout).unwrap_or_default();
+            let state = crate::appliance::state_at(&self.socket).unwrap_or_default();
             if expected(&state) {
                 return state;
             }
-            assert!(now() < deadline, "waited in vain until {what}: {state:#}\n{}", text(&status.stderr));
+            assert!(now() < deadline, "waited in vain until {what}: {state:#}");
+            // Other tests want the processor, too.
+            std::thread::park_timeout(Duration::from_millis(20));
         }
     }
 

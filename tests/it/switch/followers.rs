@@ -1,7 +1,8 @@
 //! Who cannot follow a switch: outputs whose session has the wrong codec, viewers who cannot decode the new one.
 
 use super::{LIMIT, SOURCE, on_air, profile, succeeds};
-use crate::appliance::{Appliance, Watcher, turn};
+use crate::appliance::{Appliance, turn};
+use crate::watcher::Watcher;
 use crate::whip_out::{PATIENCE, output};
 
 /// A Broadcast Box takes no VP8; the other server takes it in a new session.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{LIMIT, on_air, succeeds};
-use crate::appliance::{Appliance, Watcher, turn};
+use crate::appliance::{Appliance, turn};
 use crate::detour::Detour;
+use crate::watcher::Watcher;
 
 /// Encoder, codec, and what a browser calls it.
 const ENCODERS: [(&str, &str, &str); 7] = [
