@@ -15,7 +15,8 @@ use super::counters::{Flow, Inside, StageCounters};
 use super::format::MediaFormat;
 use super::link::{Link, Offer};
 
-/// How long one frame may wait for links that are on air before they are cut.
+/// How long one frame may wait for links that are on air before they are cut; a tenth of a second more where the thread that
+/// waits overslept, since the machine is what was late then.
 pub const LINK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Takes raw media from one capture graph at a time and passes it by reference to every link. Cheap to clone; all clones

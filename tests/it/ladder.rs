@@ -187,6 +187,9 @@ fn a_smaller_version_that_fails_leaves_the_picture_on_air_and_is_said() {
     };
     well(&appliance.until_state("the small one is tried again and again", LIMIT, again));
     appliance.until_logged(1, "encode 1 backoff: ");
+    let log = appliance.log();
+    let mut told = log.iter().filter(|line| line.contains("encode 1 backoff: "));
+    assert!(told.any(|line| line.contains("WARN")), "{log:#?}");
 
     succeeds(&appliance, &["switch", "large"]);
     let given_up = |state: &Value| state["encode"]["renditions"][0]["state"] == "failed";
